@@ -1,0 +1,40 @@
+"""What a CPU offers to generated code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A CPU as the lowering sees it. Two targets with the same fingerprint have comparable timings.
+
+    ``vector_lanes`` counts float32 per vector register (16 for AVX-512, 8 for AVX2). Caches are per
+    core where private, in all for the last level. ``llvm_cpu`` and ``llvm_features`` go to LLVM as they are.
+    """
+
+    name: str
+    cpu: str
+    llvm_cpu: str
+    llvm_features: str
+    vector_lanes: int
+    num_vector_registers: int
+    num_threads: int
+    l1_bytes: int
+    l2_bytes: int
+    l3_bytes: int
+    cache_line_bytes: int = 64
+
+    def __post_init__(self) -> None:
+        if self.vector_lanes not in (4, 8, 16):
+            raise ValueError(f"vector_lanes must be 4, 8 or 16, got {self.vector_lanes}")
+        if self.num_threads < 1:
+            raise ValueError(f"num_threads must be positive, got {self.num_threads}")
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over every field but the name."""
+        fields = {key: value for key, value in asdict(self).items() if key != "name"}
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
