@@ -1,0 +1,1 @@
+"""Which candidates to measure next: searchers, batch selection, the tuning loop and its journal."""

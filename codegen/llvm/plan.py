@@ -1,0 +1,136 @@
+"""A loop AST prepared for emission: every decision that does not depend on the unrolled copy is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias, Union
+
+from codegen.ir.affine import Affine
+from codegen.ir.expression import BinaryOp, Constant, Reducer, UnaryOp
+from codegen.llvm.linear import Linear, LoopVariable
+from codegen.llvm.sites import GuardId
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """``count`` elements from ``start`` held in a vector of ``width`` lanes; the last lanes may be spare."""
+
+    start: int
+    count: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a register buffer is cut into SSA values: chunks along one dimension, or scalars."""
+
+    strides: tuple[int, ...]
+    vector_dimension: int | None
+    chunks: tuple[Chunk, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryAccess:
+    """An element of a buffer in memory; offsets in elements, ``limit`` elements may be read."""
+
+    buffer: str
+    offset: Linear
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterAccess:
+    """An element of a register buffer: its place along the vector dimension, and the rest, flattened."""
+
+    buffer: str
+    layout: Layout
+    row: Linear
+    along: Linear
+
+
+Access: TypeAlias = Union[MemoryAccess, RegisterAccess]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedUnary:
+    op: UnaryOp
+    operand: PlannedExpr
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedBinary:
+    op: BinaryOp
+    left: PlannedExpr
+    right: PlannedExpr
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRange:
+    """``low <= index < high``; a side that cannot fail is None."""
+
+    index: Linear
+    low: int | None
+    high: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSelect:
+    conditions: tuple[PlannedRange, ...]
+    then: PlannedExpr
+    otherwise: PlannedExpr
+
+
+PlannedExpr: TypeAlias = Union[
+    Constant, MemoryAccess, RegisterAccess, PlannedUnary, PlannedBinary, PlannedSelect
+]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedGuard:
+    """A guard that can fail. ``own`` is the coefficient of the loop's own variable."""
+
+    identifier: GuardId
+    affine: Affine
+    index: Linear
+    bound: int
+    own: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStore:
+    """``skippable`` guards need no test; a ``deferred`` reduction over lanes is completed after its loop."""
+
+    target: Access
+    value: PlannedExpr
+    reducer: Reducer | None
+    skippable: frozenset[GuardId]
+    deferred: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedIf:
+    conditions: tuple[PlannedRange, ...]
+    then: tuple[PlannedNode, ...]
+    otherwise: tuple[PlannedNode, ...]
+    stored: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedLoop:
+    """``stored`` names every buffer written inside; ``costly`` guards inside are worth a version without them.
+
+    ``inner`` holds the variables of the loops inside with their extents, this loop included.
+    """
+
+    variable: LoopVariable
+    is_parallel: bool
+    unroll: int
+    guards: tuple[PlannedGuard, ...]
+    chunks: tuple[Chunk, ...]
+    body: tuple[PlannedNode, ...]
+    stored: frozenset[str]
+    costly: tuple[PlannedGuard, ...]
+    inner: tuple[LoopVariable, ...]
+
+
+PlannedNode: TypeAlias = Union[PlannedLoop, PlannedStore, PlannedIf]

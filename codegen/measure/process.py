@@ -1,0 +1,139 @@
+"""The owner's side of one measuring process: start it, talk to it under a time limit, kill it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from multiprocessing import Pipe
+from pathlib import Path
+from typing import IO
+
+from codegen.measure.channel import ChannelClosedError, Message, receive, send
+from codegen.measure.config import MeasureConfig
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+START_TIMEOUT_S = 60.0
+MAX_STDERR_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class WorkerSetup:
+    """What a process is started with.
+
+    ``workbench`` names a function ``module:function`` that takes a MeasureConfig and returns a Workbench;
+    ``search_path`` are folders to import it from, besides the project itself.
+    """
+
+    config: MeasureConfig
+    workbench: str
+    search_path: tuple[str, ...] = ()
+
+
+class LostWorkerError(Exception):
+    """The process did not answer: it died, or was killed at its time limit.
+
+    ``phase`` and ``position`` tell what it was doing with which job. ``is_timeout`` tells which; the
+    message has the signal's name or the limit, and the last line that the process wrote to stderr.
+    """
+
+    def __init__(self, message: str, *, is_timeout: bool, phase: str, position: int) -> None:
+        super().__init__(message)
+        self.is_timeout = is_timeout
+        self.phase = phase
+        self.position = position
+
+
+class WorkerProcess:
+    """A running process; ``close`` ends it. It also ends when the thread that started it does.
+
+    Started by executing the interpreter anew rather than by forking or by ``multiprocessing``'s spawn:
+    neither the caller's threads nor its main module (which may import torch) get into it.
+    """
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        self._config = setup.config
+        self._connection, far_end = Pipe(duplex=True)
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()
+        command = [sys.executable, "-P", "-m", "codegen.measure.worker", str(far_end.fileno()), str(os.getpid())]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                pass_fds=[far_end.fileno()],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT_ROOT), *setup.search_path])},
+                stdin=subprocess.DEVNULL,
+                stdout=self._stderr,
+                stderr=self._stderr,
+            )
+        finally:
+            far_end.close()
+        try:
+            send(self._connection, {"config": asdict(setup.config), "workbench": setup.workbench})
+            answer = receive(self._connection, START_TIMEOUT_S)
+        except ChannelClosedError:
+            answer = None
+        if answer is None:
+            self.close()
+            raise RuntimeError(f"the measuring process did not start{self._last_words()}")
+
+    @property
+    def process_id(self) -> int:
+        """Of the running process."""
+        return self._process.pid
+
+    def close(self) -> None:
+        """Kill the process and wait until it is gone; harmless if it is."""
+        self._process.kill()
+        self._process.wait()
+        self._connection.close()
+
+    def ask(self, jobs: Sequence[Message], best_s: float | None, num_rounds: int | None) -> Message:
+        """Have jobs measured: one alone, or several interleaved in ``num_rounds`` rounds.
+
+        The time limit holds for a job that is measured alone, and for every step of an interleaved one.
+
+        Raises:
+            LostWorkerError: no answer; the process is gone then.
+        """
+        phase, position = "preparing", 0
+        deadline_s = time.monotonic() + self._config.prepare_timeout_s
+        try:
+            send(self._connection, {"jobs": list(jobs), "best_s": best_s, "num_rounds": num_rounds})
+            while True:
+                message = receive(self._connection, deadline_s - time.monotonic())
+                if message is None:
+                    raise self._timeout(phase, position)
+                if message["event"] != "phase":
+                    return message
+                phase, position = message["phase"], message["position"]
+                if phase == "building" or (num_rounds is not None and phase != "preparing"):
+                    deadline_s = time.monotonic() + self._config.timeout_s
+        except ChannelClosedError as error:
+            raise self._death(phase, position) from error
+
+    def _timeout(self, phase: str, position: int) -> LostWorkerError:
+        self.close()
+        limit_s = self._config.prepare_timeout_s if phase == "preparing" else self._config.timeout_s
+        message = f"killed after {limit_s:g} s while {phase}"
+        return LostWorkerError(message, is_timeout=True, phase=phase, position=position)
+
+    def _death(self, phase: str, position: int) -> LostWorkerError:
+        try:
+            # It has closed its end of the pipe, so it is about to be gone; a core dump may take a moment.
+            code = self._process.wait(timeout=START_TIMEOUT_S)
+        finally:
+            self.close()
+        how = f"died of {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
+        message = f"worker {how} while {phase}{self._last_words()}"
+        return LostWorkerError(message, is_timeout=False, phase=phase, position=position)
+
+    def _last_words(self) -> str:
+        end = self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, end - MAX_STDERR_BYTES))
+        lines = [line.strip() for line in self._stderr.read().decode(errors="replace").splitlines() if line.strip()]
+        return f": {lines[-1][:300]}" if lines else ""

@@ -1,0 +1,169 @@
+"""What a measuring process does with candidates: build, check, time, and turn every error into a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from codegen.measure.config import MeasureConfig
+from codegen.measure.drift import MachineProbe
+from codegen.measure.jobs import ConstraintError, MeasureJob, Trial, Workbench
+from codegen.measure.measurement import Failure, FailureKind, Measurement
+from codegen.measure.timing import TimeCalls, calibrate, time_repeats
+
+Phase: TypeAlias = Literal["preparing", "building", "checking", "timing"]
+
+MAX_MESSAGE_LENGTH = 500
+
+
+class TrialError(Exception):
+    """A trial that failed for a known reason."""
+
+    def __init__(self, kind: FailureKind, message: str) -> None:
+        super().__init__(message)
+        self.failure = Failure(kind, message)
+
+
+@dataclass
+class Bench:
+    """What lives as long as the process.
+
+    ``report_phase(phase, position)`` tells the owner what begins with which job, so that it can name it
+    if this process does not survive. ``is_exhausted``: an allocation has failed, so the process should
+    be replaced.
+    """
+
+    config: MeasureConfig
+    workbench: Workbench
+    report_phase: Callable[[Phase, int], None]
+    is_exhausted: bool = False
+    num_trials: int = 0
+    probes: dict[str, MachineProbe] = field(default_factory=dict)
+
+    def probe(self, job: MeasureJob) -> MachineProbe:
+        """The probe of the job's target."""
+        key = job.target.fingerprint
+        if key not in self.probes:
+            self.probes[key] = MachineProbe(job.target)
+        return self.probes[key]
+
+
+@contextmanager
+def phase(bench: Bench, name: Phase, position: int, kind: FailureKind) -> Iterator[None]:
+    """Announce a phase and raise whatever goes wrong in it as ``TrialError`` of that kind.
+
+    This is the border of the process: generated code and its generator may raise anything, and each is
+    data about one candidate, not a reason to stop.
+    """
+    bench.report_phase(name, position)
+    try:
+        yield
+    except TrialError:
+        raise
+    except ConstraintError as error:
+        raise TrialError("constraints", _first_line(error)) from error
+    except MemoryError as error:
+        bench.is_exhausted = True
+        message = f"out of memory: the limit is {bench.config.memory_bytes} bytes (while {name})"
+        raise TrialError("runtime", message) from error
+    except Exception as error:
+        raise TrialError(kind, f"{type(error).__name__}: {_first_line(error)}") from error
+
+
+def prepare_task(bench: Bench, job: MeasureJob) -> None:
+    """Have the workbench get ready; TrialError if the task cannot be measured."""
+    with phase(bench, "preparing", 0, "runtime"):
+        bench.workbench.prepare(job)
+
+
+def run_trial(bench: Bench, job: MeasureJob, best_s: float | None) -> Measurement:
+    """Build, check and time one candidate whose task is prepared; ``best_s`` as in ``time_repeats``."""
+    bench.num_trials += 1
+    compile_s = reference_s = 0.0
+    try:
+        with phase(bench, "building", 0, "compile"):
+            trial = bench.workbench.build(job)
+            compile_s = trial.compile_s
+        every = bench.config.reference_every
+        if every and (bench.num_trials - 1) % every == 0:
+            # Here and not after the check: threads of a parallel kernel spin for a while after it.
+            reference_s = bench.probe(job).reference_s()
+        _check(bench, trial, 0)
+        with phase(bench, "timing", 0, "runtime"):
+            times_s = time_repeats(_clock(bench, job, trial), bench.config, best_s)
+    except TrialError as error:
+        return Measurement((), error.failure, compile_s=compile_s, reference_s=reference_s)
+    return Measurement(times_s, compile_s=compile_s, reference_s=reference_s)
+
+
+def run_interleaved(bench: Bench, jobs: Sequence[MeasureJob], num_rounds: int) -> list[Measurement]:
+    """Measure candidates of one task in turn, each once a round, the rounds in alternating order.
+
+    Slow changes of the machine then hit all of them alike, and none always runs in another's wake.
+    """
+    entrants = [_entrant(bench, job, position) for position, job in enumerate(jobs)]
+    running = [entrant for entrant in entrants if isinstance(entrant, _Entrant)]
+    reference_s = bench.probe(jobs[0]).reference_s() if bench.config.reference_every and jobs else 0.0
+    for number in range(num_rounds):
+        for entrant in running if number % 2 == 0 else reversed(running):
+            bench.report_phase("timing", entrant.position)
+            entrant.clock(1)  # brings its own data back into the caches
+            entrant.times_s.append(entrant.clock(entrant.num_calls) / entrant.num_calls)
+    return [
+        Measurement((), entrant, reference_s=reference_s)
+        if isinstance(entrant, Failure)
+        else Measurement(tuple(entrant.times_s), compile_s=entrant.compile_s, reference_s=reference_s)
+        for entrant in entrants
+    ]
+
+
+@dataclass
+class _Entrant:
+    position: int
+    clock: TimeCalls
+    num_calls: int
+    compile_s: float
+    times_s: list[float] = field(default_factory=list)
+
+
+def _entrant(bench: Bench, job: MeasureJob, position: int) -> _Entrant | Failure:
+    try:
+        with phase(bench, "building", position, "compile"):
+            trial = bench.workbench.build(job)
+        _check(bench, trial, position)
+        with phase(bench, "timing", position, "runtime"):
+            clock = _clock(bench, job, trial)
+            num_calls = 1 if bench.config.flush_cache else calibrate(clock, bench.config.min_repeat_s)[0]
+    except TrialError as error:
+        return error.failure
+    return _Entrant(position, clock, num_calls, trial.compile_s)
+
+
+def _check(bench: Bench, trial: Trial, position: int) -> None:
+    with phase(bench, "checking", position, "runtime"):
+        complaint = trial.check()
+        if complaint is not None:
+            raise TrialError("correctness", complaint[:MAX_MESSAGE_LENGTH])
+
+
+def _clock(bench: Bench, job: MeasureJob, trial: Trial) -> TimeCalls:
+    """The trial's clock, or one that empties the caches before every call if the settings ask for it."""
+    if not bench.config.flush_cache:
+        return trial.time_calls
+    probe = bench.probe(job)
+
+    def time_cold_calls(num_calls: int) -> float:
+        total_s = 0.0
+        for _ in range(num_calls):
+            probe.flush()
+            total_s += trial.time_calls(1)
+        return total_s
+
+    return time_cold_calls
+
+
+def _first_line(error: BaseException) -> str:
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), "no message")[:MAX_MESSAGE_LENGTH]

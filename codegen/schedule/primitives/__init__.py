@@ -1,0 +1,19 @@
+"""Scheduling steps as pure functions from loop AST to loop AST."""
+
+from codegen.schedule.primitives.caching import Block, cache_read, cache_write, pack
+from codegen.schedule.primitives.loops import parallel, reorder, split, unroll, vectorize
+from codegen.schedule.primitives.stages import compute_at, fission
+
+__all__ = [
+    "Block",
+    "cache_read",
+    "cache_write",
+    "compute_at",
+    "fission",
+    "pack",
+    "parallel",
+    "reorder",
+    "split",
+    "unroll",
+    "vectorize",
+]

@@ -1,0 +1,97 @@
+"""The knobs of contraction sketches."""
+
+from __future__ import annotations
+
+from codegen.ir.expression import Axis
+from codegen.schedule.rules.contraction import Choice, Contraction, choices, match
+from codegen.schedule.rules.contraction_lowering import limits, lower_contraction
+from codegen.schedule.sketch import Knob, KnobGroup, Sketch, constrained, free
+from codegen.target import Target
+
+_MAX_UNROLLED_STEPS = 16
+"""Copies of the register tile in the innermost body; more only costs compile time and code cache."""
+
+
+def contraction_sketches(contraction: Contraction) -> tuple[Sketch, ...]:
+    """One sketch per structure."""
+    return tuple(
+        Sketch(
+            choice.name,
+            _groups(contraction, choice),
+            lower_contraction(contraction, choice),
+            limits(contraction),
+        )
+        for choice in choices(contraction)
+    )
+
+
+def _groups(contraction: Contraction, choice: Choice) -> tuple[KnobGroup, ...]:
+    groups = [_register_tile(contraction, choice)]
+    for axis in contraction.stage.axes:
+        groups.append(free(Knob(f"{axis.name}_inner", tile_counts(axis.extent))))
+    for axis in contraction.tiled_axes:
+        groups.append(free(Knob(f"{axis.name}_outer", tile_counts(axis.extent))))
+    first = contraction.stage.reduce_axes[0]
+    if choice.splits_reduction:
+        groups.append(free(Knob(f"{first.name}_tile", _reduction_tiles(first))))
+    groups.append(_unrolling(contraction))
+    return tuple(groups)
+
+
+def tile_counts(extent: int) -> tuple[int, ...]:
+    """Numbers of tiles to try: small ones all, larger ones by halves of powers of two, and divisors."""
+    counts = {n for n in range(1, 9)} | {2**p for p in range(4, 14)} | {3 * 2**p for p in range(2, 13)}
+    counts |= {n for n in range(9, 65) if extent % n == 0}
+    return tuple(sorted(n for n in counts if n <= extent))
+
+
+def vector_extents(extent: int, lanes: int) -> tuple[int, ...]:
+    """Register-tile extents along the vectorized axis: up to four vectors, and the axis itself if short."""
+    whole = {lanes * n for n in range(1, 5) if lanes * (n - 1) < extent}
+    return tuple(sorted(whole | ({extent} if extent <= 4 * lanes else set())))
+
+
+def _register_tile(contraction: Contraction, choice: Choice) -> KnobGroup:
+    """Tiles whose accumulators, one row of vectors and one broadcast fit the vector registers."""
+    target = contraction.target
+    names = [choice.vector, *(a.name for a in contraction.tiled_axes if a.name != choice.vector)]
+    extents = {axis.name: axis.extent for axis in contraction.tiled_axes}
+    knobs = [Knob(f"{choice.vector}_register", vector_extents(extents[choice.vector], target.vector_lanes))]
+    for name in names[1:]:
+        rows = [n for n in range(1, target.num_vector_registers) if n <= extents[name]]
+        knobs.append(Knob(f"{name}_register", tuple(n for n in rows if n <= 8 or n % 2 == 0 or extents[name] % n == 0)))
+
+    def fits(tile: tuple[int, ...]) -> bool:
+        vectors = -(-tile[0] // target.vector_lanes)
+        accumulators = vectors
+        for rows in tile[1:]:
+            accumulators *= rows
+        return accumulators + vectors + 1 <= target.num_vector_registers
+
+    return constrained(tuple(knobs), fits)
+
+
+def _reduction_tiles(axis: Axis) -> tuple[int, ...]:
+    sizes = {2**p for p in range(4, 12)} | {3 * 2**p for p in range(3, 11)}
+    return tuple(sorted(n for n in sizes if n < axis.extent))
+
+
+def _unrolling(contraction: Contraction) -> KnobGroup:
+    first, *window = contraction.stage.reduce_axes
+    knobs = [Knob(f"{first.name}_unroll", tuple(n for n in (1, 2, 4, 8) if n <= first.extent))]
+    for axis in window:
+        knobs.append(Knob(f"{axis.name}_unroll", tuple(sorted({1, min(axis.extent, _MAX_UNROLLED_STEPS)}))))
+
+    def is_short(factors: tuple[int, ...]) -> bool:
+        copies = 1
+        for factor in factors:
+            copies *= factor
+        return copies <= _MAX_UNROLLED_STEPS
+
+    return constrained(tuple(knobs), is_short)
+
+
+def contraction_rule(program: object, target: Target) -> tuple[Sketch, ...]:
+    """Sketches for a flattened program, or none."""
+    matched = match(program, target)  # type: ignore[arg-type]
+    return contraction_sketches(matched) if matched else ()

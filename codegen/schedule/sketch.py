@@ -1,0 +1,82 @@
+"""Sketches: the shape of a loop tree with knobs left open."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codegen.ir.arithmetic import Int
+from codegen.ir.loops import LoopProgram
+
+Values: TypeAlias = Mapping[str, Int]
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A choice among ascending positive integers."""
+
+    name: str
+    values: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.values or list(self.values) != sorted(set(self.values)) or self.values[0] < 1:
+            raise ValueError(f"knob {self.name} needs ascending positive values, got {self.values}")
+
+
+@dataclass(frozen=True, eq=False)
+class KnobGroup:
+    """Knobs that are chosen together: ``rows[i]`` holds one allowed combination of value positions.
+
+    Constraints between knobs live here, so that a space can be counted and sampled uniformly.
+    """
+
+    knobs: tuple[Knob, ...]
+    rows: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if not len(self.rows):
+            raise ValueError(f"no combination of {[knob.name for knob in self.knobs]} is allowed")
+
+
+def free(knob: Knob) -> KnobGroup:
+    """A knob under no constraint."""
+    return KnobGroup((knob,), np.arange(len(knob.values), dtype=np.int64)[:, None])
+
+
+def constrained(knobs: tuple[Knob, ...], is_allowed: Callable[[tuple[int, ...]], bool]) -> KnobGroup:
+    """The combinations of values for which the predicate holds; keep their number small."""
+    rows = [
+        positions
+        for positions in itertools.product(*(range(len(knob.values)) for knob in knobs))
+        if is_allowed(tuple(knob.values[p] for knob, p in zip(knobs, positions, strict=True)))
+    ]
+    return KnobGroup(knobs, np.asarray(rows, dtype=np.int64).reshape(len(rows), len(knobs)))
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """One loop-tree topology: its knobs, and the arithmetic that lowers values of them.
+
+    ``lower`` accepts ints, arrays or symbols for the knob values and returns a tree of one topology
+    for all of them. ``limits`` gives, for some knobs, the value beyond which a larger one changes
+    nothing, from the values of the knobs before it; it makes equal kernels recognisable.
+    """
+
+    name: str
+    groups: tuple[KnobGroup, ...]
+    lower: Callable[[Values], LoopProgram]
+    limits: Mapping[str, Callable[[Values], Int]] = field(default_factory=dict)
+
+    @property
+    def knobs(self) -> tuple[Knob, ...]:
+        """All knobs, in column order."""
+        return tuple(knob for group in self.groups for knob in group.knobs)
+
+    def count(self) -> int:
+        """Number of points."""
+        return int(np.prod([len(group.rows) for group in self.groups], dtype=object))

@@ -1,0 +1,148 @@
+"""The space of schedules of one program on one target: several sketches and their knobs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codegen.ir.arithmetic import Int
+from codegen.ir.expression import Program
+from codegen.ir.loops import LoopProgram
+from codegen.schedule.candidates import Candidates, concatenate
+from codegen.schedule.errors import require
+from codegen.schedule.group_table import GroupTable
+from codegen.schedule.simplify import simplify_loops
+from codegen.schedule.sketch import Sketch
+from codegen.target import Target
+
+NamedCandidate = Mapping[str, object]
+"""``{"sketch": name, "knobs": {knob name: value}}``, the form that records and JSON files hold."""
+
+
+class Space:
+    """All candidates of a program on a target.
+
+    Every operation on candidates is batched; a generator makes each stream repeatable.
+    """
+
+    def __init__(self, program: Program, target: Target, sketches: tuple[Sketch, ...]) -> None:
+        if not sketches:
+            raise ValueError(f"no sketch rule applies to program {program.name}")
+        self.program = program
+        self.target = target
+        self.sketches = sketches
+        self._table = GroupTable(sketches)
+
+    def count(self) -> int:
+        """Number of points, exactly; some of them lower to equal kernels (see ``canonical``)."""
+        return sum(sketch.count() for sketch in self.sketches)
+
+    def sample(self, num: int, rng: np.random.Generator) -> Candidates:
+        """``num`` points: a sketch at random, then uniform within it."""
+        sketches = rng.integers(len(self.sketches), size=num)
+        return Candidates(sketches, self._table.sample(sketches, rng))
+
+    def mutate(
+        self, candidates: Candidates, rng: np.random.Generator, sketch_change: float = 0.05
+    ) -> Candidates:
+        """One neighbour of each candidate: one group of knobs chosen anew, now and then another sketch.
+
+        A move to another sketch keeps the groups of knobs that both have.
+        """
+        positions = self._table.mutate(candidates.sketches, candidates.positions, rng)
+        moves = rng.random(len(candidates)) < sketch_change
+        if not moves.any():
+            return Candidates(candidates.sketches, positions)
+        sketches = np.where(moves, rng.integers(len(self.sketches), size=len(moves)), candidates.sketches)
+        moved = self._table.convert(candidates.sketches, sketches, candidates.positions, rng)
+        return Candidates(sketches, np.where(moves[:, None], moved, positions))
+
+    def enumerate(self, limit: int) -> Candidates:
+        """The first ``limit`` points in a fixed order."""
+        parts = []
+        for number, sketch in enumerate(self.sketches):
+            rows = itertools.product(*(group.rows.tolist() for group in sketch.groups))
+            taken = list(itertools.islice(rows, limit - sum(len(part) for part in parts)))
+            if taken:
+                flat = np.array([list(itertools.chain(*row)) for row in taken], dtype=np.int64)
+                padded = np.zeros((len(flat), self._table.num_columns), dtype=np.int64)
+                padded[:, : flat.shape[1]] = flat
+                parts.append(Candidates(np.full(len(flat), number, dtype=np.int64), padded))
+        return concatenate(parts)
+
+    def canonical(self, candidates: Candidates) -> Candidates:
+        """The same kernels, with knob values that change nothing set to their least equivalent."""
+        positions = candidates.positions.copy()
+        for number, rows in self.by_sketch(candidates):
+            sketch = self.sketches[number]
+            values: dict[str, Int] = {}
+            for column, knob in enumerate(sketch.knobs):
+                array = np.asarray(knob.values, dtype=np.int64)
+                if knob.name in sketch.limits:
+                    least = np.searchsorted(array, np.asarray(sketch.limits[knob.name](values)))
+                    positions[rows, column] = np.minimum(positions[rows, column], least)
+                values[knob.name] = array[positions[rows, column]]
+        return Candidates(candidates.sketches, positions)
+
+    def by_sketch(self, candidates: Candidates) -> list[tuple[int, NDArray[np.int64]]]:
+        """Sketch numbers that occur, each with its rows."""
+        order = np.argsort(candidates.sketches, kind="stable")
+        numbers, starts = np.unique(candidates.sketches[order], return_index=True)
+        return list(zip(numbers.tolist(), np.split(order, starts[1:]), strict=True))
+
+    def values(self, sketch: int, positions: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+        """Knob values, each of shape (N,), of candidates that all belong to one sketch."""
+        return {
+            knob.name: np.asarray(knob.values, dtype=np.int64)[positions[:, column]]
+            for column, knob in enumerate(self.sketches[sketch].knobs)
+        }
+
+    def named(self, candidates: Candidates, row: int) -> dict[str, object]:
+        """One candidate by names and values."""
+        sketch = self.sketches[int(candidates.sketches[row])]
+        knobs = {k.name: k.values[int(candidates.positions[row, c])] for c, k in enumerate(sketch.knobs)}
+        return {"sketch": sketch.name, "knobs": knobs}
+
+    def decode(self, named: list[NamedCandidate]) -> Candidates:
+        """Candidates from names and values; ScheduleError for what lies outside the space."""
+        positions = np.zeros((len(named), self._table.num_columns), dtype=np.int64)
+        sketches = np.zeros(len(named), dtype=np.int64)
+        for row, candidate in enumerate(named):
+            sketches[row], columns = self._decode_one(candidate)
+            positions[row, : len(columns)] = columns
+        return Candidates(sketches, positions)
+
+    def lower(self, candidates: Candidates, row: int) -> LoopProgram:
+        """The loop AST of one candidate, with what always holds simplified away."""
+        sketch = self.sketches[int(candidates.sketches[row])]
+        columns = candidates.positions[row]
+        values = {knob.name: knob.values[int(columns[c])] for c, knob in enumerate(sketch.knobs)}
+        return simplify_loops(sketch.lower(values))
+
+    def lower_named(self, named: NamedCandidate) -> LoopProgram:
+        """The loop AST of one candidate given by names and values."""
+        return self.lower(self.decode([named]), 0)
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {sketch.name: number for number, sketch in enumerate(self.sketches)}
+
+    def _decode_one(self, named: NamedCandidate) -> tuple[int, list[int]]:
+        name, knobs = named.get("sketch"), named.get("knobs")
+        require(name in self._numbers, f"sketch must be one of {sorted(self._numbers)}, got {name!r}")
+        number = self._numbers[str(name)]
+        sketch = self.sketches[number]
+        assert isinstance(knobs, Mapping)
+        expected = [knob.name for knob in sketch.knobs]
+        require(sorted(knobs) == sorted(expected), f"knobs must be {expected}, got {sorted(knobs)}")
+        columns = []
+        for knob in sketch.knobs:
+            value = knobs[knob.name]
+            require(value in knob.values, f"knob {knob.name} must be one of {knob.values}, got {value!r}")
+            columns.append(knob.values.index(value))
+        require(self._table.contains(number, columns), f"the combination {dict(knobs)} is not allowed")
+        return number, columns

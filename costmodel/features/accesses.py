@@ -1,0 +1,172 @@
+"""Closed forms over affine accesses: footprints, strides, counts of vectors, traffic between caches.
+
+Everything here is symbolic arithmetic (``codegen.ir.arithmetic``), built once per sketch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from codegen.ir.arithmetic import Int, ceil_div, maximum, minimum
+from codegen.ir.loops import Buffer, Guard, Loop, LoopKind, LoopProgram, Scope, row_major_strides
+from codegen.ir.trace import ratio
+from costmodel.features.tree import Access, LeafNode
+
+ELEMENT_BYTES = 4
+
+_OUT_OF_REACH = 10**15
+"""Added to the traffic of a level that does not fit: more bytes than any program moves, exact in float64."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What one run of some loops touches of one buffer."""
+
+    elements: Int
+    accesses: Int
+    run: Int
+
+
+def product(values: Iterable[Int]) -> Int:
+    """The product, 1 for none."""
+    result: Int = 1
+    for value in values:
+        result = result * value
+    return result
+
+
+def total(values: Iterable[Int]) -> Int:
+    """The sum, 0 for none."""
+    result: Int = 0
+    for value in values:
+        result = result + value
+    return result
+
+
+def largest(values: Sequence[Int]) -> Int:
+    """The greatest of at least one."""
+    result = values[0]
+    for value in values[1:]:
+        result = maximum(result, value)
+    return result
+
+
+def extents_of(loops: Iterable[Loop]) -> dict[str, Int]:
+    """Extent by loop variable."""
+    return {loop.variable: loop.extent for loop in loops}
+
+
+def loops_inside(leaf: LeafNode, depth: int) -> tuple[Loop, ...]:
+    """The loops around a leaf's statement from a depth of its path on, merged ones included."""
+    return (*leaf.place.path[depth:], *leaf.merged)
+
+
+def reach(buffer: Buffer, leaves: Sequence[LeafNode], depth: int) -> Reach | None:
+    """What the leaves touch of a buffer while the loops from ``depth`` on run once; None if nothing.
+
+    A union of several accesses counts as the largest of them: copies of one read (with and without
+    padding, say) reach the same elements.
+    """
+    elements: list[Int] = []
+    runs: list[Int] = []
+    accesses: list[Int] = []
+    for leaf in leaves:
+        extents = extents_of(loops_inside(leaf, depth))
+        for access in leaf.accesses:
+            if access.buffer == buffer.name:
+                spans = [minimum(i.span(extents), n) for i, n in zip(access.index, buffer.shape)]
+                elements.append(product(spans))
+                runs.append(spans[-1] if spans else 1)
+                accesses.append(product(extents.values()))
+    if not elements:
+        return None
+    return Reach(largest(elements), total(accesses), largest(runs))
+
+
+def working_set(program: LoopProgram, leaves: Sequence[LeafNode], depth: int) -> Int:
+    """Bytes of memory the leaves touch while the loops from ``depth`` on run once; registers are free."""
+    memory = [buffer for buffer in program.buffers if buffer.scope is not Scope.REGISTER]
+    reached = [reach(buffer, leaves, depth) for buffer in memory]
+    return total(ELEMENT_BYTES * each.elements for each in reached if each is not None)
+
+
+def stride(buffer: Buffer, access: Access, variable: str) -> Int:
+    """Elements between the accesses of neighbouring iterations of a loop variable."""
+    steps = row_major_strides(buffer.shape)
+    return total(i.coefficient(variable) * step for i, step in zip(access.index, steps))
+
+
+def vectors(access: Access, merged: Sequence[Loop], lanes: int) -> Int:
+    """Distinct vectors (or broadcast scalars) an access needs for all instances of the merged loops."""
+    used = {name for index in access.index for name in index.variables}
+    return product(
+        ceil_div(loop.extent, lanes) if loop.kind is LoopKind.VECTORIZED else loop.extent
+        for loop in merged
+        if loop.variable in used
+    )
+
+
+def innermost_vector(leaf: LeafNode) -> Loop | None:
+    """The vectorized loop of a leaf."""
+    found = [loop for loop in leaf.merged if loop.kind is LoopKind.VECTORIZED]
+    return found[-1] if found else None
+
+
+def traffic(program: LoopProgram, leaf: LeafNode, cache_bytes: int) -> Int:
+    """Bytes that enter a cache of that size over all runs of a leaf.
+
+    The cache keeps what some level of the nest touches, if that fits; everything outside that level
+    fetches it again. The best level counts; the innermost one is always allowed.
+    """
+    path = leaf.place.path
+    moved = [
+        product(loop.extent for loop in path[:depth]) * working_set(program, [leaf], depth)
+        for depth in range(len(path) + 1)
+    ]
+    result = moved[-1]
+    for depth in range(len(path)):
+        does_not_fit = minimum(maximum(working_set(program, [leaf], depth) - cache_bytes, 0), 1)
+        result = minimum(result, moved[depth] + does_not_fit * _OUT_OF_REACH)
+    return result
+
+
+def waste(guards: Iterable[Guard], loops: Iterable[Loop]) -> Int:
+    """Nominal iterations per real one, from the guards that the loops carry.
+
+    Guards that start at the same loop bound one axis at several levels of tiling; only the innermost
+    counts tiles that are not full.
+    """
+    extents = extents_of(loops)
+    last = {guard.index.variables[:1]: guard for guard in guards}
+    return product(
+        maximum(ratio(guard.index.span(extents), guard.bound), 1) for guard in last.values()
+    )
+
+
+def buffer_slots(program: LoopProgram, leaves: Sequence[LeafNode]) -> list[Buffer]:
+    """The buffers that leaves use, in order of their role; the order never depends on knob values.
+
+    First what is written last (in memory, else in registers), then operands: those of reductions
+    before others, those read along the vector before broadcast ones, then in the program's order.
+    """
+    names = [access.buffer for leaf in leaves for access in leaf.accesses]
+    used = [buffer for buffer in program.buffers if buffer.name in names]
+    memory = [buffer for buffer in used if buffer.scope is not Scope.REGISTER]
+    stored = [leaf.store.buffer for leaf in leaves]
+    written = [name for name in stored if any(b.name == name for b in memory)] or stored
+    first = [buffer for buffer in used if buffer.name == written[-1]]
+    rest = [buffer for buffer in memory if buffer.name != written[-1]]
+    return first + sorted(rest, key=lambda buffer: _role(buffer, leaves))
+
+
+def _role(buffer: Buffer, leaves: Sequence[LeafNode]) -> tuple[bool, bool]:
+    is_reduced = is_along_vector = False
+    for leaf in leaves:
+        vector = innermost_vector(leaf)
+        for access in leaf.accesses:
+            if access.buffer == buffer.name and leaf.store.reducer is not None:
+                is_reduced = True
+                uses = {name for index in access.index for name in index.variables}
+                is_along_vector |= vector is not None and vector.variable in uses
+    return not is_reduced, not is_along_vector

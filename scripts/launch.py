@@ -1,0 +1,131 @@
+"""What every script shares: a composed configuration in, one run folder with ``metrics.json`` out.
+
+A user's mistake ends as one sentence on stderr and exit code 2; set HYDRA_FULL_ERROR=1 for the traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import hydra
+import numpy as np
+import torch
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from scripts.loggers import Logger
+from scripts.outputs import Metrics, code_version, write_metrics, write_text
+from scripts.sentences import sentence
+
+ROOT = Path(__file__).resolve().parents[1]
+ConfigT = TypeVar("ConfigT")
+
+
+@dataclass(frozen=True)
+class Run(Generic[ConfigT]):
+    """One run of a script: its checked configuration, the folder it may write to, where its curves go."""
+
+    config: ConfigT
+    folder: Path
+    logger: Logger
+
+
+def launch(
+    name: str,
+    schema: type[ConfigT],
+    work: Callable[[Run[ConfigT]], Metrics],
+    configs: Path = ROOT / "configs",
+) -> None:
+    """Compose ``<configs>/<name>.yaml`` under ``schema``, call ``work`` and write the metrics it returns.
+
+    ``schema`` is a dataclass with the fields ``seed`` (int) and ``logger`` (a LoggerConfig).
+    """
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints its own, longer account and exits with 1
+
+    def job(config: DictConfig) -> None:
+        with one_sentence(wants_traceback):
+            _run_once(config, Path(HydraConfig.get().runtime.output_dir), work)
+
+    with one_sentence(wants_traceback):
+        _check_packages()
+        store(f"{name}_schema", schema)
+        hydra.main(version_base="1.3", config_path=str(configs), config_name=name)(job)()
+
+
+def store(name: str, schema: type[Any], group: str | None = None) -> None:
+    """Register a dataclass as the schema that a configuration file builds on; unknown keys then fail."""
+    node = OmegaConf.structured(schema)
+    _thaw(node)
+    ConfigStore.instance().store(name=name, node=node, group=group)
+
+
+@contextmanager
+def one_sentence(wants_traceback: bool = False) -> Iterator[None]:
+    """Turn a user's mistake into one line on stderr and exit code 2; other errors pass."""
+    try:
+        yield
+    except (ValueError, OSError, HydraException, OmegaConfBaseException) as error:
+        if wants_traceback:
+            raise
+        print(f"error: {sentence(error)}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("stopped; what was finished is kept", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _run_once(config: DictConfig, folder: Path, work: Callable[[Run[Any]], Metrics]) -> None:
+    _reject_added_keys(config)
+    settings: Any = OmegaConf.to_object(config)
+    random.seed(settings.seed)
+    np.random.seed(settings.seed)  # noqa: NPY002 - for libraries that take no generator
+    torch.manual_seed(settings.seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    with settings.logger.open(folder) as logger:
+        metrics = work(Run(settings, folder, logger))
+    stamp = {"seed": settings.seed, "code_version": code_version(ROOT)}
+    write_metrics(folder / "metrics.json", {**metrics, **stamp})
+
+
+def _check_packages() -> None:
+    """Another installed package is also called `datasets`; ours must be the one that is found."""
+    for name in ("codegen", "datasets", "costmodel", "search"):
+        spec = find_spec(name)
+        found = spec.origin if spec else None
+        if found is None or Path(found).resolve().parent != ROOT / name:
+            raise ValueError(f"package {name} must come from {ROOT / name}, but Python finds {found}")
+
+
+def _reject_added_keys(node: Any, path: str = "") -> None:
+    """Hydra lets ``+key=value`` add what no dataclass asks for; it would be ignored in silence."""
+    if not isinstance(node, DictConfig) or node._is_none():
+        return
+    schema = OmegaConf.get_type(node)
+    allowed = {field.name for field in fields(schema)} if is_dataclass(schema) else set(node)
+    for key in node:
+        if key not in allowed:
+            raise ValueError(f"unknown key {path}{key}; allowed: {', '.join(sorted(allowed))}")
+        _reject_added_keys(node._get_node(key), f"{path}{key}.")
+
+
+def _thaw(node: Any) -> None:
+    """Frozen dataclasses become read-only nodes, which Hydra could not override."""
+    if not OmegaConf.is_config(node):
+        return
+    OmegaConf.set_readonly(node, None)
+    if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
+        for key in node:
+            _thaw(node._get_node(key))

@@ -1,0 +1,92 @@
+"""One plan: which candidates are measured next, and which of them the searcher did not choose."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codegen.schedule.candidates import Candidates, concatenate
+from search.protocols import Searcher, Space
+from search.random_search import draw_distinct
+
+Arm: TypeAlias = Literal["search", "random", "epsilon", "control"]
+"""``search``: the searcher's choice. ``random``: in its place while the model knows nothing.
+``epsilon``: exploration that belongs to the method. ``control``: random trials beside the method,
+which show what random search finds in the same run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanConfig:
+    """Trials between two refits, and the shares of them (in [0, 1]) that are drawn at random."""
+
+    num_trials: int = 64
+    epsilon: float = 0.05
+    control_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.num_trials < 1:
+            raise ValueError(f"num_trials of a plan must be at least 1, got {self.num_trials}")
+        if min(self.epsilon, self.control_share) < 0 or self.epsilon + self.control_share > 1:
+            raise ValueError(
+                "epsilon and control_share must not be negative nor exceed 1 together, got "
+                f"{self.epsilon} and {self.control_share}"
+            )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Candidates in the order of measurement, with the arm each belongs to."""
+
+    candidates: Candidates
+    arms: tuple[Arm, ...]
+
+
+def make_plan(
+    space: Space,
+    searcher: Searcher,
+    is_informed: bool,
+    config: PlanConfig,
+    num: int,
+    measured: Candidates,
+    rng: np.random.Generator,
+) -> Plan:
+    """``num`` distinct unmeasured candidates, or all that are left; none at the end of the space.
+
+    Shares are kept over the whole run, not rounded in every plan. Unless ``is_informed`` the
+    searcher's part is drawn at random. Arms are spread evenly over the plan, so the best-so-far of
+    each may be compared at any trial.
+    """
+    num_epsilon = _share(config.epsilon, len(measured), num)
+    num_control = _share(config.control_share, len(measured), num)
+    num_chosen = num - num_epsilon - num_control
+    taken = measured.keys()
+    if is_informed and num_chosen:
+        chosen = searcher.propose(num_chosen, taken, rng)
+    else:
+        chosen = draw_distinct(space, num_chosen, taken, rng)
+    taken = np.concatenate([taken, chosen.keys()])
+    explored = draw_distinct(space, num_epsilon, taken, rng)
+    taken = np.concatenate([taken, explored.keys()])
+    control = draw_distinct(space, num_control, taken, rng)
+    return _interleave(
+        [("search" if is_informed else "random", chosen), ("epsilon", explored), ("control", control)]
+    )
+
+
+def _share(share: float, num_done: int, num: int) -> int:
+    """How many of the next ``num`` trials, so that rounding never drifts from ``share`` of all."""
+    return math.floor(share * (num_done + num)) - math.floor(share * num_done)
+
+
+def _interleave(parts: Sequence[tuple[Arm, Candidates]]) -> Plan:
+    places: NDArray[np.float64] = np.concatenate(
+        [(np.arange(len(part)) + 0.5) / max(len(part), 1) for _, part in parts]
+    )
+    order = np.argsort(places, kind="stable")
+    arms = [arm for arm, part in parts for _ in range(len(part))]
+    return Plan(concatenate([part for _, part in parts])[order], tuple(arms[row] for row in order))
