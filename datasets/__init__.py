@@ -18,4 +18,6 @@ def check_package() -> None:
 
     ours, sibling = Path(__file__).resolve().parent, Path(codegen.__file__).resolve().parent
     if ours.parent != sibling.parent:
-        raise ValueError(f"datasets comes from {ours}, but codegen from {sibling}: put one project first on the path")
+        raise ValueError(
+            f"datasets comes from {ours}, but codegen from {sibling}: put one project first on the path"
+        )

@@ -33,7 +33,9 @@ from datasets.record import SCHEMA_VERSION
 
 METADATA = MetaData()
 
-META = Table("meta", METADATA, Column("key", String(64), primary_key=True), Column("value", Text, nullable=False))
+META = Table(
+    "meta", METADATA, Column("key", String(64), primary_key=True), Column("value", Text, nullable=False)
+)
 
 TARGETS = Table(
     "targets",

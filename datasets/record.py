@@ -8,9 +8,9 @@ import re
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Literal, TypeAlias, Union, get_args
+from typing import Literal, TypeAlias, get_args
 
 from codegen.measure.measurement import Failure, Measurement
 from codegen.target import Target
@@ -21,7 +21,7 @@ SCHEMA_VERSION = 1
 Source: TypeAlias = Literal["random", "mutated", "search", "repeat"]
 SOURCES: tuple[Source, ...] = get_args(Source)
 
-JsonValue: TypeAlias = Union[None, bool, int, float, str, list["JsonValue"], dict[str, "JsonValue"]]
+JsonValue: TypeAlias = bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"] | None
 
 _UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
 
@@ -102,7 +102,7 @@ class Record:
 
 def utc_now() -> str:
     """The time in the form of ``Record.measured_at``, such as 2025-01-31T12:00:00.000000+00:00."""
-    return datetime.now(timezone.utc).isoformat(timespec="microseconds")
+    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def candidate_key(sketch: str, knobs: Mapping[str, int]) -> str:

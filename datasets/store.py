@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError
 
@@ -18,7 +18,6 @@ from datasets.record import Record, candidate_key, fingerprint, target_to_json
 from datasets.rows import TaskKey, joined_rows, read_records, read_targets, record_row, task_key
 from datasets.verify import find_problems
 
-_INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _BATCH = 2_000  # records held in memory at once while merging; below SQLite's limit on variables
 
 
@@ -35,7 +34,6 @@ class RecordStore:
     def __init__(self, location: str | Path) -> None:
         self.location = str(location)
         self._engine = open_engine(self.location)
-        self._insert = _INSERT[self._engine.dialect.name]
 
     def __enter__(self) -> RecordStore:
         return self
@@ -139,32 +137,39 @@ class RecordStore:
         by_digest = {record.digest: record for record in records}
         with self._transaction() as connection:
             # Writing first takes the lock; a transaction that begins by reading could lose it to another.
-            self._add_targets(connection, records)
-            task_ids = self._add_tasks(connection, records)
+            _add_targets(connection, records)
+            task_ids = _add_tasks(connection, records)
             query = select(RECORDS.c.digest).where(RECORDS.c.digest.in_(by_digest))
             known = set(connection.execute(query).scalars())
             fresh = [record for digest, record in by_digest.items() if digest not in known]
             rows = [record_row(record, task_ids[task_key(record)]) for record in fresh]
             if rows:
-                connection.execute(self._insert(RECORDS).on_conflict_do_nothing(), rows)
+                _insert_new(connection, RECORDS, rows)
         return len(fresh)
 
-    def _add_targets(self, connection: Connection, records: Sequence[Record]) -> None:
-        found = {fingerprint(record.target): record.target for record in records}
-        rows = [{"fingerprint": key, "description": target_to_json(value)} for key, value in found.items()]
-        connection.execute(self._insert(TARGETS).on_conflict_do_nothing(), rows)
 
-    def _add_tasks(self, connection: Connection, records: Sequence[Record]) -> dict[TaskKey, int]:
-        texts = {task_key(record): record.program_text for record in records}
-        rows = [
-            {"name": key[0], "operator": key[1], "parameters": key[2], "program_hash": key[3], "program_text": text}
-            for key, text in texts.items()
-        ]
-        connection.execute(self._insert(TASKS).on_conflict_do_nothing(), rows)
-        query = select(TASKS).where(TASKS.c.program_hash.in_({key[3] for key in texts}))
-        return {
-            (row.name, row.operator, row.parameters, row.program_hash): row.id for row in connection.execute(query)
-        }
+def _add_targets(connection: Connection, records: Sequence[Record]) -> None:
+    found = {fingerprint(record.target): record.target for record in records}
+    rows = [{"fingerprint": key, "description": target_to_json(value)} for key, value in found.items()]
+    _insert_new(connection, TARGETS, rows)
+
+
+def _add_tasks(connection: Connection, records: Sequence[Record]) -> dict[TaskKey, int]:
+    texts = {task_key(record): record.program_text for record in records}
+    names = ("name", "operator", "parameters", "program_hash", "program_text")
+    _insert_new(
+        connection, TASKS, [dict(zip(names, (*key, text), strict=True)) for key, text in texts.items()]
+    )
+    rows = connection.execute(select(TASKS).where(TASKS.c.program_hash.in_({key[3] for key in texts})))
+    return {(row.name, row.operator, row.parameters, row.program_hash): row.id for row in rows}
+
+
+def _insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
+    """Insert the rows whose unique columns are not there yet."""
+    if connection.dialect.name == "sqlite":
+        connection.execute(sqlite.insert(table).on_conflict_do_nothing(), rows)
+    else:
+        connection.execute(postgresql.insert(table).on_conflict_do_nothing(), rows)
 
 
 def _fingerprint(target: Target | str) -> str:

@@ -35,7 +35,9 @@ def _dangling(connection: Connection) -> list[str]:
     query = select(RECORDS.c.id).where(
         RECORDS.c.task_id.not_in(task_ids) | RECORDS.c.fingerprint.not_in(fingerprints)
     )
-    return [f"record {number} belongs to no task or no target" for number in connection.execute(query).scalars()]
+    return [
+        f"record {number} belongs to no task or no target" for number in connection.execute(query).scalars()
+    ]
 
 
 def _targets(connection: Connection) -> tuple[dict[str, Target], list[str]]:

@@ -10,7 +10,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -18,7 +18,6 @@ from typing import Any, Generic, TypeVar
 import hydra
 import numpy as np
 import torch
-from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -26,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from scripts.loggers import Logger
 from scripts.outputs import Metrics, code_version, write_metrics, write_text
+from scripts.schemas import reject_added_keys, store
 from scripts.sentences import sentence
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,13 +64,6 @@ def launch(
         hydra.main(version_base="1.3", config_path=str(configs), config_name=name)(job)()
 
 
-def store(name: str, schema: type[Any], group: str | None = None) -> None:
-    """Register a dataclass as the schema that a configuration file builds on; unknown keys then fail."""
-    node = OmegaConf.structured(schema)
-    _thaw(node)
-    ConfigStore.instance().store(name=name, node=node, group=group)
-
-
 @contextmanager
 def one_sentence(wants_traceback: bool = False) -> Iterator[None]:
     """Turn a user's mistake into one line on stderr and exit code 2; other errors pass."""
@@ -87,7 +80,7 @@ def one_sentence(wants_traceback: bool = False) -> Iterator[None]:
 
 
 def _run_once(config: DictConfig, folder: Path, work: Callable[[Run[Any]], Metrics]) -> None:
-    _reject_added_keys(config)
+    reject_added_keys(config)
     settings: Any = OmegaConf.to_object(config)
     random.seed(settings.seed)
     np.random.seed(settings.seed)  # noqa: NPY002 - for libraries that take no generator
@@ -107,25 +100,3 @@ def _check_packages() -> None:
         found = spec.origin if spec else None
         if found is None or Path(found).resolve().parent != ROOT / name:
             raise ValueError(f"package {name} must come from {ROOT / name}, but Python finds {found}")
-
-
-def _reject_added_keys(node: Any, path: str = "") -> None:
-    """Hydra lets ``+key=value`` add what no dataclass asks for; it would be ignored in silence."""
-    if not isinstance(node, DictConfig) or node._is_none():
-        return
-    schema = OmegaConf.get_type(node)
-    allowed = {field.name for field in fields(schema)} if is_dataclass(schema) else set(node)
-    for key in node:
-        if key not in allowed:
-            raise ValueError(f"unknown key {path}{key}; allowed: {', '.join(sorted(allowed))}")
-        _reject_added_keys(node._get_node(key), f"{path}{key}.")
-
-
-def _thaw(node: Any) -> None:
-    """Frozen dataclasses become read-only nodes, which Hydra could not override."""
-    if not OmegaConf.is_config(node):
-        return
-    OmegaConf.set_readonly(node, None)
-    if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
-        for key in node:
-            _thaw(node._get_node(key))

@@ -65,7 +65,7 @@ def detect_target(
     bits = _chosen_bits(host, vector_width)
     available = len(os.sched_getaffinity(0))
     if num_threads is not None and not 1 <= num_threads <= available:
-        raise ValueError(f"num_threads must be from 1 to {available} (cores of this process), got {num_threads}")
+        raise ValueError(f"num_threads must be from 1 to {available} (usable cores), got {num_threads}")
     threads = available if num_threads is None else num_threads
     caches = read_caches(cpu_folder)
     return Target(
@@ -98,10 +98,11 @@ def llvm_feature_text(features: Mapping[str, bool], vector_bits: int) -> str:
     registers on some CPUs is off: our vectors are explicit.
     """
 
-    def is_on(name: str) -> bool:
-        return features[name] and not (vector_bits == 256 and name.startswith(("avx512", "avx10", "amx-avx512")))
-
-    parts = [("+" if is_on(name) else "-") + name for name in sorted(features)]
+    off_prefixes = ("avx512", "avx10", "amx-avx512") if vector_bits == 256 else ()
+    parts = [
+        ("+" if is_there and not name.startswith(off_prefixes) else "-") + name
+        for name, is_there in sorted(features.items())
+    ]
     return ",".join([*parts, "-prefer-256-bit"] if vector_bits == 512 else parts)
 
 
@@ -118,7 +119,9 @@ def read_caches(cpu_folder: Path = CPU_FOLDER) -> Caches:
     if missing:
         levels = " and ".join(f"L{level}" for level in missing)
         warnings.warn(
-            f"{cpu_folder} does not describe the {levels} cache; common sizes are assumed", RuntimeWarning, stacklevel=2
+            f"{cpu_folder} does not describe the {levels} cache; common sizes are assumed",
+            RuntimeWarning,
+            stacklevel=2,
         )
     l2_bytes = sizes.get(2, Caches.l2_bytes)
     # A CPU without a third level is real (the second one is the last); so is a machine that hides all.
@@ -131,14 +134,12 @@ def _chosen_bits(host: HostCpu, vector_width: VectorWidth) -> int:
         raise ValueError(f"vector_width must be auto, 512 or 256, got {vector_width!r}")
     absent = [name for name in AVX2_FEATURES if not host.features.get(name)]
     if absent:
-        raise ValueError(
-            f"this CPU ({host.model}) lacks {' and '.join(absent)}; generated code needs x86-64 with AVX2 and FMA"
-        )
+        lacks = f"this CPU ({host.model}) lacks {' and '.join(absent)}"
+        raise ValueError(f"{lacks}; generated code needs x86-64 with AVX2 and FMA")
     absent_512 = [name for name in AVX512_FEATURES if not host.features.get(name)]
     if vector_width == 512 and absent_512:
-        raise ValueError(
-            f"vector_width=512 needs AVX-512, but this CPU ({host.model}) lacks {', '.join(absent_512)}; use 256"
-        )
+        lacks = f"this CPU ({host.model}) lacks {', '.join(absent_512)}"
+        raise ValueError(f"vector_width=512 needs AVX-512, but {lacks}; use 256")
     return 256 if absent_512 or vector_width == 256 else 512
 
 

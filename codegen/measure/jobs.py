@@ -1,4 +1,4 @@
-"""What is asked of a measuring process, and the plain form in which jobs and results travel to it and back."""
+"""What is asked of a measuring process, and the plain form in which jobs and results travel."""
 
 from __future__ import annotations
 

@@ -20,11 +20,7 @@ NUM_ACCUMULATORS = 12
 
 
 class NativeLoops:
-    """Two loops for a target, callable from several threads at once (the GIL is released).
-
-    ``fma(num_iterations, x)`` runs ``NUM_ACCUMULATORS`` independent vector FMAs an iteration.
-    ``triad(a, b, c, num_vectors)`` does ``a = b + 3 c`` on addresses aligned to a vector; a may equal b.
-    """
+    """Two loops for a target, callable from several threads at once (the GIL is released)."""
 
     def __init__(self, target: Target) -> None:
         llvm.initialize_native_target()
@@ -33,16 +29,27 @@ class NativeLoops:
         machine = triple.create_target_machine(cpu=target.llvm_cpu, features=target.llvm_features, opt=3)
         module = llvm.parse_assembly(_fma_text(target.vector_lanes) + _triad_text(target.vector_lanes))
         module.verify()
-        # ctypes functions do not keep their machine code alive; the engine does.
+        # ctypes functions do not keep their machine code alive; this object does, so they stay private to it.
         self._engine: Any = llvm.create_mcjit_compiler(module, machine)
         self._engine.finalize_object()
-        self.fma: Callable[[int, float], float] = CFUNCTYPE(c_float, c_int64, c_float)(
-            self._engine.get_function_address("fma_loop")
+        fma_type = CFUNCTYPE(c_float, c_int64, c_float)
+        triad_type = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_int64)
+        self._fma: Callable[[int, float], float] = fma_type(self._engine.get_function_address("fma_loop"))
+        self._triad: Callable[[int, int, int, int], None] = triad_type(
+            self._engine.get_function_address("triad_loop")
         )
-        self.triad: Callable[[int, int, int, int], None] = CFUNCTYPE(
-            None, c_void_p, c_void_p, c_void_p, c_int64
-        )(self._engine.get_function_address("triad_loop"))
         self.flops_per_iteration = 2 * NUM_ACCUMULATORS * target.vector_lanes
+
+    def fma(self, num_iterations: int, x: float) -> float:
+        """Run ``NUM_ACCUMULATORS`` independent vector FMAs ``a = a x + x`` an iteration.
+
+        Returns one lane of the accumulators' sum; each starts at x.
+        """
+        return self._fma(num_iterations, x)
+
+    def triad(self, a: int, b: int, c: int, num_vectors: int) -> None:
+        """Do ``a = b + 3 c`` on float32 at three addresses that are multiples of a vector; a may equal b."""
+        self._triad(a, b, c, num_vectors)
 
 
 class PinnedTeam:
@@ -80,12 +87,9 @@ def _fma_text(lanes: int) -> str:
     vector = f"<{lanes} x float>"
     numbers = range(NUM_ACCUMULATORS)
     phis = "\n".join(f"  %a{i} = phi {vector} [ %x, %entry ], [ %n{i}, %loop ]" for i in numbers)
-    fmas = "\n".join(
-        f"  %n{i} = call {vector} @llvm.fma.v{lanes}f32({vector} %a{i}, {vector} %x, {vector} %x)" for i in numbers
-    )
-    sums = "\n".join(
-        f"  %s{i} = fadd {vector} %{f's{i - 1}' if i > 1 else 'n0'}, %n{i}" for i in range(1, NUM_ACCUMULATORS)
-    )
+    fma = f"call {vector} @llvm.fma.v{lanes}f32"
+    fmas = "\n".join(f"  %n{i} = {fma}({vector} %a{i}, {vector} %x, {vector} %x)" for i in numbers)
+    sums = "\n".join(f"  %s{i} = fadd {vector} %s{i - 1}, %n{i}" for i in numbers[1:])
     return f"""
 declare {vector} @llvm.fma.v{lanes}f32({vector}, {vector}, {vector})
 define float @fma_loop(i64 %num_iterations, float %value) {{
@@ -101,6 +105,7 @@ loop:
   %more = icmp slt i64 %next, %num_iterations
   br i1 %more, label %loop, label %done
 done:
+  %s0 = fadd {vector} %n0, zeroinitializer
 {sums}
   %result = extractelement {vector} %s{NUM_ACCUMULATORS - 1}, i64 0
   ret float %result

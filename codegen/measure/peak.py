@@ -45,11 +45,12 @@ def _fma_rate(loops: NativeLoops, team: PinnedTeam, num_runs: int) -> float:
     start_s = time.perf_counter()
     loops.fma(100_000, 0.5)
     num_iterations = max(1, int(100_000 * 0.01 / (time.perf_counter() - start_s)))
-    rates = [
-        sum(num_iterations * loops.flops_per_iteration / s for s in team.run(lambda _: loops.fma(num_iterations, 0.5)))
-        for _ in range(num_runs)
-    ]
-    return max(rates)
+    flops = num_iterations * loops.flops_per_iteration
+
+    def work(_: int) -> None:
+        loops.fma(num_iterations, 0.5)
+
+    return max(sum(flops / seconds for seconds in team.run(work)) for _ in range(num_runs))
 
 
 def _stream_rate(loops: NativeLoops, team: PinnedTeam, num_runs: int, vector_bytes: int) -> float:
@@ -59,7 +60,7 @@ def _stream_rate(loops: NativeLoops, team: PinnedTeam, num_runs: int, vector_byt
         a, b, c = (array.ctypes.data for array in arrays[number])
         loops.triad(a, b, c, STREAM_BYTES // vector_bytes)
 
-    return max(sum(3 * STREAM_BYTES / s for s in team.run(work)) for _ in range(num_runs))
+    return max(sum(3 * STREAM_BYTES / seconds for seconds in team.run(work)) for _ in range(num_runs))
 
 
 def aligned_zeros(num_bytes: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:

@@ -115,7 +115,9 @@ class MeasurePool:
                 measurements[lost] = self._lost(jobs[lost], error)
         return _rank(jobs, [measurements[position] for position in range(len(jobs))])
 
-    def _ask(self, jobs: Sequence[MeasureJob], best_s: float | None, num_rounds: int | None) -> list[Measurement]:
+    def _ask(
+        self, jobs: Sequence[MeasureJob], best_s: float | None, num_rounds: int | None
+    ) -> list[Measurement]:
         try:
             return self._ask_unguarded(jobs, best_s, num_rounds)
         except LostWorkerError as error:

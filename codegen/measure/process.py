@@ -59,11 +59,11 @@ class WorkerProcess:
     def __init__(self, setup: WorkerSetup) -> None:
         self._config = setup.config
         self._connection, far_end = Pipe(duplex=True)
-        self._stderr: IO[bytes] = tempfile.TemporaryFile()
-        command = [sys.executable, "-P", "-m", "codegen.measure.worker", str(far_end.fileno()), str(os.getpid())]
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
+        arguments = [str(far_end.fileno()), str(os.getpid())]
         try:
             self._process = subprocess.Popen(
-                command,
+                [sys.executable, "-P", "-m", "codegen.measure.worker", *arguments],
                 pass_fds=[far_end.fileno()],
                 env={**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT_ROOT), *setup.search_path])},
                 stdin=subprocess.DEVNULL,
@@ -78,8 +78,11 @@ class WorkerProcess:
         except ChannelClosedError:
             answer = None
         if answer is None:
+            self._process.kill()
+            self._process.wait()
+            last_words = self._last_words()
             self.close()
-            raise RuntimeError(f"the measuring process did not start{self._last_words()}")
+            raise RuntimeError(f"the measuring process did not start{last_words}")
 
     @property
     def process_id(self) -> int:
@@ -91,6 +94,7 @@ class WorkerProcess:
         self._process.kill()
         self._process.wait()
         self._connection.close()
+        self._stderr.close()
 
     def ask(self, jobs: Sequence[Message], best_s: float | None, num_rounds: int | None) -> Message:
         """Have jobs measured: one alone, or several interleaved in ``num_rounds`` rounds.
@@ -123,17 +127,15 @@ class WorkerProcess:
         return LostWorkerError(message, is_timeout=True, phase=phase, position=position)
 
     def _death(self, phase: str, position: int) -> LostWorkerError:
-        try:
-            # It has closed its end of the pipe, so it is about to be gone; a core dump may take a moment.
-            code = self._process.wait(timeout=START_TIMEOUT_S)
-        finally:
-            self.close()
+        # It has closed its end of the pipe, so it is about to be gone.
+        code = self._process.wait()
         how = f"died of {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
         message = f"worker {how} while {phase}{self._last_words()}"
+        self.close()
         return LostWorkerError(message, is_timeout=False, phase=phase, position=position)
 
     def _last_words(self) -> str:
         end = self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, end - MAX_STDERR_BYTES))
-        lines = [line.strip() for line in self._stderr.read().decode(errors="replace").splitlines() if line.strip()]
-        return f": {lines[-1][:300]}" if lines else ""
+        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
+        return f": {lines[-1].strip()[:300]}" if lines else ""

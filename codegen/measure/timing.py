@@ -32,7 +32,9 @@ class Summary:
     num_repeats: int
 
 
-def time_repeats(time_calls: TimeCalls, config: MeasureConfig, best_s: float | None = None) -> tuple[float, ...]:
+def time_repeats(
+    time_calls: TimeCalls, config: MeasureConfig, best_s: float | None = None
+) -> tuple[float, ...]:
     """Seconds per call of each repeat, in order.
 
     A short kernel is called so often per repeat that one lasts ``config.min_repeat_s``; with
@@ -50,7 +52,8 @@ def time_repeats(time_calls: TimeCalls, config: MeasureConfig, best_s: float | N
             return slow_times
     for _ in range(config.num_warmups):
         time_calls(1)
-    num_calls, call_s = (1, time_calls(1)) if config.flush_cache else calibrate(time_calls, config.min_repeat_s)
+    min_repeat_s = 0.0 if config.flush_cache else config.min_repeat_s
+    num_calls, call_s = calibrate(time_calls, min_repeat_s)
     affordable = int(config.budget_s / max(num_calls * call_s, 1e-9))
     num_repeats = min(config.num_repeats, max(affordable, MIN_REPEATS))
     return tuple(time_calls(num_calls) / num_calls for _ in range(num_repeats))
@@ -71,7 +74,7 @@ def calibrate(time_calls: TimeCalls, min_repeat_s: float) -> tuple[int, float]:
             return num_calls, elapsed_s / num_calls
         wanted = 1.1 * min_repeat_s / elapsed_s if elapsed_s > 0 else 10.0
         num_calls *= max(2, min(10, math.ceil(wanted)))
-    raise RuntimeError(f"{MAX_CALLS} calls take less than {min_repeat_s} s: the clock or the kernel is broken")
+    raise RuntimeError(f"{MAX_CALLS} calls take less than {min_repeat_s} s: the clock or the kernel is wrong")
 
 
 def summarise(times_s: Sequence[float], confidence: float = 0.95) -> Summary:

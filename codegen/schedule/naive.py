@@ -18,19 +18,22 @@ def naive_loops(program: Program) -> LoopProgram:
     for stage in program.stages:
         scope = Scope.OUTPUT if stage is program.stages[-1] else Scope.GLOBAL
         buffers.append(Buffer(stage.output.name, stage.output.shape, scope))
-    taken: set[str] = set()
     body: list[Node] = []
-    for stage in program.stages:
-        body.extend(_stage_nest(stage, _variable_names(stage, taken)))
+    for stage, names in zip(program.stages, variable_names(program), strict=True):
+        body.extend(_stage_nest(stage, names))
     return LoopProgram(program.name, tuple(buffers), tuple(body))
 
 
-def _variable_names(stage: Stage, taken: set[str]) -> dict[str, str]:
-    names = {}
-    for axis in (*stage.axes, *stage.reduce_axes):
-        names[axis.name] = f"{stage.output.name}_{axis.name}" if axis.name in taken else axis.name
-        taken.add(names[axis.name])
-    return names
+def variable_names(program: Program) -> list[dict[str, str]]:
+    """For each stage the loop variable of each of its axes, unique in the program."""
+    taken: set[str] = set()
+    result = []
+    for stage in program.stages:
+        axes = (*stage.axes, *stage.reduce_axes)
+        names = {a.name: f"{stage.output.name}_{a.name}" if a.name in taken else a.name for a in axes}
+        taken |= set(names.values())
+        result.append(names)
+    return result
 
 
 def _stage_nest(stage: Stage, names: dict[str, str]) -> tuple[Node, ...]:

@@ -2,44 +2,57 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from codegen.ir.affine import Affine
-from codegen.ir.arithmetic import Int, is_known
+from codegen.ir.arithmetic import Int
 from codegen.ir.expression import Expr, InRange, Select
-from codegen.ir.loops import Guard, Loop, LoopProgram, Node, Store
+from codegen.ir.loops import Guard, Loop, LoopKind, LoopProgram, Node, Store
 from codegen.schedule.rewrite import Nodes, map_expr, substitute
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """What holds inside the loops around a node: extents of their variables, and their guards."""
+
+    extents: dict[str, Int]
+    guards: tuple[Guard, ...] = ()
 
 
 def simplify_loops(program: LoopProgram) -> LoopProgram:
     """The same program with proven guards and conditions and single-iteration loops gone.
 
     Serial and parallel loops of one iteration disappear; unrolled and vectorized ones stay, since
-    they number the elements of register buffers.
+    they number the elements of register buffers. Needs a concrete tree: all extents are ints.
     """
-    body = _simplify(program.body, {})
-    return replace(program, body=body, prepack=_simplify(program.prepack, {}))
+    body = _simplify(program.body, _Scope({}))
+    return replace(program, body=body, prepack=_simplify(program.prepack, _Scope({})))
 
 
-def _simplify(nodes: Nodes, extents: dict[str, Int]) -> Nodes:
+def _simplify(nodes: Nodes, scope: _Scope) -> Nodes:
     result: list[Node] = []
     for node in nodes:
         if isinstance(node, Store):
-            value = map_expr(node.value, lambda expr: _without_conditions(expr, extents))
+            value = map_expr(node.value, lambda expr: _without_conditions(expr, scope.extents))
             result.append(replace(node, value=value))
         elif isinstance(node, Loop):
-            result.extend(_simplify_loop(node, extents))
+            result.extend(_simplify_loop(node, scope))
         else:
-            then, otherwise = _simplify(node.then, extents), _simplify(node.otherwise, extents)
+            then, otherwise = _simplify(node.then, scope), _simplify(node.otherwise, scope)
             result.append(replace(node, then=then, otherwise=otherwise))
     return tuple(result)
 
 
-def _simplify_loop(loop: Loop, extents: dict[str, Int]) -> Nodes:
-    inside = {**extents, loop.variable: loop.extent}
-    guards = tuple(guard for guard in loop.guards if not _holds(guard, inside))
-    if loop.extent == 1 and not guards and loop.kind.value in ("for", "parallel"):
-        return _simplify(substitute(loop.body, {loop.variable: Affine()}), extents)
+def _simplify_loop(loop: Loop, scope: _Scope) -> Nodes:
+    extents = {**scope.extents, loop.variable: loop.extent}
+    guards = tuple(
+        guard
+        for guard in loop.guards
+        if not _holds(guard, extents) and not _follows(guard, loop, scope.guards)
+    )
+    if loop.extent == 1 and not guards and loop.kind in (LoopKind.SERIAL, LoopKind.PARALLEL):
+        return _simplify(substitute(loop.body, {loop.variable: Affine()}), scope)
+    inside = _Scope(extents, (*scope.guards, *guards))
     return (replace(loop, guards=guards, body=_simplify(loop.body, inside)),)
 
 
@@ -52,22 +65,41 @@ def _without_conditions(expr: Expr, extents: dict[str, Int]) -> Expr | None:
 
 
 def _greatest(index: Affine, extents: dict[str, Int]) -> int | None:
-    if not is_known(index.constant, *(c for _, c in index.terms)):
+    if any(name not in extents or _int(c) < 0 for name, c in index.terms):
         return None
-    if any(name not in extents or c < 0 for name, c in index.terms):  # type: ignore[operator]
-        return None
-    last = index.span(extents) - 1 + index.constant
-    return last if isinstance(last, int) else None
+    return _int(index.span(extents)) - 1 + _int(index.constant)
 
 
 def _holds(guard: Guard, extents: dict[str, Int]) -> bool:
     greatest = _greatest(guard.index, extents)
-    return greatest is not None and is_known(guard.bound) and greatest < guard.bound  # type: ignore[operator]
+    return greatest is not None and greatest < _int(guard.bound)
+
+
+def _follows(guard: Guard, loop: Loop, outer: tuple[Guard, ...]) -> bool:
+    """Whether a guard further out implies this one, because the tile divides what it tiles.
+
+    If the start of a tile is below the bound, and starts and bound are multiples of the tile, then the
+    whole tile is below the bound.
+    """
+    start = Affine(tuple(t for t in guard.index.terms if t[0] != loop.variable), guard.index.constant)
+    tile = _int(guard.index.coefficient(loop.variable)) * _int(loop.extent)
+    numbers = (guard.bound, start.constant, *(c for _, c in start.terms))
+    divides = loop.extent == 1 or all(_int(number) % tile == 0 for number in numbers)
+    return divides and any(
+        set(start.terms) == set(known.index.terms)
+        and start.constant == known.index.constant
+        and _int(known.bound) <= _int(guard.bound)
+        for known in outer
+    )
 
 
 def _is_inside(condition: InRange, extents: dict[str, Int]) -> bool:
     greatest = _greatest(condition.index, extents)
-    if greatest is None or not is_known(condition.low, condition.high, condition.index.constant):
+    if greatest is None:
         return False
-    least = condition.index.constant
-    return condition.low <= least and greatest < condition.high  # type: ignore[operator]
+    return _int(condition.low) <= _int(condition.index.constant) and greatest < _int(condition.high)
+
+
+def _int(value: Int) -> int:
+    assert isinstance(value, int), "only a concrete loop AST can be simplified"
+    return value

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from omegaconf import MISSING
-from scripts.launch import Run, launch, store
+from scripts.launch import launch
 from scripts.loggers import CsvConfig, TensorBoardConfig, WandbConfig
+from scripts.schemas import store
 
 @dataclass(frozen=True, kw_only=True)
 class Inner:

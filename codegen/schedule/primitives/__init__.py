@@ -1,6 +1,7 @@
 """Scheduling steps as pure functions from loop AST to loop AST."""
 
 from codegen.schedule.primitives.caching import Block, cache_read, cache_write, pack
+from codegen.schedule.primitives.fusion import factor_reduction, fuse, make_local
 from codegen.schedule.primitives.loops import parallel, reorder, split, unroll, vectorize
 from codegen.schedule.primitives.stages import compute_at, fission
 
@@ -9,7 +10,10 @@ __all__ = [
     "cache_read",
     "cache_write",
     "compute_at",
+    "factor_reduction",
     "fission",
+    "fuse",
+    "make_local",
     "pack",
     "parallel",
     "reorder",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from codegen.ir.expression import Axis
+from codegen.ir.expression import Axis, Program
 from codegen.schedule.rules.contraction import Choice, Contraction, choices, match
 from codegen.schedule.rules.contraction_lowering import limits, lower_contraction
+from codegen.schedule.rules.knob_values import tile_counts, vector_extents
 from codegen.schedule.sketch import Knob, KnobGroup, Sketch, constrained, free
 from codegen.target import Target
 
@@ -12,8 +13,11 @@ _MAX_UNROLLED_STEPS = 16
 """Copies of the register tile in the innermost body; more only costs compile time and code cache."""
 
 
-def contraction_sketches(contraction: Contraction) -> tuple[Sketch, ...]:
-    """One sketch per structure."""
+def contraction_sketches(program: Program, target: Target) -> tuple[Sketch, ...]:
+    """One sketch per structure; none if the program is no contraction."""
+    contraction = match(program, target)
+    if contraction is None:
+        return ()
     return tuple(
         Sketch(
             choice.name,
@@ -36,19 +40,6 @@ def _groups(contraction: Contraction, choice: Choice) -> tuple[KnobGroup, ...]:
         groups.append(free(Knob(f"{first.name}_tile", _reduction_tiles(first))))
     groups.append(_unrolling(contraction))
     return tuple(groups)
-
-
-def tile_counts(extent: int) -> tuple[int, ...]:
-    """Numbers of tiles to try: small ones all, larger ones by halves of powers of two, and divisors."""
-    counts = {n for n in range(1, 9)} | {2**p for p in range(4, 14)} | {3 * 2**p for p in range(2, 13)}
-    counts |= {n for n in range(9, 65) if extent % n == 0}
-    return tuple(sorted(n for n in counts if n <= extent))
-
-
-def vector_extents(extent: int, lanes: int) -> tuple[int, ...]:
-    """Register-tile extents along the vectorized axis: up to four vectors, and the axis itself if short."""
-    whole = {lanes * n for n in range(1, 5) if lanes * (n - 1) < extent}
-    return tuple(sorted(whole | ({extent} if extent <= 4 * lanes else set())))
 
 
 def _register_tile(contraction: Contraction, choice: Choice) -> KnobGroup:
@@ -90,8 +81,3 @@ def _unrolling(contraction: Contraction) -> KnobGroup:
 
     return constrained(tuple(knobs), is_short)
 
-
-def contraction_rule(program: object, target: Target) -> tuple[Sketch, ...]:
-    """Sketches for a flattened program, or none."""
-    matched = match(program, target)  # type: ignore[arg-type]
-    return contraction_sketches(matched) if matched else ()

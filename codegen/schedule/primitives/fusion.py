@@ -1,0 +1,124 @@
+"""Primitives that bring several stages into one nest: fuse, make_local, factor_reduction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from codegen.ir.affine import variable
+from codegen.ir.arithmetic import is_known
+from codegen.ir.expression import IDENTITY, Constant, Expr, Load
+from codegen.ir.loops import Buffer, Loop, LoopProgram, Scope, Store
+from codegen.schedule.errors import require
+from codegen.schedule.rewrite import (
+    Nodes,
+    chain,
+    find_loop,
+    loop_extents,
+    map_expr,
+    map_stores,
+    replace_loop,
+    stores_to,
+    substitute,
+    wrap,
+)
+
+
+def fuse(program: LoopProgram, names: tuple[str, ...]) -> LoopProgram:
+    """Run outermost loops of equal extent that stand next to each other as one loop, the first.
+
+    >>> from codegen.schedule.examples import scaled_relu, show
+    >>> show(fuse(scaled_relu(4), ("i", "c_i")))
+    for i in range(4):
+        b[i] = a[i] * 2.0
+        c[i] = max(b[i], 0.0)
+    """
+    loops = [find_loop(program, name) for name in names]
+    outermost = [node for node in program.body if isinstance(node, Loop)]
+    positions = [outermost.index(loop) for loop in loops if loop in outermost]
+    is_row = positions == list(range(positions[0], positions[0] + len(names))) if positions else False
+    require(is_row and len(positions) == len(names), f"{list(names)} do not stand next to each other")
+    extents = [loop.extent for loop in loops]
+    require(is_known(*extents) and len(set(extents)) == 1, f"loops to fuse have extents {extents}")
+    first = variable(names[0])
+    bodies = [substitute(loop.body, {loop.variable: first}) for loop in loops]
+    merged = replace(loops[0], body=tuple(node for body in bodies for node in body))
+    body = tuple(node for node in program.body if node not in loops[1:])
+    return replace(program, body=tuple(merged if node is loops[0] else node for node in body))
+
+
+def make_local(program: LoopProgram, at: str, buffer: str) -> LoopProgram:
+    """Keep only the part of an intermediate buffer that one iteration of loop ``at`` writes and reads.
+
+    >>> from codegen.schedule.examples import scaled_relu, show
+    >>> show(make_local(fuse(scaled_relu(4), ("i", "c_i")), "i", "b"))
+    for i in range(4):
+        b[0] = a[i] * 2.0
+        c[i] = max(b[0], 0.0)
+    """
+    require(program.buffer(buffer).scope is Scope.GLOBAL, f"{buffer!r} is not an intermediate result")
+    body = find_loop(program, at).body
+    num_stores = len(stores_to(program.body, buffer))
+    require(len(stores_to(body, buffer)) == num_stores, f"{buffer!r} is also written outside {at!r}")
+    extents = loop_extents(body)
+    inner = set(extents)
+    index = stores_to(body, buffer)[0].index
+    kept = [d for d, i in enumerate(index) if inner & set(i.variables)] or [0]
+    shape = tuple(index[d].only(inner).span(extents) for d in kept)
+
+    def redirect(expr: Expr) -> Expr | None:
+        if isinstance(expr, Load) and expr.buffer == buffer:
+            return Load(buffer, tuple(expr.index[d].only(inner) for d in kept))
+        return None
+
+    def change(store: Store) -> Nodes:
+        changed = replace(store, value=map_expr(store.value, redirect))
+        if store.buffer == buffer:
+            changed = replace(changed, index=tuple(store.index[d].only(inner) for d in kept))
+        return (changed,)
+
+    program = replace_loop(program, at, lambda loop: (replace(loop, body=map_stores(loop.body, change)),))
+    buffers = tuple(
+        Buffer(buffer, shape, Scope.LOCAL) if b.name == buffer else b for b in program.buffers
+    )
+    return replace(program, buffers=buffers)
+
+
+def factor_reduction(program: LoopProgram, outer: str, inner: str, name: str) -> LoopProgram:
+    """Reduce into one partial result per iteration of ``inner``, and those into the result at the end.
+
+    Ansor's rfactor: it lets a reduction run along vector lanes. The loops around the partial results
+    carry the suffixes ``_zero`` and ``_last``.
+
+    >>> from codegen.schedule.examples import row_sum, show
+    >>> from codegen.schedule.primitives.loops import split
+    >>> show(factor_reduction(split(row_sum(2, 8), "k", 4, ("k0", "k1")), "k0", "k1", "part"))
+    for i in range(2):
+        c[i] = 0.0
+        for k1_zero in range(4):
+            part[k1_zero] = 0.0
+        for k0 in range(2):  # reduction
+            for k1 in range(4):  # reduction
+                part[k1] += a[i, k0*4 + k1]
+        for k1_last in range(4):  # reduction
+            c[i] += part[k1_last]
+    """
+    loops, inside = chain(find_loop(program, outer))
+    require([loop.variable for loop in loops] == [outer, inner], f"{inner!r} is not right inside {outer!r}")
+    require(len(inside) == 1 and isinstance(inside[0], Store), f"{inner!r} does not hold one reduction")
+    store = inside[0]
+    assert isinstance(store, Store)
+    require(store.reducer is not None, f"{inner!r} does not hold one reduction")
+    assert store.reducer is not None
+    lane = loops[1]
+    zero, last = f"{inner}_zero", f"{inner}_last"
+    start = Store(name, (variable(zero),), Constant(IDENTITY[store.reducer]))
+    update = Store(name, (variable(inner),), store.value, store.reducer)
+    finish = Store(store.buffer, store.index, Load(name, (variable(last),)), store.reducer)
+    nests: Nodes = (
+        Loop(zero, lane.extent, (start,)),
+        *wrap(loops, (update,)),
+        Loop(last, lane.extent, (finish,), is_reduction=True),
+    )
+    program = replace_loop(program, outer, lambda _: nests)
+    return replace(program, buffers=(*program.buffers, Buffer(name, (lane.extent,), Scope.REGISTER)))
+

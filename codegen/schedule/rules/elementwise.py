@@ -1,0 +1,56 @@
+"""The sketch of programs without reductions: chains of elementwise stages, transposes."""
+
+from __future__ import annotations
+
+from codegen.ir.affine import variable
+from codegen.ir.arithmetic import ceil_div, minimum
+from codegen.ir.expression import Program, loads
+from codegen.ir.loops import LoopProgram
+from codegen.schedule.naive import naive_loops, variable_names
+from codegen.schedule.primitives import compute_at, parallel, split, vectorize
+from codegen.schedule.rules.knob_values import tile_counts, vector_extents
+from codegen.schedule.sketch import Knob, Sketch, Values, free
+from codegen.target import Target
+
+
+def elementwise_sketches(program: Program, target: Target) -> tuple[Sketch, ...]:
+    """One sketch: all stages fused, vectors along the last axis, chunks of it over threads."""
+    if not _matches(program):
+        return ()
+    extent = program.stages[-1].axes[-1].extent
+    groups = (
+        free(Knob("vector", vector_extents(extent, target.vector_lanes))),
+        free(Knob("inner", tile_counts(extent))),
+    )
+    limits = {"inner": lambda values: ceil_div(extent, values["vector"])}
+    return (Sketch("fused", groups, lambda values: _lower(program, values), limits),)
+
+
+def _matches(program: Program) -> bool:
+    previous = ""
+    for stage in program.stages:
+        index = tuple(variable(axis.name) for axis in stage.axes)
+        reads = [load for load in loads(stage.value) if load.buffer == previous]
+        if stage.reducer is not None or any(load.index != index for load in reads):
+            return False
+        if previous and not reads:
+            return False
+        previous = stage.output.name
+    return True
+
+
+def _lower(program: Program, values: Values) -> LoopProgram:
+    loops = naive_loops(program)
+    outputs = [stage.output.name for stage in program.stages]
+    for producer, consumer in zip(outputs, outputs[1:], strict=False):
+        loops = compute_at(loops, producer, consumer)
+    first = variable_names(program)[0]
+    *outer, last = (first[axis.name] for axis in program.stages[0].axes)
+    extent = program.stages[-1].axes[-1].extent
+    vector = values["vector"]
+    chunk = vector * minimum(values["inner"], ceil_div(extent, vector))
+    loops = split(loops, last, chunk, (f"{last}0", f"{last}_rest"))
+    loops = split(loops, f"{last}_rest", vector, (f"{last}1", f"{last}2"))
+    for name in (*outer, f"{last}0"):
+        loops = parallel(loops, name)
+    return vectorize(loops, f"{last}2")

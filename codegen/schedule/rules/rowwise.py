@@ -1,0 +1,64 @@
+"""The sketch of programs that treat each row of a matrix alone: softmax, layer norm, row reductions."""
+
+from __future__ import annotations
+
+from codegen.ir.arithmetic import minimum
+from codegen.ir.expression import Program
+from codegen.ir.loops import LoopProgram
+from codegen.schedule.naive import naive_loops, variable_names
+from codegen.schedule.primitives import (
+    factor_reduction,
+    fuse,
+    make_local,
+    parallel,
+    split,
+    vectorize,
+)
+from codegen.schedule.rules.knob_values import tile_counts, vector_extents
+from codegen.schedule.sketch import Knob, Sketch, Values, free
+from codegen.target import Target
+
+
+def rowwise_sketches(program: Program, target: Target) -> tuple[Sketch, ...]:
+    """One sketch: rows over threads, every stage of a row in turn, vectors along the row."""
+    if not _matches(program):
+        return ()
+    num_rows = program.stages[0].axes[0].extent
+    columns = max(axis.extent for stage in program.stages for axis in (*stage.axes[1:], *stage.reduce_axes))
+    groups = (
+        free(Knob("row_inner", tile_counts(num_rows))),
+        free(Knob("vector", vector_extents(columns, target.vector_lanes))),
+    )
+    return (Sketch("rows", groups, lambda values: _lower(program, values)),)
+
+
+def _matches(program: Program) -> bool:
+    num_rows = program.stages[0].axes[0].extent
+    for stage in program.stages:
+        axes, reduce_axes = stage.axes, stage.reduce_axes
+        if axes[0].extent != num_rows or len(axes) + len(reduce_axes) > 2:
+            return False
+    return any(stage.reducer is not None for stage in program.stages)
+
+
+def _lower(program: Program, values: Values) -> LoopProgram:
+    loops = naive_loops(program)
+    names = variable_names(program)
+    row_names = tuple(name[stage.axes[0].name] for name, stage in zip(names, program.stages, strict=True))
+    if len(row_names) > 1:
+        loops = fuse(loops, row_names)
+    row = row_names[0]
+    num_rows = program.stages[0].axes[0].extent
+    loops = split(loops, row, minimum(values["row_inner"], num_rows), (f"{row}0", f"{row}1"))
+    for stage in program.stages[:-1]:
+        loops = make_local(loops, f"{row}1", stage.output.name)
+    for name, stage in zip(names, program.stages, strict=True):
+        for axis in (*stage.axes[1:], *stage.reduce_axes):
+            column = name[axis.name]
+            chunk, lane = f"{column}0", f"{column}1"
+            loops = split(loops, column, minimum(values["vector"], axis.extent), (chunk, lane))
+            if stage.reducer is not None:
+                loops = factor_reduction(loops, chunk, lane, f"{stage.output.name}_lanes")
+                loops = vectorize(vectorize(loops, f"{lane}_zero"), f"{lane}_last")
+            loops = vectorize(loops, lane)
+    return parallel(loops, f"{row}0")
