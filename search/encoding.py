@@ -1,17 +1,16 @@
-"""Candidates, measurements and generator states as JSON values, and back, exactly."""
+"""Candidates and generator states as JSON values, and back, exactly."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from codegen.measure.measurement import Failure, Measurement
 from codegen.schedule.candidates import Candidates
 
 
 def candidates_to_json(candidates: Candidates) -> dict[str, Any]:
+    """Plain values only; an empty batch keeps its number of knobs."""
     return {
         "sketches": candidates.sketches.tolist(),
         "num_knobs": candidates.positions.shape[1],
@@ -20,24 +19,10 @@ def candidates_to_json(candidates: Candidates) -> dict[str, Any]:
 
 
 def candidates_from_json(value: dict[str, Any]) -> Candidates:
+    """The inverse of ``candidates_to_json``."""
     sketches = np.array(value["sketches"], np.int64)
     return Candidates(
         sketches, np.array(value["positions"], np.int64).reshape(len(sketches), value["num_knobs"])
-    )
-
-
-def measurement_to_json(measurement: Measurement) -> dict[str, Any]:
-    return asdict(measurement)
-
-
-def measurement_from_json(value: dict[str, Any]) -> Measurement:
-    failure = value["failure"]
-    return Measurement(
-        times_s=tuple(value["times_s"]),
-        failure=None if failure is None else Failure(**failure),
-        compile_s=value["compile_s"],
-        total_s=value["total_s"],
-        reference_s=value["reference_s"],
     )
 
 

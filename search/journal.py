@@ -15,14 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
+from codegen.measure.jobs import measurement_from_json, measurement_to_json
 from codegen.measure.measurement import Measurement
 from search.arms import Plan
-from search.encoding import (
-    candidates_from_json,
-    candidates_to_json,
-    measurement_from_json,
-    measurement_to_json,
-)
+from search.encoding import candidates_from_json, candidates_to_json
 from search.protocols import SearcherState
 
 JOURNAL_VERSION = 1

@@ -1,4 +1,4 @@
-"""Uniform random search without replacement: the baseline of every comparison, and its control arm."""
+"""Random search without replacement: the baseline of every comparison, and its control arm."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ENUMERATION_LIMIT = 65_536
 
 
 class RandomSearch:
-    """Every unmeasured kernel is as likely as the points that stand for it."""
+    """Draws kernels as ``space.sample`` does, each once."""
 
     def __init__(self, space: Space) -> None:
         self._space = space

@@ -97,16 +97,15 @@ def tune(
     before each plan. With a journal, a run that was killed goes on exactly where it stopped: what the
     journal holds is replayed (refits included, so the model arrives at the same state), not measured.
 
-    Args:
-        rng: made anew from the same seed when a run is resumed.
-        on_trial: told of every trial as it ends, replayed ones included.
-        clock: seconds; only its differences count. Replaying costs none of the budget.
+    ``rng`` is made anew from the same seed when a run is resumed. ``on_trial`` is told of every trial as
+    it ends, replayed ones included. Of ``clock``, in seconds, only differences count; replaying costs
+    none of the budget.
     """
     run = _Run(space.enumerate(1)[:0], config, clock, on_trial)
     num_plans = 0
     while (reason := run.stop_reason()) is None:
         entry = journal.plans[num_plans] if journal and num_plans < len(journal.plans) else None
-        if entry is None or len(entry.outcomes) < len(entry.plan.candidates):
+        if entry is None:
             run.start_clock()
         if model is not None and run.has_success():
             model.refit(*run.outcomes(first=0))
@@ -200,6 +199,7 @@ class _Run:
             self._record(plan, row, entry.outcomes[row])
         if num_known == len(plan.candidates):
             return
+        self.start_clock()
         num_measured = num_known
         for measurement in measurer.measure(plan.candidates[num_known:]):
             outcome = Outcome(measurement, self._elapsed_s())

@@ -30,17 +30,16 @@ _INSTRUCTION = np.dtype([("code", "i4"), ("target", "i4"), ("left", "i4"), ("rig
 _BINARY = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv", "floordiv": "fdiv"}
 _COMPARE = {"min": "olt", "max": "ogt"}
 _NAMES = (*_BINARY, *_COMPARE)
-_LOG2, _INPUT, _STORE, _STORE_HALF = (3 * len(_NAMES) + k for k in range(4))
+_LOG2, _INPUT, _STORE, _STORE_HALF, _FILL, _FILL_HALF = (3 * len(_NAMES) + k for k in range(6))
 
 
 @dataclass(frozen=True)
 class Code:
-    """A tape as instructions of the vector machine; ``constants`` are the outputs that never change."""
+    """A tape as instructions of the vector machine, which needs ``num_rows`` rows for live values."""
 
     instructions: NDArray[Any]
     num_rows: int
     num_outputs: int
-    constants: tuple[tuple[int, float], ...]
 
 
 def run(tape: Tape, columns: FloatArray) -> FloatArray:
@@ -55,7 +54,7 @@ def assemble(tape: Tape, dtype: type[np.float64] | type[np.float32]) -> Code:
     for position, output in enumerate(tape.outputs):
         if isinstance(output, int):
             stores.setdefault(output, []).append(position)
-    store = _STORE if dtype is np.float64 else _STORE_HALF
+    store, fill = (_STORE, _FILL) if dtype is np.float64 else (_STORE_HALF, _FILL_HALF)
     rows: dict[int, int] = {}
     free: list[int] = []
     num_rows = 0
@@ -73,8 +72,8 @@ def assemble(tape: Tape, dtype: type[np.float64] | type[np.float32]) -> Code:
         code.extend((store, position, rows[number], 0, 0.0) for position in stores.get(number, ()))
         if number not in last:
             free.append(rows.pop(number))
-    constants = tuple((i, o) for i, o in enumerate(tape.outputs) if isinstance(o, float))
-    return Code(np.array(code, dtype=_INSTRUCTION), num_rows, len(tape.outputs), constants)
+    code.extend((fill, i, 0, 0, o) for i, o in enumerate(tape.outputs) if isinstance(o, float))
+    return Code(np.array(code, dtype=_INSTRUCTION), num_rows, len(tape.outputs))
 
 
 def execute(code: Code, columns: FloatArray, dtype: type[Any]) -> NDArray[Any]:
@@ -87,8 +86,6 @@ def execute(code: Code, columns: FloatArray, dtype: type[Any]) -> NDArray[Any]:
     values[:, :num_candidates] = columns
     values[:, num_candidates:] = columns[:, -1:]  # any legal candidate keeps the padding finite
     outputs = np.empty((code.num_outputs, padded), dtype)
-    for position, constant in code.constants:
-        outputs[position] = constant
     rows = np.empty((max(code.num_rows, 1), BLOCK))
     pointers = (a.ctypes.data for a in (code.instructions, rows, values, outputs))
     if len(code.instructions):
@@ -170,6 +167,9 @@ def _operations() -> list[tuple[str, str]]:
     result.append(("store", _LOADS + _TO_OUTPUT.format(value="%a", type="double")))
     narrow = "%half = fptrunc <8 x double> %a to <8 x float>\n"
     result.append(("store_half", _LOADS + narrow + _TO_OUTPUT.format(value="%half", type="float")))
+    result.append(("fill", _TO_OUTPUT.format(value="%c", type="double")))
+    narrow = "%half = fptrunc <8 x double> %c to <8 x float>\n"
+    result.append(("fill_half", narrow + _TO_OUTPUT.format(value="%half", type="float")))
     return result
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias, Union
 
-from codegen.ir.affine import Affine
 from codegen.ir.expression import BinaryOp, Constant, Reducer, UnaryOp
 from codegen.llvm.linear import Linear, LoopVariable
 from codegen.llvm.sites import GuardId
@@ -48,6 +47,9 @@ class RegisterAccess:
     along: Linear
 
 
+SLACK_ELEMENTS = 16
+"""Elements that may be read past the end of a buffer of ours, so that spare lanes need no mask."""
+
 Access: TypeAlias = Union[MemoryAccess, RegisterAccess]
 
 
@@ -87,10 +89,10 @@ PlannedExpr: TypeAlias = Union[
 
 @dataclass(frozen=True, slots=True)
 class PlannedGuard:
-    """A guard that can fail. ``own`` is the coefficient of the loop's own variable."""
+    """A guard that can fail. ``own`` is the coefficient of the loop's own variable in ``index``."""
 
     identifier: GuardId
-    affine: Affine
+    terms: tuple[tuple[LoopVariable, int], ...]
     index: Linear
     bound: int
     own: int
@@ -98,13 +100,13 @@ class PlannedGuard:
 
 @dataclass(frozen=True, slots=True)
 class PlannedStore:
-    """``skippable`` guards need no test; a ``deferred`` reduction over lanes is completed after its loop."""
+    """``skippable`` guards need no test; a deferred reduction over lanes is completed after its loop."""
 
     target: Access
     value: PlannedExpr
     reducer: Reducer | None
     skippable: frozenset[GuardId]
-    deferred: str = ""
+    is_deferred: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +119,7 @@ class PlannedIf:
 
 @dataclass(frozen=True, slots=True)
 class PlannedLoop:
-    """``stored`` names every buffer written inside; ``costly`` guards inside are worth a version without them.
-
-    ``inner`` holds the variables of the loops inside with their extents, this loop included.
-    """
+    """``stored`` names every buffer written inside; ``costly`` guards inside deserve a version without them."""
 
     variable: LoopVariable
     is_parallel: bool
@@ -130,7 +129,6 @@ class PlannedLoop:
     body: tuple[PlannedNode, ...]
     stored: frozenset[str]
     costly: tuple[PlannedGuard, ...]
-    inner: tuple[LoopVariable, ...]
 
 
 PlannedNode: TypeAlias = Union[PlannedLoop, PlannedStore, PlannedIf]

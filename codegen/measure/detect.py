@@ -97,7 +97,6 @@ def llvm_feature_text(features: Mapping[str, bool], vector_bits: int) -> str:
     At 256 bits everything of AVX-512 and AVX10 is off. At 512 bits the tuning that avoids wide
     registers on some CPUs is off: our vectors are explicit.
     """
-
     off_prefixes = ("avx512", "avx10", "amx-avx512") if vector_bits == 256 else ()
     parts = [
         ("+" if is_there and not name.startswith(off_prefixes) else "-") + name

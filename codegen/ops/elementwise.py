@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
@@ -30,16 +30,8 @@ class Elementwise:
     ops: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.shape, int) and not len(self.shape):
-            raise ValueError("elementwise: shape must have at least one size, got none")
-        lengths = (1,) if isinstance(self.shape, int) else (len(self.shape),)
-        object.__setattr__(self, "shape", read_numbers("elementwise", "shape", self.shape, lengths, 1))
-        object.__setattr__(self, "ops", (self.ops,) if isinstance(self.ops, str) else tuple(self.ops))
-        allowed = (*BINARY_OPS, *UNARY_OPS)
-        unknown = [op for op in self.ops if op not in allowed]
-        if unknown or not self.ops:
-            got = unknown[0] if unknown else "none"
-            raise ValueError(f"elementwise: ops must be some of {', '.join(allowed)}, got {got!r}")
+        object.__setattr__(self, "shape", _read_shape(self.shape))
+        object.__setattr__(self, "ops", _read_ops(self.ops))
 
     def program(self) -> Program:
         """Operands x, x1, x2, ... as many as the chain takes."""
@@ -52,9 +44,8 @@ class Elementwise:
                 value = Binary(BINARY_OPS[op][0], value, element(inputs[-1].name, "i"))
             else:
                 value = UNARY_OPS[op][0](value)
-        return Program(
-            "elementwise", tuple(inputs), (Stage(Tensor("y", (size,)), (Axis("i", size),), value),)
-        )
+        stage = Stage(Tensor("y", (size,)), (Axis("i", size),), value)
+        return Program("elementwise", tuple(inputs), (stage,))
 
     def reference(self, inputs: Arrays) -> _Array:
         """The NumPy functions of the same meaning."""
@@ -71,12 +62,28 @@ class Elementwise:
 
     def user_shapes(self) -> dict[str, tuple[int, ...]]:
         """All alike."""
-        return {name: self.shape for name in (*(t.name for t in self.program().inputs), "y")}
+        return dict.fromkeys((*(tensor.name for tensor in self.program().inputs), "y"), self.shape)
 
     @property
     def flops(self) -> int:
         """See ``Operator``."""
         return self.program().flops
+
+
+def _read_shape(shape: object) -> tuple[int, ...]:
+    num_dims = len(shape) if isinstance(shape, Sequence) and not isinstance(shape, str) else 1
+    if num_dims == 0:
+        raise ValueError("elementwise: shape must have at least one size, got none")
+    return read_numbers("elementwise", "shape", shape, (num_dims,), 1)
+
+
+def _read_ops(ops: object) -> tuple[str, ...]:
+    names = tuple(ops) if isinstance(ops, Sequence) and not isinstance(ops, str) else (ops,)
+    allowed = (*BINARY_OPS, *UNARY_OPS)
+    known = tuple(name for name in names if isinstance(name, str) and name in allowed)
+    if not names or len(known) != len(names):
+        raise ValueError(f"elementwise: ops must be some of {', '.join(allowed)}, got {ops!r}")
+    return known
 
 
 def _relu(x: Expr) -> Expr:

@@ -28,8 +28,9 @@ def tolerance(program: Program) -> tuple[float, float]:
     """``(rtol, atol)`` for ``np.allclose(actual, reference)``.
 
     A running estimate of magnitude and rounding error through the stages, for inputs of order one that
-    are independent of each other. A sum of K terms gains an error of about K * epsilon times a term;
-    terms of mixed sign cancel, which is why an absolute tolerance is needed.
+    are independent of each other. Each of the K roundings of a sum is
+    relative to the sum so far, and they add up like a random walk; terms of mixed sign cancel, which is
+    why an absolute tolerance is needed.
     """
     sizes = {tensor.name: _Size(1.0, 0.0) for tensor in program.inputs}
     for stage in program.stages:
@@ -44,7 +45,7 @@ def tolerance(program: Program) -> tuple[float, float]:
 
 def _sum(term: _Size, num_terms: int) -> _Size:
     growth = num_terms if term.is_positive else math.sqrt(num_terms)
-    rounding = _EPSILON * num_terms * term.scale
+    rounding = _EPSILON * math.sqrt(num_terms) * growth * term.scale
     return _Size(term.scale * growth, term.error * growth + rounding, term.is_positive)
 
 

@@ -64,8 +64,11 @@ def find_loop(program: LoopProgram, name: str) -> Loop:
 
 def replace_loop(program: LoopProgram, name: str, change: Callable[[Loop], Nodes]) -> LoopProgram:
     """Put ``change(loop)`` where the loop over ``name`` stands."""
-    find_loop(program, name)
-    return replace(program, body=_replace(program.body, name, change))
+    body = _replace(program.body, name, change)
+    if body is None:
+        find_loop(program, name)
+    assert body is not None
+    return replace(program, body=body)
 
 
 def loop_extents(nodes: Nodes) -> dict[str, Int]:
@@ -123,19 +126,23 @@ def wrap(loops: list[Loop], body: Nodes) -> Nodes:
     return body
 
 
-def _replace(nodes: Nodes, name: str, change: Callable[[Loop], Nodes]) -> Nodes:
-    result: list[Node] = []
-    for node in nodes:
-        if isinstance(node, Loop) and node.variable == name:
-            result.extend(change(node))
-        elif isinstance(node, Loop):
-            result.append(replace(node, body=_replace(node.body, name, change)))
+def _replace(nodes: Nodes, name: str, change: Callable[[Loop], Nodes]) -> Nodes | None:
+    """The nodes with the loop replaced, or None where it does not occur: only the path to it is rebuilt."""
+    for place, node in enumerate(nodes):
+        changed: Nodes | None = None
+        if isinstance(node, Loop):
+            if node.variable == name:
+                changed = change(node)
+            else:
+                body = _replace(node.body, name, change)
+                changed = None if body is None else (replace(node, body=body),)
         elif isinstance(node, If):
             then, otherwise = _replace(node.then, name, change), _replace(node.otherwise, name, change)
-            result.append(replace(node, then=then, otherwise=otherwise))
-        else:
-            result.append(node)
-    return tuple(result)
+            if then is not None or otherwise is not None:
+                changed = (replace(node, then=then or node.then, otherwise=otherwise or node.otherwise),)
+        if changed is not None:
+            return (*nodes[:place], *changed, *nodes[place + 1 :])
+    return None
 
 
 def _substitute_node(node: Node, values: Mapping[str, Affine]) -> Node:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.ir.arithmetic import Int
+from codegen.ir.arithmetic import Int, symbol
 from codegen.ir.loops import LoopProgram
 
 Values: TypeAlias = Mapping[str, Int]
@@ -76,6 +77,11 @@ class Sketch:
     def knobs(self) -> tuple[Knob, ...]:
         """All knobs, in column order."""
         return tuple(knob for group in self.groups for knob in group.knobs)
+
+    @cached_property
+    def recorded(self) -> LoopProgram:
+        """The loop AST with knobs as symbols: lowered once, then filled in for each use."""
+        return self.lower({knob.name: symbol(knob.name) for knob in self.knobs})
 
     def count(self) -> int:
         """Number of points."""

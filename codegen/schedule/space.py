@@ -15,6 +15,7 @@ from codegen.ir.loops import LoopProgram
 from codegen.schedule.candidates import Candidates, concatenate
 from codegen.schedule.errors import require
 from codegen.schedule.group_table import GroupTable
+from codegen.schedule.instantiate import instantiate
 from codegen.schedule.simplify import simplify_loops
 from codegen.schedule.sketch import Sketch
 from codegen.target import Target
@@ -121,7 +122,7 @@ class Space:
         sketch = self.sketches[int(candidates.sketches[row])]
         columns = candidates.positions[row]
         values = {knob.name: knob.values[int(columns[c])] for c, knob in enumerate(sketch.knobs)}
-        return simplify_loops(sketch.lower(values))
+        return simplify_loops(instantiate(sketch.recorded, values))
 
     def lower_named(self, named: NamedCandidate) -> LoopProgram:
         """The loop AST of one candidate given by names and values."""

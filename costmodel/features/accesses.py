@@ -5,7 +5,7 @@ Everything here is symbolic arithmetic (``codegen.ir.arithmetic``), built once p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from codegen.ir.arithmetic import Int, ceil_div, maximum, minimum
@@ -131,17 +131,20 @@ def traffic(program: LoopProgram, leaf: LeafNode, cache_bytes: int) -> Int:
     return result
 
 
-def waste(guards: Iterable[Guard], loops: Iterable[Loop]) -> Int:
-    """Nominal iterations per real one, from the guards that the loops carry.
+def waste(guards: Iterable[Guard], extents: Mapping[str, Int]) -> Int:
+    """Nominal iterations per real one, from the guards of loops with these extents.
 
-    Guards that start at the same loop bound one axis at several levels of tiling; only the innermost
-    counts tiles that are not full.
+    Guards whose index starts with the same variable bound one axis at several levels of tiling; the
+    last, finest one counts. Its last term is the step from one iteration to the next.
     """
-    extents = extents_of(loops)
     last = {guard.index.variables[:1]: guard for guard in guards}
-    return product(
-        maximum(ratio(guard.index.span(extents), guard.bound), 1) for guard in last.values()
-    )
+    return product(_waste_of(guard, extents) for guard in last.values())
+
+
+def _waste_of(guard: Guard, extents: Mapping[str, Int]) -> Int:
+    step = guard.index.terms[-1][1] if guard.index.terms else 1
+    nominal = (guard.index.span(extents) - 1) // step + 1
+    return maximum(ratio(nominal, ceil_div(guard.bound, step)), 1)
 
 
 def buffer_slots(program: LoopProgram, leaves: Sequence[LeafNode]) -> list[Buffer]:

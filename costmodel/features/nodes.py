@@ -78,9 +78,11 @@ def leaf_work(program: LoopProgram, leaf: LeafNode, target: Target) -> Work:
     guard masks inside the leaf cost as much as others.
     """
     path = leaf.place.path
+    loops = loops_inside(leaf, 0)
+    extents = extents_of(loops)
     outer = product(loop.extent for loop in path)
-    skipped = waste([guard for loop in path for guard in loop.guards], path)
-    masked = waste([guard for loop in leaf.merged for guard in loop.guards], loops_inside(leaf, 0))
+    skipped = waste([guard for loop in path for guard in loop.guards], extents)
+    overall = waste([guard for loop in loops for guard in loop.guards], extents)
     instances = product(loop.extent for loop in leaf.merged)
     lanes = product(_whole_vectors(loop.extent, target) for loop in leaf.merged if _is_vector(loop.kind))
     others = product(loop.extent for loop in leaf.merged if not _is_vector(loop.kind))
@@ -91,10 +93,10 @@ def leaf_work(program: LoopProgram, leaf: LeafNode, target: Target) -> Work:
         outer=outer,
         real_outer=real_outer,
         instances=instances,
-        flops=ratio(outer * instances * flops, maximum(skipped, 1) if flops == 0 else skipped * masked),
+        flops=ratio(outer * instances * flops, overall),
         padded_flops=real_outer * (lanes * others * flops),
         cycles=real_outer * _cycles(program, leaf, target),
-        waste=masked,
+        waste=ratio(overall, skipped),
         beyond=tuple(traffic(program, leaf, size) for size in caches),  # type: ignore[arg-type]
     )
 
@@ -118,7 +120,7 @@ def _loop_columns(
         "outer_iterations": outer,
         "extent": loop.extent,
         "unroll": loop.unroll,
-        "waste": waste(loop.guards, (*place.path, loop)),
+        "waste": waste(loop.guards, extents_of((*place.path, loop))),
         "inner_iterations": inside,
         "flops": ratio(flops, outer),
     }

@@ -73,7 +73,8 @@ def test_the_end_of_a_space_gives_a_short_plan_and_then_an_empty_one() -> None:
     assert sorted(plan.candidates.positions[:, 0].tolist()) == [1, 2, 4]
     everything = concatenate([measured, plan.candidates])
     last = make_plan(space, ExhaustiveSearch(space), True, config, 64, everything, rng)
-    assert len(last.candidates) == 0 and last.arms == ()
+    assert len(last.candidates) == 0
+    assert last.arms == ()
 
 
 @pytest.mark.parametrize(

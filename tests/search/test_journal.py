@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 import sys
 import time
@@ -111,9 +112,9 @@ def test_a_journal_of_another_run_is_refused_naming_both(
     path = tmp_path / "journal.jsonl"
     path.write_bytes(undisturbed.read_bytes())
     ((name, value),) = other.items()
-    with pytest.raises(ValueError) as error:
+    difference = f"{name} is {IDENTITY.get(name)!r} in the journal and {value!r} now"
+    with pytest.raises(ValueError, match=re.escape(difference)):
         open_journal(path, {**IDENTITY, **other})
-    assert f"{name} is {IDENTITY.get(name)!r} in the journal and {value!r} now" in str(error.value)
     assert path.read_bytes() == undisturbed.read_bytes()
 
 

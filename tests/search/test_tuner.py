@@ -13,6 +13,7 @@ from codegen.schedule.candidates import Candidates
 from search.annealer import AnnealConfig, Annealer
 from search.arms import PlanConfig
 from search.exhaustive import ExhaustiveSearch
+from search.protocols import Searcher
 from search.random_search import RandomSearch
 from search.tuner import Trial, TuneConfig, expected_gain, tune
 from tests.search.spaces import KnobSpace, LinearModel, RuggedMeasurer, TrueScores, rugged_latency_s
@@ -60,8 +61,11 @@ def test_an_annealer_with_a_model_beats_random_search() -> None:
     best: dict[str, list[float]] = {"model": [], "random": []}
     for seed in range(3):
         model = LinearModel()
-        arms = {"model": (Annealer(space, model, ANNEAL), model), "random": (RandomSearch(space), None)}
-        for name, (searcher, arm_model) in arms.items():
+        arms: list[tuple[str, Searcher, LinearModel | None]] = [
+            ("model", Annealer(space, model, ANNEAL), model),
+            ("random", RandomSearch(space), None),
+        ]
+        for name, searcher, arm_model in arms:
             rng = np.random.default_rng(seed)
             result = tune(space, searcher, RuggedMeasurer(), arm_model, config, rng)
             best[name].append(result.best_latency_s or 1.0)
@@ -79,13 +83,14 @@ def test_history_says_what_was_measured() -> None:
     )
     assert [trial.trial for trial in result.history] == list(range(1, 101))
     assert len(np.unique(result.candidates.keys())) == 100
-    best = None
+    best: float | None = None
     for row, trial in enumerate(result.history):
         failure = result.measurements[row].failure
         assert trial.status == ("ok" if failure is None else "runtime")
         if failure is None:
+            assert trial.latency_s is not None
             assert trial.latency_s == rugged_latency_s(result.candidates)[row]
-            best = trial.latency_s if best is None else min(best, trial.latency_s)
+            best = min(trial.latency_s, trial.latency_s if best is None else best)
         assert trial.best_latency_s == best
     assert {trial.status for trial in result.history} == {"ok", "runtime"}
     assert result.best_trial is not None
@@ -122,7 +127,8 @@ def test_when_every_trial_fails_the_run_ends_without_a_best() -> None:
     searcher = Annealer(SPACE, model, ANNEAL)
     result = tune(SPACE, searcher, FailingMeasurer(), model, config, np.random.default_rng(0))
     assert len(result.history) == 40
-    assert result.best_trial is None and result.best_latency_s is None
+    assert result.best_trial is None
+    assert result.best_latency_s is None
     assert {trial.status for trial in result.history} == {"timeout"}
     assert model.refit_sizes == []
 

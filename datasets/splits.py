@@ -1,0 +1,119 @@
+"""Dividing a table into a side to learn from and a side to be judged on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import numpy as np
+
+from datasets.table import RecordTable, TaskTable
+
+HELD_OUT = ("resnet18_c[1-9]", "resnet18_c1[0-2]", "mobilenet_d[1-9]", "matmul_*")
+"""Patterns of task names that ``by_task`` never trains on: the workloads on which results are reported."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Two tables without a candidate in common."""
+
+    train: RecordTable
+    test: RecordTable
+
+
+def within_task(table: RecordTable, test_fraction: float, rng: np.random.Generator) -> Split:
+    """Every task on both sides, each with its own candidates: how well a model fills in a known task."""
+    _check_fraction(test_fraction)
+    train, test = [], []
+    for task in table.tasks:
+        order = rng.permutation(len(task))
+        num_test = round(test_fraction * len(task))
+        train.append(task.take(np.sort(order[num_test:])))
+        test.append(task.take(np.sort(order[:num_test])))
+    return Split(_without_empty(train), _without_empty(test))
+
+
+def by_task(
+    table: RecordTable, test_fraction: float, rng: np.random.Generator, held_out: Sequence[str] = HELD_OUT
+) -> Split:
+    """Whole programs to either side: how well a model ranks what it has never seen.
+
+    Programs with a name that matches ``held_out`` go to the test side, under whatever other name they
+    also occur, and with them ``test_fraction`` of the rest. The outcome does not depend on the order of
+    the tasks.
+    """
+    _check_fraction(test_fraction)
+    fixed = {task.program_hash for task in table.tasks if _matches(task.name, held_out)}
+    others = sorted({task.program_hash for task in table.tasks} - fixed)
+    drawn = rng.permutation(len(others))[: round(test_fraction * len(others))]
+    chosen = fixed | {others[position] for position in drawn}
+    return _separate(table, lambda task: task.program_hash in chosen)
+
+
+def by_name(table: RecordTable, test_names: Collection[str]) -> Split:
+    """The named tasks to the test side.
+
+    Raises:
+        ValueError: a name does not occur, or a program would be on both sides.
+    """
+    _check_known("task", test_names, {task.name for task in table.tasks})
+    return _separate(table, lambda task: task.name in test_names)
+
+
+def by_operator(table: RecordTable, test_operators: Collection[str]) -> Split:
+    """All tasks of some operators to the test side.
+
+    Raises:
+        ValueError: an operator does not occur, or a program would be on both sides.
+    """
+    _check_known("operator", test_operators, {task.operator for task in table.tasks})
+    return _separate(table, lambda task: task.operator in test_operators)
+
+
+def by_target(table: RecordTable, test_fingerprints: Collection[str]) -> Split:
+    """All tasks on some targets to the test side: the same programs, on machines never seen."""
+    _check_known("target", test_fingerprints, {task.target.fingerprint for task in table.tasks})
+    return _partition(table, lambda task: task.target.fingerprint in test_fingerprints)
+
+
+def check_disjoint(train: RecordTable, test: RecordTable) -> None:
+    """Raise ValueError, naming the two tasks, if a program is on both sides."""
+    trained = {task.program_hash: task.name for task in train.tasks}
+    for task in test.tasks:
+        if task.program_hash in trained:
+            raise ValueError(
+                f"task {trained[task.program_hash]} to train on and task {task.name} to test on "
+                f"are the same program {task.program_hash}"
+            )
+
+
+def _separate(table: RecordTable, is_test: Callable[[TaskTable], bool]) -> Split:
+    split = _partition(table, is_test)
+    check_disjoint(split.train, split.test)
+    return split
+
+
+def _partition(table: RecordTable, is_test: Callable[[TaskTable], bool]) -> Split:
+    train = tuple(task for task in table.tasks if not is_test(task))
+    test = tuple(task for task in table.tasks if is_test(task))
+    return Split(RecordTable(train), RecordTable(test))
+
+
+def _without_empty(tasks: Sequence[TaskTable]) -> RecordTable:
+    return RecordTable(tuple(task for task in tasks if len(task)))
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _check_fraction(test_fraction: float) -> None:
+    if not 0 <= test_fraction < 1:
+        raise ValueError(f"test_fraction must be at least 0 and below 1, got {test_fraction}")
+
+
+def _check_known(what: str, asked: Collection[str], known: set[str]) -> None:
+    unknown = sorted(set(asked) - known)
+    if unknown:
+        raise ValueError(f"no {what} {unknown[0]!r} in the table; it has {', '.join(sorted(known))}")

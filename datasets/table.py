@@ -1,0 +1,270 @@
+"""Records as arrays per task: what training and evaluation read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from codegen.measure.measurement import FAILURE_KINDS
+from codegen.target import Target
+from datasets.columns import Dictionaries, dictionaries, to_columns
+from datasets.parquet import load_columns
+from datasets.record import JsonValue, Record
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class TaskTable:
+    """The N distinct candidates measured for one task on one target, in the order of first measurement.
+
+    Attributes:
+        sketch_names: what ``sketches`` numbers.
+        knob_names: per sketch, the names of the columns of ``knobs``.
+        sketches: shape (N,).
+        knobs: knob *values*, shape (N, most knobs of any sketch); unused columns hold 0.
+        latency_s: median of all times of all trials, shape (N,); NaN where failed.
+        spread: difference of the quartiles of those times over the median, shape (N,); NaN where failed.
+        is_failed: shape (N,): every trial failed, or any with a wrong result.
+        failure_kinds: shape (N,): position of the first failure in ``FAILURE_KINDS``, -1 where not failed.
+        repeat_rows: candidates measured in at least two trials that succeeded, shape (M,).
+        repeat_pairs: latency of the first and of the second such trial, shape (M, 2).
+    """
+
+    name: str
+    operator: str
+    parameters: Mapping[str, JsonValue]
+    program_hash: str
+    program_text: str
+    target: Target
+    sketch_names: tuple[str, ...]
+    knob_names: tuple[tuple[str, ...], ...]
+    sketches: Ints
+    knobs: Ints
+    latency_s: Floats
+    spread: Floats
+    is_failed: Bools
+    failure_kinds: Ints
+    repeat_rows: Ints
+    repeat_pairs: Floats
+
+    def __len__(self) -> int:
+        return len(self.latency_s)
+
+    @cached_property
+    def best_latency_s(self) -> float:
+        """Of the fastest candidate; NaN if all failed."""
+        return (
+            float(np.min(self.latency_s, where=~self.is_failed, initial=np.inf)) if self.has_times else np.nan
+        )
+
+    @property
+    def has_times(self) -> bool:
+        """Whether any candidate did not fail."""
+        return not bool(self.is_failed.all())
+
+    @cached_property
+    def labels(self) -> Floats:
+        """``best / latency`` in (0, 1], failures 0; shape (N,)."""
+        return np.where(
+            self.is_failed, 0.0, self.best_latency_s / np.where(self.is_failed, 1.0, self.latency_s)
+        )
+
+    def named(self, row: int) -> dict[str, Any]:
+        """One candidate by names and values."""
+        sketch = int(self.sketches[row])
+        names = self.knob_names[sketch]
+        return {
+            "sketch": self.sketch_names[sketch],
+            "knobs": dict(zip(names, self.knobs[row, : len(names)].tolist(), strict=True)),
+        }
+
+    def take(self, rows: Ints) -> TaskTable:
+        """Some of the candidates, in the order given; labels then refer to the best of these."""
+        position = np.full(len(self), -1, dtype=np.int64)
+        position[rows] = np.arange(len(rows))
+        kept = position[self.repeat_rows] >= 0
+        return replace(
+            self,
+            sketches=self.sketches[rows],
+            knobs=self.knobs[rows],
+            latency_s=self.latency_s[rows],
+            spread=self.spread[rows],
+            is_failed=self.is_failed[rows],
+            failure_kinds=self.failure_kinds[rows],
+            repeat_rows=position[self.repeat_rows[kept]],
+            repeat_pairs=self.repeat_pairs[kept],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class RecordTable:
+    """Tasks in the order of their first record; candidates of different targets are different tasks."""
+
+    tasks: tuple[TaskTable, ...]
+
+    @property
+    def num_candidates(self) -> int:
+        """Distinct candidates, failed ones included."""
+        return sum(len(task) for task in self.tasks)
+
+
+def load_table(path: Path) -> RecordTable:
+    """The table of a published file; ValueError as ``load_columns``."""
+    return table_from_columns(load_columns(path))
+
+
+def table_from_records(records: Sequence[Record]) -> RecordTable:
+    """The table of records in memory."""
+    return table_from_columns(to_columns(records))
+
+
+def table_from_columns(columns: pa.Table) -> RecordTable:
+    """Merge the trials of each candidate, and group candidates by task and target."""
+    listed = dictionaries(columns)
+    in_time = columns.sort_by("measured_at")
+    owners = np.column_stack([_ints(in_time, name) for name in ("task", "target", "layout")])
+    knobs = _padded(in_time.column("knobs"), max((len(names) for _, names in listed.layouts), default=0))
+    candidate_of_trial, first_trial = _number_rows(np.column_stack([owners, knobs]))
+    merged = _merge_trials(in_time, candidate_of_trial, len(first_trial))
+    owners, knobs = owners[first_trial], knobs[first_trial]
+    groups, first_candidate = _number_rows(owners[:, :2])
+    order = np.argsort(groups, kind="stable")
+    ends = np.cumsum(np.bincount(groups, minlength=len(first_candidate)))[:-1]
+    parts = np.split(order, ends) if len(first_candidate) else []
+    return RecordTable(tuple(_task_table(listed, rows, owners, knobs, merged) for rows in parts))
+
+
+@dataclass(frozen=True)
+class _Merged:
+    """Arrays over all candidates, as in ``TaskTable``; pairs are NaN where there are none."""
+
+    latency_s: Floats
+    spread: Floats
+    is_failed: Bools
+    failure_kinds: Ints
+    pairs: Floats
+
+
+def _merge_trials(columns: pa.Table, candidates: Ints, num_candidates: int) -> _Merged:
+    times_s, trial_of_time = _flat(columns.column("times_s"))
+    times_s = times_s.astype(np.float64)
+    kinds = _failure_kinds(columns)
+    latency_s, quartile_range_s = _medians(times_s, candidates[trial_of_time], num_candidates)
+    # A wrong result is no matter of chance as a timeout can be: one such trial condemns the candidate.
+    wrong = np.zeros(num_candidates, dtype=bool)
+    wrong[candidates[kinds == FAILURE_KINDS.index("correctness")]] = True
+    failed = np.isnan(latency_s) | wrong
+    latency_s[failed] = np.nan
+    failed_trials = np.flatnonzero(kinds >= 0)[::-1]  # backwards, so that the first failure is written last
+    candidate_kinds = np.full(num_candidates, -1, dtype=np.int64)
+    candidate_kinds[candidates[failed_trials]] = kinds[failed_trials]
+    trial_latency_s, _ = _medians(times_s, trial_of_time, len(candidates))
+    return _Merged(
+        latency_s=latency_s,
+        spread=quartile_range_s / latency_s,
+        is_failed=failed,
+        failure_kinds=np.where(failed, candidate_kinds, -1),
+        pairs=_first_two(trial_latency_s, candidates, num_candidates),
+    )
+
+
+def _task_table(listed: Dictionaries, rows: Ints, owners: Ints, knobs: Ints, merged: _Merged) -> TaskTable:
+    task = listed.tasks[owners[rows[0], 0]]
+    used, sketches = np.unique(owners[rows, 2], return_inverse=True)
+    layouts = [listed.layouts[number] for number in used]
+    failed, pairs = merged.is_failed[rows], merged.pairs[rows]
+    repeated = np.flatnonzero(~np.isnan(pairs[:, 1]) & ~failed)
+    return TaskTable(
+        name=task.name,
+        operator=task.operator,
+        parameters=task.parameters,
+        program_hash=task.program_hash,
+        program_text=task.program_text,
+        target=listed.targets[owners[rows[0], 1]],
+        sketch_names=tuple(sketch for sketch, _ in layouts),
+        knob_names=tuple(names for _, names in layouts),
+        sketches=sketches.astype(np.int64),
+        knobs=knobs[rows, : max(len(names) for _, names in layouts)],
+        latency_s=merged.latency_s[rows],
+        spread=merged.spread[rows],
+        is_failed=failed,
+        failure_kinds=merged.failure_kinds[rows],
+        repeat_rows=repeated,
+        repeat_pairs=pairs[repeated],
+    )
+
+
+def _ints(columns: pa.Table, name: str) -> Ints:
+    return columns.column(name).to_numpy().astype(np.int64)
+
+
+def _flat(lists: pa.ChunkedArray) -> tuple[NDArray[Any], Ints]:
+    """The values of all lists in a row, and the row that each came from."""
+    array = lists.combine_chunks()
+    lengths = np.diff(array.offsets.to_numpy())
+    return array.flatten().to_numpy(), np.repeat(np.arange(len(lengths)), lengths)
+
+
+def _padded(lists: pa.ChunkedArray, width: int) -> Ints:
+    """A row per list, filled up with 0."""
+    values, rows = _flat(lists)
+    starts = np.searchsorted(rows, np.arange(len(lists)))
+    padded = np.zeros((len(lists), width), dtype=np.int64)
+    padded[rows, np.arange(len(values)) - starts[rows]] = values
+    return padded
+
+
+def _failure_kinds(columns: pa.Table) -> Ints:
+    encoded = columns.column("failure_kind").combine_chunks().dictionary_encode()
+    numbers = [FAILURE_KINDS.index(kind) for kind in encoded.dictionary.to_pylist()]
+    positions = encoded.indices.fill_null(len(numbers)).to_numpy()
+    return np.array([*numbers, -1], dtype=np.int64)[positions]
+
+
+def _number_rows(rows: Ints) -> tuple[Ints, Ints]:
+    """Number equal rows alike, in the order of first appearance; also where each first appears."""
+    opaque = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).reshape(-1)
+    _, first, inverse = np.unique(opaque, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return rank[inverse], first[order]
+
+
+def _medians(values: Floats, groups: Ints, num_groups: int) -> tuple[Floats, Floats]:
+    """Median and difference of the quartiles of each group; NaN for an empty group."""
+    ordered = values[np.lexsort((values, groups))]
+    counts = np.bincount(groups, minlength=num_groups)
+    starts = np.cumsum(counts) - counts
+    median, low, high = (np.full(num_groups, np.nan) for _ in range(3))
+    some = counts > 0
+    for quantile, result in ((0.5, median), (0.25, low), (0.75, high)):
+        position = quantile * (counts[some] - 1)
+        below = position.astype(np.int64)
+        above = np.minimum(below + 1, counts[some] - 1)
+        left, right = ordered[starts[some] + below], ordered[starts[some] + above]
+        result[some] = left + (position - below) * (right - left)
+    return median, high - low
+
+
+def _first_two(trial_latency_s: Floats, candidates: Ints, num_candidates: int) -> Floats:
+    """Latency of each candidate's first and second trial with times, shape (candidates, 2)."""
+    trials = np.flatnonzero(~np.isnan(trial_latency_s))
+    trials = trials[np.argsort(candidates[trials], kind="stable")]
+    counts = np.bincount(candidates[trials], minlength=num_candidates)
+    starts = np.cumsum(counts) - counts
+    pairs = np.full((num_candidates, 2), np.nan)
+    for column in range(2):
+        some = counts > column
+        pairs[some, column] = trial_latency_s[trials[starts[some] + column]]
+    return pairs

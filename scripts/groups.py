@@ -1,0 +1,93 @@
+"""The options of the config groups: what a command line may choose, as dataclasses that build it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from codegen.measure.detect import detect_target
+from codegen.ops import WORKLOADS, Operator, make_operator
+from codegen.target import Target
+from scripts.loggers import CsvConfig, TensorBoardConfig, WandbConfig
+from scripts.schemas import store
+from search.annealer import AnnealConfig, Annealer
+from search.arms import PlanConfig
+from search.protocols import Objective, Searcher, Space
+from search.random_search import RandomSearch
+from search.tuner import TuneConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetConfig:
+    """The machine at hand, or part of it. ``vector_width`` is auto, 512 or 256 (bits)."""
+
+    num_threads: int | None = None
+    vector_width: int | str = "auto"
+
+    def detect(self) -> Target:
+        """The target; ValueError names what this CPU lacks."""
+        if self.vector_width not in ("auto", 512, 256):
+            raise ValueError(f"target.vector_width must be auto, 512 or 256, got {self.vector_width!r}")
+        return detect_target(self.num_threads, self.vector_width)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnealerConfig:
+    """The parallel annealer, asking the model."""
+
+    trials: int = 128
+    max_elapsed_s: float | None = None
+    plan: PlanConfig = field(default_factory=PlanConfig)
+    anneal: AnnealConfig = field(default_factory=AnnealConfig)
+
+    @property
+    def uses_model(self) -> bool:
+        return True
+
+    def budget(self) -> TuneConfig:
+        """What the tuning loop needs to know."""
+        return TuneConfig(num_trials=self.trials, max_elapsed_s=self.max_elapsed_s, plan=self.plan)
+
+    def searcher(self, space: Space, objective: Objective) -> Searcher:
+        return Annealer(space, objective, self.anneal)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomConfig:
+    """Uniform random search, which no model guides."""
+
+    trials: int = 128
+    max_elapsed_s: float | None = None
+    plan: PlanConfig = field(default_factory=PlanConfig)
+
+    @property
+    def uses_model(self) -> bool:
+        return False
+
+    def budget(self) -> TuneConfig:
+        """What the tuning loop needs to know."""
+        return TuneConfig(num_trials=self.trials, max_elapsed_s=self.max_elapsed_s, plan=self.plan)
+
+    def searcher(self, space: Space, objective: Objective) -> Searcher:
+        return RandomSearch(space)
+
+
+def read_task(task: Mapping[str, Any]) -> tuple[str, Operator]:
+    """Name and operator of the group ``task``; a named workload keeps its name.
+
+    >>> read_task({"operator": "matmul", "m": 512, "k": 512, "n": 512})[0]
+    'matmul_512'
+    """
+    operator = make_operator(str(task["operator"]), {k: v for k, v in task.items() if k != "operator"})
+    named = [name for name, workload in WORKLOADS.items() if workload == operator]
+    return (named[0] if named else f"{task['operator']}_{operator.program().hash[:8]}"), operator
+
+
+def register_groups() -> None:
+    """Make every option known to Hydra."""
+    for name, option in (("csv", CsvConfig), ("tensorboard", TensorBoardConfig), ("wandb", WandbConfig)):
+        store(f"{name}_schema", option, "logger")
+    for name, option in (("annealer", AnnealerConfig), ("random", RandomConfig)):
+        store(f"{name}_schema", option, "search")
+    store("target_schema", TargetConfig, "target")

@@ -1,0 +1,125 @@
+"""A space counts, enumerates, samples, mutates, encodes and decodes its candidates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from codegen.ops import make_operator
+from codegen.schedule import ScheduleError, Space, build_space
+from tests.targets import make_target
+
+
+def conv_space(lanes: int = 16, num_registers: int = 32) -> Space:
+    parameters = {"height": 56, "width": 56, "in_channels": 64, "out_channels": 64, "kernel": 3, "padding": 1}
+    return build_space(make_operator("conv2d", parameters).program(), make_target(lanes, num_registers))
+
+
+def small_space() -> Space:
+    return build_space(make_operator("softmax", {"rows": 6, "cols": 10}).program(), make_target())
+
+
+def test_resnet_convolution_has_more_than_a_billion_points() -> None:
+    assert conv_space().count() > 10**9
+
+
+def test_enumeration_yields_exactly_the_counted_points() -> None:
+    space = small_space()
+    everything = space.enumerate(10**6)
+    assert len(everything) == space.count()
+    assert len(np.unique(everything.keys())) == space.count()
+
+
+def test_enumeration_stops_at_its_limit() -> None:
+    assert len(conv_space().enumerate(1000)) == 1000
+
+
+def test_same_seed_gives_same_samples_and_mutations() -> None:
+    space = conv_space()
+    streams = []
+    for _ in range(2):
+        rng = np.random.default_rng(7)
+        start = space.sample(50, rng)
+        streams.append(np.concatenate([start.keys(), space.mutate(start, rng).keys()]))
+    assert np.array_equal(streams[0], streams[1])
+
+
+def test_names_and_values_decode_to_the_same_candidates() -> None:
+    space = conv_space()
+    candidates = space.sample(40, np.random.default_rng(0))
+    named = [space.named(candidates, row) for row in range(40)]
+    assert np.array_equal(space.decode(named).keys(), candidates.keys())
+
+
+def test_mutation_stays_in_the_space_and_changes_almost_every_candidate() -> None:
+    space = conv_space()
+    rng = np.random.default_rng(1)
+    candidates = space.sample(300, rng)
+    mutated = space.mutate(candidates, rng)
+    space.decode([space.named(mutated, row) for row in range(300)])
+    assert (mutated.keys() != candidates.keys()).mean() > 0.8
+
+
+def test_mutation_within_a_sketch_changes_one_group() -> None:
+    space = conv_space()
+    rng = np.random.default_rng(2)
+    candidates = space.sample(100, rng)
+    mutated = space.mutate(candidates, rng, sketch_change=0.0)
+    assert np.array_equal(mutated.sketches, candidates.sketches)
+    widest = max(len(group.knobs) for sketch in space.sketches for group in sketch.groups)
+    assert (mutated.positions != candidates.positions).sum(axis=1).max() <= widest
+
+
+def test_moving_to_another_sketch_keeps_shared_knobs() -> None:
+    space = conv_space()
+    rng = np.random.default_rng(3)
+    candidates = space.sample(200, rng)
+    moved = space.mutate(candidates, rng, sketch_change=1.0)
+    before = [space.named(candidates, row)["knobs"] for row in range(200)]
+    after = [space.named(moved, row)["knobs"] for row in range(200)]
+    kept = [a["oh_outer"] == b["oh_outer"] for a, b in zip(before, after, strict=True)]
+    assert all(kept)
+
+
+def test_every_sample_satisfies_the_register_budget() -> None:
+    space = conv_space()
+    candidates = space.sample(500, np.random.default_rng(4))
+    for row in range(0, 500, 10):
+        named = space.named(candidates, row)
+        knobs = named["knobs"]
+        vector = "oc" if "vector_oc" in str(named["sketch"]) else "ow"
+        vectors = -(-knobs[f"{vector}_register"] // 16)
+        rows = np.prod([knobs[f"{axis}_register"] for axis in ("oc", "oh", "ow") if axis != vector])
+        assert vectors * rows + vectors + 1 <= 32
+
+
+def test_canonical_candidates_lower_to_the_same_loops() -> None:
+    space = conv_space()
+    candidates = space.sample(30, np.random.default_rng(5))
+    canonical = space.canonical(candidates)
+    assert (canonical.keys() != candidates.keys()).any()
+    for row in range(30):
+        assert space.lower(canonical, row) == space.lower(candidates, row)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sketch": "nonsense"}, "sketch must be one of"),
+        ({"knobs": {"vector": 4}}, "knobs must be"),
+        ({"knobs": {"vector": 5, "row_inner": 1}}, "knob vector must be one of"),
+    ],
+)
+def test_candidates_outside_the_space_are_refused(change: dict[str, object], message: str) -> None:
+    space = small_space()
+    named = {**space.named(space.enumerate(1), 0), **change}
+    with pytest.raises(ScheduleError, match=message):
+        space.decode([named])
+
+
+def test_a_forbidden_combination_is_refused() -> None:
+    space = conv_space()
+    named = space.named(space.enumerate(1), 0)
+    knobs = {**named["knobs"], "oc_register": 64, "oh_register": 8, "ow_register": 8}
+    with pytest.raises(ScheduleError, match="is not allowed"):
+        space.decode([{"sketch": named["sketch"], "knobs": knobs}])
