@@ -205,7 +205,8 @@ def _task_table(listed: Dictionaries, rows: Ints, owners: Ints, knobs: Ints, mer
 
 
 def _ints(columns: pa.Table, name: str) -> Ints:
-    return columns.column(name).to_numpy().astype(np.int64)
+    values: Ints = columns.column(name).to_numpy().astype(np.int64)
+    return values
 
 
 def _flat(lists: pa.ChunkedArray) -> tuple[NDArray[Any], Ints]:
@@ -228,7 +229,8 @@ def _failure_kinds(columns: pa.Table) -> Ints:
     encoded = columns.column("failure_kind").combine_chunks().dictionary_encode()
     numbers = [FAILURE_KINDS.index(kind) for kind in encoded.dictionary.to_pylist()]
     positions = encoded.indices.fill_null(len(numbers)).to_numpy()
-    return np.array([*numbers, -1], dtype=np.int64)[positions]
+    kinds: Ints = np.array([*numbers, -1], dtype=np.int64)[positions]
+    return kinds
 
 
 def _number_rows(rows: Ints) -> tuple[Ints, Ints]:

@@ -51,19 +51,17 @@ class PoolMeasurer:
 
 def reproduce_command(job: MeasureJob) -> str:
     """The command line that measures one candidate again on this machine."""
-    task = {"operator": job.operator, **job.parameters}
-    task_keys = [
-        f"task.{key}={json.dumps(value, separators=(',', ':'))}" for key, value in job.parameters.items()
-    ]
-    width = 32 * job.target.vector_lanes
-    arguments = [
-        f"task={task['operator']}",
-        *task_keys,
+    knobs = ",".join(f"{name}:{value}" for name, value in job.candidate["knobs"].items())
+    overrides = [
+        f"task={job.operator}",
+        *(f"task.{key}={_hydra_value(value)}" for key, value in job.parameters.items()),
         f"target.num_threads={job.target.num_threads}",
-        f"target.vector_width={width}",
-        f"candidate='{json.dumps(dict(job.candidate), separators=(',', ':'))}'",
+        f"target.vector_width={32 * job.target.vector_lanes}",
+        f"sketch={job.candidate['sketch']}",
+        f"knobs={{{knobs}}}",
+        f"seed={job.seed}",
     ]
-    return shlex.join(["python", "scripts/measure.py", *arguments])
+    return shlex.join(["python", "scripts/measure.py", *overrides])
 
 
 def write_history(path: Path, history: Sequence[Trial]) -> None:
@@ -75,3 +73,7 @@ def write_history(path: Path, history: Sequence[Trial]) -> None:
         row = (getattr(trial, column) for column in HISTORY_COLUMNS)
         writer.writerow("" if value is None else value for value in row)
     write_text(path, text.getvalue())
+
+
+def _hydra_value(value: object) -> str:
+    return json.dumps(value, separators=(",", ":")).replace('"', "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias, Union
+from typing import TypeAlias
 
 from codegen.ir.expression import BinaryOp, Constant, Reducer, UnaryOp
 from codegen.llvm.linear import Linear, LoopVariable
@@ -50,17 +50,21 @@ class RegisterAccess:
 SLACK_ELEMENTS = 16
 """Elements that may be read past the end of a buffer of ours, so that spare lanes need no mask."""
 
-Access: TypeAlias = Union[MemoryAccess, RegisterAccess]
+Access: TypeAlias = MemoryAccess | RegisterAccess
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedUnary:
+    """A function of one planned operand."""
+
     op: UnaryOp
     operand: PlannedExpr
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedBinary:
+    """A function of two planned operands."""
+
     op: BinaryOp
     left: PlannedExpr
     right: PlannedExpr
@@ -77,14 +81,16 @@ class PlannedRange:
 
 @dataclass(frozen=True, slots=True)
 class PlannedSelect:
+    """``then`` where all conditions hold; loads of the other side are masked or go to a legal address."""
+
     conditions: tuple[PlannedRange, ...]
     then: PlannedExpr
     otherwise: PlannedExpr
 
 
-PlannedExpr: TypeAlias = Union[
-    Constant, MemoryAccess, RegisterAccess, PlannedUnary, PlannedBinary, PlannedSelect
-]
+PlannedExpr: TypeAlias = (
+    Constant | MemoryAccess | RegisterAccess | PlannedUnary | PlannedBinary | PlannedSelect
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,8 @@ class PlannedStore:
 
 @dataclass(frozen=True, slots=True)
 class PlannedIf:
+    """A choice between statements; ``stored`` names the buffers written in either."""
+
     conditions: tuple[PlannedRange, ...]
     then: tuple[PlannedNode, ...]
     otherwise: tuple[PlannedNode, ...]
@@ -119,7 +127,7 @@ class PlannedIf:
 
 @dataclass(frozen=True, slots=True)
 class PlannedLoop:
-    """``stored`` names every buffer written inside; ``costly`` guards inside deserve a version without them."""
+    """``stored`` names the buffers written inside; ``costly`` guards inside deserve a version without them."""
 
     variable: LoopVariable
     is_parallel: bool
@@ -131,4 +139,4 @@ class PlannedLoop:
     costly: tuple[PlannedGuard, ...]
 
 
-PlannedNode: TypeAlias = Union[PlannedLoop, PlannedStore, PlannedIf]
+PlannedNode: TypeAlias = PlannedLoop | PlannedStore | PlannedIf

@@ -107,10 +107,10 @@ class _Planner:
     def _lanes_in_registers(self, loop: Loop) -> bool:
         for node in walk_nodes(loop.body):
             if isinstance(node, Store):
-                for access in (node, *loads(node.value)):
-                    if access.buffer in self.around.layouts and any(
-                        loop.variable in index.variables for index in access.index
-                    ):
+                places = [(node.buffer, node.index)]
+                places += [(load.buffer, load.index) for load in loads(node.value)]
+                for buffer, indices in places:
+                    if buffer in self.around.layouts and any(loop.variable in i.variables for i in indices):
                         return True
         return False
 
@@ -138,7 +138,8 @@ class _Planner:
 def _deferrable(loop: Loop) -> frozenset[str]:
     """Targets of reductions over the lanes that nothing else in the loop touches."""
     inside = [node for node in walk_nodes(loop.body) if isinstance(node, Store)]
-    touched = [access.buffer for store in inside for access in (store, *loads(store.value))]
+    touched = [store.buffer for store in inside]
+    touched += [load.buffer for store in inside for load in loads(store.value)]
     return frozenset(
         node.buffer
         for node in loop.body
@@ -166,9 +167,10 @@ def _shrink(
 
 
 def _stored(nodes: tuple[PlannedNode, ...]) -> frozenset[str]:
-    return frozenset[str]().union(
-        *(frozenset((node.target.buffer,)) if isinstance(node, PlannedStore) else node.stored for node in nodes)
-    )
+    names: set[str] = set()
+    for node in nodes:
+        names |= {node.target.buffer} if isinstance(node, PlannedStore) else node.stored
+    return frozenset(names)
 
 
 def _costly_inside(nodes: tuple[PlannedNode, ...]) -> list[PlannedGuard]:

@@ -7,7 +7,7 @@ from typing import cast
 
 from codegen.ir.affine import Affine
 from codegen.ir.expression import loads as loads_of
-from codegen.ir.loops import Guard, If, Loop, LoopKind, Node, Store
+from codegen.ir.loops import Guard, If, Loop, LoopKind, Node
 from codegen.llvm.linear import greatest
 
 GuardId = tuple[int, int]
@@ -92,7 +92,9 @@ def skippable_guards(sites: Sites, registers: frozenset[str]) -> list[frozenset[
     for site in sites.loads:
         loads.setdefault(site.buffer, []).append(site)
     return [
-        _skippable(store, sites.stores, loads.get(store.buffer, [])) if store.buffer in registers else frozenset()
+        _skippable(store, sites.stores, loads.get(store.buffer, []))
+        if store.buffer in registers
+        else frozenset()
         for store in sites.stores
     ]
 

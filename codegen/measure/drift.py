@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from types import TracebackType
 
+from codegen.measure.arrays import aligned_zeros
 from codegen.measure.native import NativeLoops, PinnedTeam
-from codegen.measure.peak import aligned_zeros
 from codegen.target import Target
 
 NUM_ITERATIONS = 100_000
@@ -25,7 +25,7 @@ class MachineProbe:
         self._team = PinnedTeam(target.num_threads)
         shared_bytes = min(target.l3_bytes, MAX_SHARED_BYTES) // target.num_threads
         flushed_bytes = max(SWEPT_BYTES, 2 * target.l2_bytes + shared_bytes)
-        self._arrays = [aligned_zeros(flushed_bytes // 64 * 64) for _ in range(len(self._team))]
+        self._arrays = [aligned_zeros((flushed_bytes // 64 * 16,)) for _ in range(len(self._team))]
         self._vector_bytes = 4 * target.vector_lanes
 
     def __enter__(self) -> MachineProbe:

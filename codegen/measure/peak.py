@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-import numpy as np
-
+from codegen.measure.arrays import aligned_zeros
 from codegen.measure.native import NativeLoops, PinnedTeam
 from codegen.target import Target
 
@@ -54,19 +53,10 @@ def _fma_rate(loops: NativeLoops, team: PinnedTeam, num_runs: int) -> float:
 
 
 def _stream_rate(loops: NativeLoops, team: PinnedTeam, num_runs: int, vector_bytes: int) -> float:
-    arrays = [[aligned_zeros(STREAM_BYTES) for _ in range(3)] for _ in range(len(team))]
+    arrays = [[aligned_zeros((STREAM_BYTES // 4,)) for _ in range(3)] for _ in range(len(team))]
 
     def work(number: int) -> None:
         a, b, c = (array.ctypes.data for array in arrays[number])
         loops.triad(a, b, c, STREAM_BYTES // vector_bytes)
 
     return max(sum(3 * STREAM_BYTES / seconds for seconds in team.run(work)) for _ in range(num_runs))
-
-
-def aligned_zeros(num_bytes: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """Float32 zeros, really written (so that pages exist), that start at a multiple of 64 bytes."""
-    raw = np.empty(num_bytes // 4 + 16, dtype=np.float32)
-    offset = (-raw.ctypes.data % 64) // 4
-    array = raw[offset : offset + num_bytes // 4]
-    array.fill(0.0)
-    return array

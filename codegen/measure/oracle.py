@@ -1,0 +1,56 @@
+"""The right answer of a task: fixed inputs, the reference output, and how far a kernel may be from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codegen.ir.expression import Program
+from codegen.measure.arrays import aligned_copy, aligned_zeros
+from codegen.ops import Operator, make_inputs, tolerance
+
+
+class Oracle:
+    """Inputs of an operator, in the shapes of ``program``, and its reference output.
+
+    ``program`` is the operator's own or an equal one whose tensors are views of the same bytes.
+    Building one computes the reference in float64, which takes seconds for large convolutions;
+    ``complaint`` then takes milliseconds.
+    """
+
+    def __init__(self, operator: Operator, program: Program, seed: int) -> None:
+        inputs = make_inputs(operator, np.random.default_rng(seed))
+        rtol, atol = tolerance(operator.program())
+        reference = operator.reference(inputs).reshape(program.output.shape)
+        # In float32: rounding the reference costs a hundredth of the tolerance and halves the traffic.
+        self._expected = reference.astype(np.float32)
+        self._allowed = (atol + rtol * np.abs(reference)).astype(np.float32)
+        self._error = np.empty_like(self._expected)
+        self.operands: Mapping[str, NDArray[np.float32]] = {
+            tensor.name: aligned_copy(inputs[tensor.name], tensor.shape) for tensor in program.inputs
+        }
+        self.output = aligned_zeros(program.output.shape)
+        constant = {tensor.name for tensor in program.inputs if tensor.is_constant}
+        self.constants = {name: array for name, array in self.operands.items() if name in constant}
+        self.variables = {name: array for name, array in self.operands.items() if name not in constant}
+
+    def poison(self) -> None:
+        """Fill the output with NaN, so that an element that is never written is found."""
+        self.output.fill(np.nan)
+
+    def complaint(self) -> str | None:
+        """None if the output is within tolerance everywhere, else a sentence on the worst element."""
+        np.subtract(self.output, self._expected, out=self._error)
+        np.abs(self._error, out=self._error)
+        is_right = self._error <= self._allowed
+        if is_right.all():
+            return None
+        excess = np.where(np.isnan(self._error), np.inf, self._error - self._allowed)
+        worst = np.unravel_index(int(np.argmax(excess)), excess.shape)
+        return (
+            f"{np.count_nonzero(~is_right)} of {is_right.size} elements are wrong; the worst at "
+            f"{tuple(int(i) for i in worst)} is {self.output[worst]:.6g} instead of "
+            f"{self._expected[worst]:.6g}, allowed error {self._allowed[worst]:.2g}"
+        )

@@ -1,0 +1,114 @@
+"""Our kernels beside those of libraries: same operands, one process, interleaved, all outputs checked."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codegen.measure.timing import Summary, calibrate, summarise
+from codegen.ops import Conv2d, Matmul, Operator, make_inputs, tolerance
+
+Runner: TypeAlias = Callable[[], NDArray[np.float32]]
+"""Computes the operator once on operands it holds; the result has the elements of ``y`` in the user's order."""
+
+Binder: TypeAlias = Callable[[Mapping[str, NDArray[np.float32]]], Runner]
+"""Makes a runner from all operands, in the shapes of the operator's program."""
+
+SETTLE_S = 0.01
+"""Pause before each turn: idle threads of OpenMP and onnxruntime spin for milliseconds after a kernel."""
+
+
+@dataclass(frozen=True)
+class PeerTimes:
+    """One contestant: seconds per call, and the greatest error against the float64 reference.
+
+    ``is_correct`` applies the operator's tolerance to every element.
+    """
+
+    times_s: tuple[float, ...]
+    summary: Summary
+    max_abs_error: float
+    is_correct: bool
+
+
+def time_peers(
+    operator: Operator,
+    kernels: Mapping[str, Binder],
+    num_threads: int,
+    num_rounds: int = 20,
+    min_repeat_s: float = 0.005,
+    seed: int = 0,
+) -> dict[str, PeerTimes]:
+    """Time kernels of ours and of libraries in turn, each once a round, the rounds in alternating order.
+
+    Libraries take part where they have the operator: ``torch_nchw`` and ``torch_nhwc`` for a convolution
+    (each given its layout from the start), ``torch`` for a matrix product, and ``onnxruntime`` for both
+    if it is installed. Weights are initialisers there, so it may pack them ahead of time as we may.
+
+    Args:
+        operator: what all compute.
+        kernels: ours by name.
+        num_threads: threads that each library may use.
+        num_rounds: timed turns of each.
+        min_repeat_s: least duration of a turn.
+        seed: of the operands.
+    """
+    operands = make_inputs(operator, np.random.default_rng(seed))
+    reference = operator.reference(operands).ravel()
+    binders = {**kernels, **library_binders(operator, num_threads)}
+    contestants = {name: _Contestant(bind(operands), reference) for name, bind in binders.items()}
+    for contestant in contestants.values():
+        contestant.num_calls, _ = calibrate(contestant.time_calls, min_repeat_s)
+    for number in range(num_rounds):
+        turns = list(contestants.values())
+        for contestant in turns if number % 2 == 0 else reversed(turns):
+            contestant.take_turn()
+    rtol, atol = tolerance(operator.program())
+    return {name: contestant.result(rtol, atol) for name, contestant in contestants.items()}
+
+
+def library_binders(operator: Operator, num_threads: int) -> dict[str, Binder]:
+    """The libraries that can compute the operator here, by name."""
+    binders: dict[str, Binder] = {}
+    if not isinstance(operator, (Conv2d, Matmul)):
+        return binders
+    if importlib.util.find_spec("torch"):
+        from codegen.measure.peers_torch import torch_binders
+
+        binders.update(torch_binders(operator, num_threads))
+    if importlib.util.find_spec("onnx") and importlib.util.find_spec("onnxruntime"):
+        from codegen.measure.peers_onnx import onnxruntime_binder
+
+        binders["onnxruntime"] = onnxruntime_binder(operator, num_threads)
+    return binders
+
+
+@dataclass
+class _Contestant:
+    run: Runner
+    reference: NDArray[np.float64]
+    num_calls: int = 1
+    times_s: list[float] = field(default_factory=list)
+
+    def time_calls(self, num_calls: int) -> float:
+        start_s = time.perf_counter()
+        for _ in range(num_calls):
+            self.run()
+        return time.perf_counter() - start_s
+
+    def take_turn(self) -> None:
+        time.sleep(SETTLE_S)
+        self.time_calls(math.ceil(self.num_calls / 4))  # wakes its threads and refills the caches
+        self.times_s.append(self.time_calls(self.num_calls) / self.num_calls)
+
+    def result(self, rtol: float, atol: float) -> PeerTimes:
+        error = np.abs(self.run().ravel() - self.reference)
+        is_correct = bool(np.all(error <= atol + rtol * np.abs(self.reference)))
+        return PeerTimes(tuple(self.times_s), summarise(self.times_s), float(error.max()), is_correct)

@@ -1,0 +1,143 @@
+"""Collecting records: plan, measure, store each trial at once, and go on after any interruption."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from codegen.measure.jobs import MeasureJob
+from codegen.measure.measurement import Measurement
+from codegen.target import Target
+from datasets.plan import CollectConfig, History, Round, Space, extend, no_history, plan_round
+from datasets.record import Record, Source, candidate_key, utc_now
+from datasets.store import RecordStore
+from datasets.tasks import Task
+
+
+class Pool(Protocol):
+    """Measures jobs, within time limits of its own."""
+
+    def measure(self, jobs: Sequence[MeasureJob], /) -> Iterator[tuple[int, Measurement]]:
+        """Position and measurement of every job, each as soon as it is known."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A task with the program it computes and the space of its schedules on the target."""
+
+    task: Task
+    program_hash: str
+    program_text: str
+    space: Space
+
+
+def collect(
+    workloads: Sequence[Workload],
+    pool: Pool,
+    store: RecordStore,
+    target: Target,
+    config: CollectConfig,
+    code_version: str,
+) -> Iterator[Record]:
+    """Measure ``config.num_trials`` candidates of each workload; yields each record once it is stored.
+
+    Workloads take turns, one round each, so an interrupted collection has records of all of them and
+    the two trials of a repeated candidate lie far apart in time. Called again with the same arguments
+    it replays its plan on the stored records, and measures and yields only what is missing. Programs
+    that occur under several names are collected under the first. A space with fewer candidates than
+    ``num_trials`` ends early.
+
+    Raises:
+        RuntimeError: the pool did not measure every job.
+    """
+    first = {workload.program_hash: workload for workload in reversed(workloads)}
+    distinct = [workload for workload in workloads if first[workload.program_hash] is workload]
+    active = [_Collection(workload, store, target, config, code_version) for workload in distinct]
+    while active:
+        for collection in active:
+            yield from collection.run_round(pool)
+        active = [collection for collection in active if not collection.is_finished]
+
+
+class _Collection:
+    """One workload on its way through the rounds."""
+
+    def __init__(
+        self, workload: Workload, store: RecordStore, target: Target, config: CollectConfig, code_version: str
+    ) -> None:
+        self._workload, self._store, self._target = workload, store, target
+        self._config, self._code_version = config, code_version
+        self._history: History = no_history(workload.space)
+        self._num_rounds = 0
+        self.is_finished = False
+        stored = store.records(program_hash=workload.program_hash, target=target)
+        ours = [record for record in stored if record.seed == config.seed and record.source != "search"]
+        self._done = {(record.trial, record.candidate_key): record.measurement for record in ours}
+        self._known = {record.candidate_key for record in stored} - {key for _, key in self._done}
+
+    def run_round(self, pool: Pool) -> Iterator[Record]:
+        planned = self._plan()
+        named = [self._named(planned, row) for row in range(len(planned.sources))]
+        latency_s = np.full(len(named), np.nan)
+        pending = []
+        for row, candidate in enumerate(named):
+            done = self._done.get((len(self._history) + row, candidate_key(**candidate)))
+            if done is None:
+                pending.append(row)
+            elif done.failure is None:
+                latency_s[row] = done.latency_s
+        num_measured = 0
+        for position, measurement in pool.measure([self._job(named[row]) for row in pending]):
+            row = pending[position]
+            record = self._record(named[row], planned.sources[row], len(self._history) + row, measurement)
+            self._store.append([record])
+            if measurement.failure is None:
+                latency_s[row] = measurement.latency_s
+            num_measured += 1
+            yield record
+        if num_measured != len(pending):
+            raise RuntimeError(f"the pool measured {num_measured} of {len(pending)} jobs")
+        self._history = extend(self._history, planned, latency_s)
+        self.is_finished = not named or len(self._history) >= self._config.num_trials
+
+    def _plan(self) -> Round:
+        rng = np.random.default_rng(
+            [self._config.seed, int(self._workload.program_hash, 16), self._num_rounds]
+        )
+        self._num_rounds += 1
+        return plan_round(self._workload.space, self._history, self._known, rng, self._config)
+
+    def _named(self, planned: Round, row: int) -> dict[str, Any]:
+        named = self._workload.space.named(planned.candidates, row)
+        return {
+            "sketch": str(named["sketch"]),
+            "knobs": {name: int(value) for name, value in named["knobs"].items()},
+        }
+
+    def _job(self, candidate: dict[str, Any]) -> MeasureJob:
+        task = self._workload.task
+        return MeasureJob(task.operator, task.parameters, self._target, candidate, self._config.seed)
+
+    def _record(
+        self, candidate: dict[str, Any], source: Source, trial: int, measurement: Measurement
+    ) -> Record:
+        task = self._workload.task
+        return Record(
+            task=task.name,
+            operator=task.operator,
+            parameters=task.parameters,
+            program_hash=self._workload.program_hash,
+            program_text=self._workload.program_text,
+            target=self._target,
+            sketch=candidate["sketch"],
+            knobs=candidate["knobs"],
+            measurement=measurement,
+            source=source,
+            seed=self._config.seed,
+            trial=trial,
+            measured_at=utc_now(),
+            code_version=self._code_version,
+        )

@@ -1,0 +1,91 @@
+"""The config group ``data``: which records a model learns from, and on which it is judged."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from glob import glob
+from pathlib import Path
+
+import numpy as np
+
+from datasets.parquet import data_hash
+from datasets.splits import HELD_OUT, Split, by_name, by_operator, by_target, by_task, within_task
+from datasets.store import RecordStore
+from datasets.table import RecordTable, load_table, table_from_records
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Records and their split.
+
+    ``path`` is a Parquet file, a pattern of them, or a record store (SQLite file); a relative one is
+    looked for here and then in the project. ``held_out`` holds patterns of task names (``by_task``), task
+    names (``by_name``), operators (``by_operator``) or target fingerprints (``by_target``).
+    """
+
+    path: str = "datasets/published/*.parquet"
+    split: str = "by_task"
+    test_fraction: float = 0.1
+    held_out: list[str] = field(default_factory=lambda: list(HELD_OUT))
+
+    def __post_init__(self) -> None:
+        if self.split not in _SPLITS:
+            raise ValueError(f"data.split must be one of {', '.join(_SPLITS)}, got {self.split!r}")
+
+    def files(self) -> list[Path]:
+        """The files that ``path`` names; ValueError if there are none."""
+        for pattern in (self.path, str(ROOT / self.path)):
+            if found := sorted(glob(pattern)):
+                return [Path(name) for name in found]
+        raise ValueError(f"data.path names no file: {self.path}")
+
+    def table(self) -> RecordTable:
+        """All candidates, by task."""
+        return RecordTable(tuple(task for path in self.files() for task in _read(path).tasks))
+
+    def hash(self) -> str:
+        """Changes whenever the bytes of a file do; what a checkpoint says it was trained on."""
+        return hashlib.sha256("".join(data_hash(path) for path in self.files()).encode()).hexdigest()
+
+    def divide(self, table: RecordTable, seed: int) -> Split:
+        """The side to learn from and the side to be judged on."""
+        return _SPLITS[self.split](table, self, np.random.default_rng(seed))
+
+
+def _read(path: Path) -> RecordTable:
+    if path.suffix == ".parquet":
+        return load_table(path)
+    with RecordStore(path) as store:
+        return table_from_records(store.records(all_targets=True))
+
+
+def _by_task(table: RecordTable, config: DataConfig, rng: np.random.Generator) -> Split:
+    return by_task(table, config.test_fraction, rng, config.held_out)
+
+
+def _within_task(table: RecordTable, config: DataConfig, rng: np.random.Generator) -> Split:
+    return within_task(table, config.test_fraction, rng)
+
+
+def _by_name(table: RecordTable, config: DataConfig, rng: np.random.Generator) -> Split:
+    return by_name(table, config.held_out)
+
+
+def _by_operator(table: RecordTable, config: DataConfig, rng: np.random.Generator) -> Split:
+    return by_operator(table, config.held_out)
+
+
+def _by_target(table: RecordTable, config: DataConfig, rng: np.random.Generator) -> Split:
+    return by_target(table, config.held_out)
+
+
+_SPLITS = {
+    "by_task": _by_task,
+    "within_task": _within_task,
+    "by_name": _by_name,
+    "by_operator": _by_operator,
+    "by_target": _by_target,
+}

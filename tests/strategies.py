@@ -1,0 +1,128 @@
+"""Hypothesis strategies for small operators of every kind."""
+
+from __future__ import annotations
+
+from hypothesis import assume
+from hypothesis import strategies as st
+
+from codegen.ops import (
+    Conv2d,
+    Elementwise,
+    GlobalAveragePool,
+    LayerNorm,
+    Matmul,
+    Operator,
+    Pool2d,
+    Reduce,
+    Softmax,
+    Transpose,
+    make_operator,
+)
+from codegen.ops.elementwise import BINARY_OPS, UNARY_OPS
+
+flags = st.booleans()
+
+
+def sizes(largest: int) -> st.SearchStrategy[int]:
+    """Extents from 1 on, including primes and others that tiles do not divide."""
+    return st.integers(1, largest)
+
+
+def matmuls() -> st.SearchStrategy[Matmul]:
+    """All transposes, batches and epilogues."""
+    return st.builds(
+        Matmul,
+        m=sizes(9),
+        k=sizes(9),
+        n=sizes(9),
+        batch=sizes(3),
+        transpose_a=flags,
+        transpose_b=flags,
+        bias=flags,
+        relu=flags,
+        residual=flags,
+    )
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> Conv2d:
+    """Plain, grouped and depthwise, with every kind of window, layout and epilogue."""
+    groups, in_each, out_each = draw(st.sampled_from([(1, 3, 4), (1, 1, 1), (2, 2, 3), (3, 1, 2), (4, 1, 1)]))
+    pairs = st.one_of(sizes(3), st.tuples(sizes(3), sizes(3)))
+    pads = st.integers(0, 2)
+    parameters = {
+        "batch": draw(sizes(2)),
+        "height": draw(sizes(6)),
+        "width": draw(sizes(6)),
+        "in_channels": groups * in_each,
+        "out_channels": groups * out_each,
+        "groups": groups,
+        "kernel": draw(pairs),
+        "stride": draw(pairs),
+        "dilation": draw(st.one_of(sizes(2), st.tuples(sizes(2), sizes(2)))),
+        "padding": draw(st.one_of(pads, st.tuples(pads, pads), st.tuples(pads, pads, pads, pads))),
+        "layout": draw(st.sampled_from(["NCHW", "NHWC"])),
+        "bias": draw(flags),
+        "relu": draw(flags),
+        "residual": draw(flags),
+    }
+    operator = _make_if_possible("conv2d", parameters)
+    assert isinstance(operator, Conv2d)
+    return operator
+
+
+@st.composite
+def pools(draw: st.DrawFn) -> Pool2d:
+    """Both kinds, with even and uneven padding."""
+    pads = st.integers(0, 2)
+    parameters = {
+        "batch": draw(sizes(2)),
+        "channels": draw(sizes(3)),
+        "height": draw(sizes(7)),
+        "width": draw(sizes(7)),
+        "kernel": draw(st.one_of(sizes(3), st.tuples(sizes(3), sizes(3)))),
+        "stride": draw(sizes(3)),
+        "padding": draw(st.one_of(pads, st.tuples(pads, pads, pads, pads))),
+        "kind": draw(st.sampled_from(["max", "average"])),
+        "count_include_pad": draw(flags),
+    }
+    operator = _make_if_possible("pool2d", parameters)
+    assert isinstance(operator, Pool2d)
+    return operator
+
+
+def elementwise_chains() -> st.SearchStrategy[Elementwise]:
+    """Short chains; exponentials of exponentials are left out, for they overflow."""
+    tame = sorted({*BINARY_OPS, *UNARY_OPS} - {"exp"})
+    chains = st.lists(st.sampled_from(tame), min_size=1, max_size=3)
+    return st.builds(
+        Elementwise,
+        shape=st.lists(sizes(5), min_size=1, max_size=3).map(tuple),
+        ops=st.one_of(chains.map(tuple), st.just(("exp",))),
+    )
+
+
+def row_operators() -> st.SearchStrategy[Operator]:
+    """Operators on the rows of a matrix."""
+    shape = {"rows": sizes(7), "cols": sizes(11)}
+    return st.one_of(
+        st.builds(Softmax, **shape),
+        st.builds(LayerNorm, **shape),
+        st.builds(Transpose, **shape),
+        st.builds(Reduce, **shape, kind=st.sampled_from(["sum", "max", "mean"])),
+        st.builds(GlobalAveragePool, batch=sizes(2), channels=sizes(5), height=sizes(4), width=sizes(4)),
+    )
+
+
+def operators() -> st.SearchStrategy[Operator]:
+    """A small operator of any kind."""
+    return st.one_of(matmuls(), convolutions(), pools(), elementwise_chains(), row_operators())
+
+
+def _make_if_possible(name: str, parameters: dict[str, object]) -> Operator:
+    """The operator, or another draw when the window does not fit; what is refused has tests of its own."""
+    try:
+        return make_operator(name, parameters)
+    except ValueError:
+        assume(False)
+        raise
