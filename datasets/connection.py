@@ -146,7 +146,10 @@ def _check_file(path: Path) -> None:
 
 
 def _connect_read_only(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=30)
+    # Even reading creates a log beside the file, unless SQLite is told that nobody else writes.
+    is_idle = not path.with_name(f"{path.name}-wal").exists()
+    options = "mode=ro&immutable=1" if is_idle else "mode=ro"
+    return sqlite3.connect(f"file:{quote(str(path.absolute()))}?{options}", uri=True, timeout=30)
 
 
 def _check_schema(engine: Engine, location: str) -> None:

@@ -65,7 +65,7 @@ class CollectConfig:
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """The trials of a task so far. ``latency_s`` is NaN for failures; ``is_repeat`` has the same shape (M,)."""
+    """The M trials of a task so far; ``latency_s`` is NaN for failures."""
 
     candidates: Candidates
     latency_s: NDArray[np.float64]

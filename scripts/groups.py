@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from codegen.measure.detect import detect_target
+from codegen.measure.detect import VectorWidth, detect_target
 from codegen.ops import WORKLOADS, Operator, make_operator
 from codegen.target import Target
+from scripts.data import DataConfig
 from scripts.loggers import CsvConfig, TensorBoardConfig, WandbConfig
 from scripts.schemas import store
 from search.annealer import AnnealConfig, Annealer
@@ -23,13 +24,14 @@ class TargetConfig:
     """The machine at hand, or part of it. ``vector_width`` is auto, 512 or 256 (bits)."""
 
     num_threads: int | None = None
-    vector_width: int | str = "auto"
+    vector_width: str = "auto"
 
     def detect(self) -> Target:
         """The target; ValueError names what this CPU lacks."""
-        if self.vector_width not in ("auto", 512, 256):
-            raise ValueError(f"target.vector_width must be auto, 512 or 256, got {self.vector_width!r}")
-        return detect_target(self.num_threads, self.vector_width)  # type: ignore[arg-type]
+        widths: dict[str, VectorWidth] = {"auto": "auto", "512": 512, "256": 256}
+        if self.vector_width not in widths:
+            raise ValueError(f"target.vector_width must be auto, 512 or 256, got {self.vector_width}")
+        return detect_target(self.num_threads, widths[self.vector_width])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +86,17 @@ def read_task(task: Mapping[str, Any]) -> tuple[str, Operator]:
     return (named[0] if named else f"{task['operator']}_{operator.program().hash[:8]}"), operator
 
 
+OPTIONS: dict[str, dict[str, type[Any]]] = {
+    "logger": {"csv": CsvConfig, "tensorboard": TensorBoardConfig, "wandb": WandbConfig},
+    "search": {"annealer": AnnealerConfig, "random": RandomConfig},
+    "target": {"target": TargetConfig},
+    "data": {"data": DataConfig},
+}
+"""Schemas by group; ``configs/<group>/*.yaml`` build on ``<name>_schema``."""
+
+
 def register_groups() -> None:
     """Make every option known to Hydra."""
-    for name, option in (("csv", CsvConfig), ("tensorboard", TensorBoardConfig), ("wandb", WandbConfig)):
-        store(f"{name}_schema", option, "logger")
-    for name, option in (("annealer", AnnealerConfig), ("random", RandomConfig)):
-        store(f"{name}_schema", option, "search")
-    store("target_schema", TargetConfig, "target")
+    for group, options in OPTIONS.items():
+        for name, option in options.items():
+            store(f"{name}_schema", option, group)

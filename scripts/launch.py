@@ -23,6 +23,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from codegen.schedule.errors import ScheduleError
 from scripts.loggers import Logger
 from scripts.outputs import Metrics, code_version, write_metrics, write_text
 from scripts.schemas import reject_added_keys, store
@@ -69,7 +70,7 @@ def one_sentence(wants_traceback: bool = False) -> Iterator[None]:
     """Turn a user's mistake into one line on stderr and exit code 2; other errors pass."""
     try:
         yield
-    except (ValueError, OSError, HydraException, OmegaConfBaseException) as error:
+    except (ValueError, ScheduleError, OSError, HydraException, OmegaConfBaseException) as error:
         if wants_traceback:
             raise
         print(f"error: {sentence(error)}", file=sys.stderr)

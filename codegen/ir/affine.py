@@ -48,7 +48,9 @@ class Affine:
             return self
         result = Affine((), self.constant)
         for name, coefficient in self.terms:
-            result = result + (values[name] * coefficient if name in values else Affine(((name, coefficient),)))
+            result = result + (
+                values[name] * coefficient if name in values else Affine(((name, coefficient),))
+            )
         return result
 
     def only(self, names: frozenset[str] | set[str]) -> Affine:

@@ -11,7 +11,7 @@ A schedule is defined by arithmetic on tile sizes. The same arithmetic runs on
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias, Union
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ class Symbol:
     """
 
     operation: str
-    operands: tuple[Union[Symbol, int, str], ...]
+    operands: tuple[Symbol | int | str, ...]
 
     def __add__(self, other: Symbol | int) -> Symbol | int:
         return self if _is_zero(other) else Symbol("add", (self, other))
@@ -58,7 +58,18 @@ class Symbol:
         return Symbol("sub", (0, self))
 
 
-Int: TypeAlias = Union[int, IntArray, Symbol]
+class Int(Protocol):
+    """An ``int``, an array of them, or a ``Symbol``: whatever the arithmetic of schedules runs on."""
+
+    def __add__(self, other: Any, /) -> Any: ...
+    def __radd__(self, other: Any, /) -> Any: ...
+    def __sub__(self, other: Any, /) -> Any: ...
+    def __rsub__(self, other: Any, /) -> Any: ...
+    def __mul__(self, other: Any, /) -> Any: ...
+    def __rmul__(self, other: Any, /) -> Any: ...
+    def __floordiv__(self, other: Any, /) -> Any: ...
+    def __rfloordiv__(self, other: Any, /) -> Any: ...
+    def __neg__(self) -> Any: ...
 
 
 def symbol(name: str) -> Symbol:
@@ -72,25 +83,28 @@ def ceil_div(numerator: Int, denominator: Int) -> Int:
     >>> ceil_div(7, 2)
     4
     """
-    return (numerator + denominator - 1) // denominator
+    tiles: Int = (numerator + denominator - 1) // denominator
+    return tiles
 
 
 def minimum(left: Int, right: Int) -> Int:
     """The smaller of two, elementwise for arrays, recorded for symbols."""
-    if isinstance(left, Symbol) or isinstance(right, Symbol):
-        return Symbol("min", (left, right))  # type: ignore[arg-type]
     if isinstance(left, int) and isinstance(right, int):
         return min(left, right)
-    return np.minimum(left, right)
+    if isinstance(left, Symbol) or isinstance(right, Symbol):
+        return Symbol("min", (left, right))  # type: ignore[arg-type]
+    smaller: IntArray = np.minimum(np.asarray(left), np.asarray(right))
+    return smaller
 
 
 def maximum(left: Int, right: Int) -> Int:
     """The larger of two, elementwise for arrays, recorded for symbols."""
-    if isinstance(left, Symbol) or isinstance(right, Symbol):
-        return Symbol("max", (left, right))  # type: ignore[arg-type]
     if isinstance(left, int) and isinstance(right, int):
         return max(left, right)
-    return np.maximum(left, right)
+    if isinstance(left, Symbol) or isinstance(right, Symbol):
+        return Symbol("max", (left, right))  # type: ignore[arg-type]
+    larger: IntArray = np.maximum(np.asarray(left), np.asarray(right))
+    return larger
 
 
 def is_known(*values: Int) -> bool:

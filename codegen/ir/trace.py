@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,8 +27,7 @@ SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
 _MANTISSA_BITS = 52
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(NamedTuple):
     """Value ``number`` is ``name`` of two operands; an int operand is another value, a float a constant.
 
     ``input`` has the position of the input as its left operand; ``log2`` repeats its operand on the right.
@@ -116,17 +116,18 @@ class _Recorder:
         """The number of an expression's value, or the constant it is. Iterative: chains may be long."""
         if not isinstance(of, Symbol):
             return _constant(of)
-        stack = [of]
+        seen, stack = self.seen, [of]
         while stack:
             node = stack[-1]
-            pending = [o for o in node.operands if isinstance(o, Symbol) and o not in self.seen]
+            if node in seen:
+                stack.pop()
+                continue
+            pending = [o for o in node.operands if isinstance(o, Symbol) and o not in seen]
             if pending:
                 stack.extend(pending)
-                continue
-            stack.pop()
-            if node not in self.seen:
-                self.seen[node] = self._emit(node)
-        return self.seen[of]
+            else:
+                seen[node] = self._emit(node)
+        return seen[of]
 
     def _emit(self, node: Symbol) -> int | float:
         if node.operation == "input":

@@ -14,6 +14,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import numpy as np
+
 from codegen.llvm.sites import GuardId
 
 Lines: TypeAlias = list["str | Lines"]
@@ -135,8 +137,7 @@ def type_suffix(width: int) -> str:
 
 def float_literal(value: float, width: int = 1) -> str:
     """A float32 constant; LLVM writes it as the bits of the equal double."""
-    (rounded,) = struct.unpack("<f", struct.pack("<f", value)) if abs(value) < 3.5e38 else (value,)
-    bits = struct.unpack("<Q", struct.pack("<d", rounded))[0]
+    bits = struct.unpack("<Q", struct.pack("<d", float(np.float32(value))))[0]
     literal = f"0x{bits:016X}"
     return literal if width == 1 else f"splat (float {literal})"
 

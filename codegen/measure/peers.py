@@ -16,7 +16,7 @@ from codegen.measure.timing import Summary, calibrate, summarise
 from codegen.ops import Conv2d, Matmul, Operator, make_inputs, tolerance
 
 Runner: TypeAlias = Callable[[], NDArray[np.float32]]
-"""Computes the operator once on operands it holds; the result has the elements of ``y`` in the user's order."""
+"""Computes the operator once on operands it holds; the elements of ``y`` come in the user's order."""
 
 Binder: TypeAlias = Callable[[Mapping[str, NDArray[np.float32]]], Runner]
 """Makes a runner from all operands, in the shapes of the operator's program."""

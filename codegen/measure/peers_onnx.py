@@ -39,15 +39,15 @@ def _bind(operator: Conv2d | Matmul, operands: Operands, num_threads: int) -> Ru
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
     constants = {tensor.name for tensor in operator.program().inputs if tensor.is_constant}
-    model = build_model(operator, arrays, constants)
+    y_shape = shapes["y"]
+    stored = tuple(y_shape[i] for i in (0, 3, 1, 2)) if is_channels_last else y_shape
+    model = build_model(operator, arrays, constants, stored)
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     binding = session.io_binding()
     for name in arrays.keys() - constants:
         binding.bind_cpu_input(name, np.ascontiguousarray(arrays[name]))
-    y_shape = shapes["y"]
-    stored = tuple(y_shape[i] for i in (0, 3, 1, 2)) if is_channels_last else y_shape
     y = np.zeros(stored, dtype=np.float32)
     binding.bind_output("y", "cpu", 0, np.float32, stored, y.ctypes.data)
 
@@ -59,7 +59,7 @@ def _bind(operator: Conv2d | Matmul, operands: Operands, num_threads: int) -> Ru
 
 
 def build_model(
-    operator: Conv2d | Matmul, arrays: Operands, constants: set[str]
+    operator: Conv2d | Matmul, arrays: Operands, constants: set[str], y_shape: tuple[int, ...]
 ) -> Any:  # onnx.ModelProto; onnx is not typed
     """An ONNX model with inputs for what varies and initialisers for ``constants``."""
     main = _conv2d_nodes(operator) if isinstance(operator, Conv2d) else _matmul_nodes(operator)
@@ -73,7 +73,7 @@ def build_model(
             for name, array in arrays.items()
             if name not in constants
         ],
-        outputs=[helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        outputs=[helper.make_tensor_value_info("y", TensorProto.FLOAT, y_shape)],
         initializer=[
             numpy_helper.from_array(np.ascontiguousarray(arrays[name]), name) for name in sorted(constants)
         ],
@@ -104,8 +104,8 @@ def _matmul_nodes(operator: Matmul) -> list[Any]:
     has_transposes = operator.transpose_a or operator.transpose_b
     if operator.batch == 1 and (has_transposes or operator.bias):
         inputs = ["a", "b", "bias"] if operator.bias else ["a", "b"]
-        flags = {"transA": int(operator.transpose_a), "transB": int(operator.transpose_b)}
-        return [helper.make_node("Gemm", inputs, ["main"], **flags)]
+        turn_a, turn_b = int(operator.transpose_a), int(operator.transpose_b)
+        return [helper.make_node("Gemm", inputs, ["main"], transA=turn_a, transB=turn_b)]
     nodes, names = [], []
     order = [0, 2, 1] if operator.batch > 1 else [1, 0]
     for name, is_transposed in (("a", operator.transpose_a), ("b", operator.transpose_b)):

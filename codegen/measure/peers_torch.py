@@ -72,7 +72,9 @@ def _finish(y: torch.Tensor, residual: torch.Tensor | None, relu: bool) -> torch
     return y.relu_() if relu else y
 
 
-def _runner(compute: Callable[[], torch.Tensor], user_order: Callable[[torch.Tensor], torch.Tensor]) -> Runner:
+def _runner(
+    compute: Callable[[], torch.Tensor], user_order: Callable[[torch.Tensor], torch.Tensor]
+) -> Runner:
     def run() -> NDArray[np.float32]:
         with torch.inference_mode():
             # A view: the elements are put into order only when somebody reads them.

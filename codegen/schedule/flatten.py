@@ -6,6 +6,7 @@ their bytes; only their shapes change.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 from codegen.ir.affine import Affine, variable
@@ -31,7 +32,9 @@ def flatten_program(program: Program) -> Program:
 
 
 def _drop_unit_axes(program: Program) -> Program:
-    keep = {t.name: [d for d, size in enumerate(t.shape) if size > 1] or [0] for t in program.tensors.values()}
+    keep = {
+        t.name: [d for d, size in enumerate(t.shape) if size > 1] or [0] for t in program.tensors.values()
+    }
 
     def shrink(tensor: Tensor) -> Tensor:
         return replace(tensor, shape=tuple(tensor.shape[d] for d in keep[tensor.name]))
@@ -51,12 +54,14 @@ def _drop_unit_axes(program: Program) -> Program:
         for axis in reduce_axes:
             units.pop(axis.name, None)
         value = map_expr(substitute_expr(stage.value, units), drop)
-        stages.append(replace(stage, output=shrink(stage.output), axes=axes, reduce_axes=reduce_axes, value=value))
+        stages.append(
+            replace(stage, output=shrink(stage.output), axes=axes, reduce_axes=reduce_axes, value=value)
+        )
     return replace(program, inputs=tuple(shrink(t) for t in program.inputs), stages=tuple(stages), _hash=[])
 
 
 def _neighbours(axes: tuple[Axis, ...]) -> list[tuple[str, str]]:
-    return [(a.name, b.name) for a, b in zip(axes, axes[1:], strict=False)]
+    return [(a.name, b.name) for a, b in itertools.pairwise(axes)]
 
 
 def _closure(

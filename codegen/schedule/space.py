@@ -64,7 +64,7 @@ class Space:
 
     def enumerate(self, limit: int) -> Candidates:
         """The first ``limit`` points in a fixed order."""
-        parts = []
+        parts: list[Candidates] = []
         for number, sketch in enumerate(self.sketches):
             rows = itertools.product(*(group.rows.tolist() for group in sketch.groups))
             taken = list(itertools.islice(rows, limit - sum(len(part) for part in parts)))

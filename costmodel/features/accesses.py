@@ -113,22 +113,25 @@ def innermost_vector(leaf: LeafNode) -> Loop | None:
     return found[-1] if found else None
 
 
-def traffic(program: LoopProgram, leaf: LeafNode, cache_bytes: int) -> Int:
-    """Bytes that enter a cache of that size over all runs of a leaf.
+def traffic(program: LoopProgram, leaf: LeafNode, caches_bytes: Sequence[int]) -> tuple[Int, ...]:
+    """Bytes that enter each cache, given its size, over all runs of a leaf.
 
-    The cache keeps what some level of the nest touches, if that fits; everything outside that level
+    A cache keeps what some level of the nest touches, if that fits; everything outside that level
     fetches it again. The best level counts; the innermost one is always allowed.
     """
     path = leaf.place.path
-    moved = [
-        product(loop.extent for loop in path[:depth]) * working_set(program, [leaf], depth)
-        for depth in range(len(path) + 1)
-    ]
-    result = moved[-1]
-    for depth in range(len(path)):
-        does_not_fit = minimum(maximum(working_set(program, [leaf], depth) - cache_bytes, 0), 1)
-        result = minimum(result, moved[depth] + does_not_fit * _OUT_OF_REACH)
-    return result
+    sets = [working_set(program, [leaf], depth) for depth in range(len(path) + 1)]
+    runs = [product(loop.extent for loop in path[:depth]) for depth in range(len(path) + 1)]
+    moved = [touched * count for touched, count in zip(sets, runs)]
+
+    def entering(cache_bytes: int) -> Int:
+        result = moved[-1]
+        for touched, level in zip(sets[:-1], moved):
+            does_not_fit = minimum(maximum(touched - cache_bytes, 0), 1)
+            result = minimum(result, level + does_not_fit * _OUT_OF_REACH)
+        return result
+
+    return tuple(entering(size) for size in caches_bytes)
 
 
 def waste(guards: Iterable[Guard], extents: Mapping[str, Int]) -> Int:

@@ -53,7 +53,7 @@ class Work:
     padded_flops: Int
     cycles: Int
     waste: Int
-    beyond: tuple[Int, Int, Int]
+    beyond: tuple[Int, ...]
 
 
 def node_columns(
@@ -97,7 +97,7 @@ def leaf_work(program: LoopProgram, leaf: LeafNode, target: Target) -> Work:
         padded_flops=real_outer * (lanes * others * flops),
         cycles=real_outer * _cycles(program, leaf, target),
         waste=ratio(overall, skipped),
-        beyond=tuple(traffic(program, leaf, size) for size in caches),  # type: ignore[arg-type]
+        beyond=traffic(program, leaf, caches),
     )
 
 

@@ -116,6 +116,14 @@ def test_measured_candidates_are_never_proposed(build: Build) -> None:
     assert not np.isin(proposed.keys(), measured.keys()).any()
 
 
+def test_the_last_points_of_a_space_are_found(build: Build) -> None:
+    space = KnobSpace(sizes=((20, 20, 20),))
+    everything = space.enumerate(8_000)
+    is_left = np.isin(np.arange(8_000), [17, 4_000, 7_999])
+    proposed = build(space, TrueScores()).propose(5, everything[~is_left].keys(), np.random.default_rng(8))
+    np.testing.assert_array_equal(np.sort(proposed.keys()), np.sort(everything[is_left].keys()))
+
+
 def test_the_same_seed_gives_the_same_proposals(build: Build, space: KnobSpace) -> None:
     runs = []
     for _ in range(2):

@@ -59,8 +59,8 @@ class KnobSpace:
         width = self.bounds().shape[1]
         parts = []
         for sketch, sizes in enumerate(self.sizes):
-            grid = np.stack(np.meshgrid(*map(np.arange, sizes), indexing="ij"), axis=-1)
-            rows = grid.reshape(-1, len(sizes)).astype(np.int64)
+            numbers = np.arange(min(int(np.prod(sizes)), limit))
+            rows = np.stack(np.unravel_index(numbers, sizes), axis=-1).astype(np.int64)
             padded = np.pad(rows, ((0, 0), (0, width - len(sizes))))
             parts.append(Candidates(np.full(len(rows), sketch, np.int64), padded))
         return concatenate(parts)[: max(limit, 0)]

@@ -170,6 +170,17 @@ def test_plans_and_outcomes_come_back_exactly(tmp_path: Path) -> None:
     assert twin.random() == rng.random()
 
 
+def test_every_line_is_in_the_file_before_the_run_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    plan = Plan(Candidates(np.zeros(2, np.int64), np.array([[0], [1]])), ("search", "search"))
+    with open_journal(path, {}) as journal:
+        journal.append_plan(JournaledPlan(plan, generator_to_json(np.random.default_rng(0)), {}))
+        assert path.read_bytes().count(b"\n") == 2
+        journal.append_outcome(Outcome(Measurement((1.0,)), 1.0))
+        assert path.read_bytes().count(b"\n") == 3
+        assert path.read_bytes().endswith(b"\n")
+
+
 def test_a_generator_of_another_kind_is_refused() -> None:
     with pytest.raises(ValueError, match="MT19937"):
         generator_to_json(np.random.Generator(np.random.MT19937(1)))

@@ -79,7 +79,12 @@ def cache_write(
 
 
 def cache_read(
-    program: LoopProgram, at: str | None, buffer: str, name: str, scope: Scope, dimensions: tuple[str, ...] = ()
+    program: LoopProgram,
+    at: str | None,
+    buffer: str,
+    name: str,
+    scope: Scope,
+    dimensions: tuple[str, ...] = (),
 ) -> LoopProgram:
     """Copy the region of ``buffer`` that the body of loop ``at`` reads, padding included, before it is read.
 
@@ -154,15 +159,15 @@ def pack(
         for i in range(2):
             for j1 in range(4): if j0*4 + j1 < 6
                 c[i, j0*4 + j1] = a[j0*4 + j1, i]
-    >>> show(pack(tiled, "a", "packed", (Block(0, "j1", 4),), is_constant=False))
-    for packed_0 in range(2):
-        for packed_1 in range(2):
-            for packed_2 in range(4):
-                packed[packed_0, packed_1, packed_2] = select(0 <= packed_0*4 + packed_2 < 6, a[packed_0*4 + packed_2, packed_1], 0.0)
+    >>> show(pack(tiled, "a", "p", (Block(0, "j1", 4),), is_constant=False))
+    for p_0 in range(2):
+        for p_1 in range(2):
+            for p_2 in range(4):
+                p[p_0, p_1, p_2] = select(0 <= p_0*4 + p_2 < 6, a[p_0*4 + p_2, p_1], 0.0)
     for j0 in range(2):
         for i in range(2):
             for j1 in range(4): if j0*4 + j1 < 6
-                c[i, j0*4 + j1] = packed[j0, i, j1]
+                c[i, j0*4 + j1] = p[j0, i, j1]
     """
     source = program.buffer(buffer)
     load, fallback = _cached_load(program.body, buffer)
@@ -256,4 +261,3 @@ def _inserted(program: LoopProgram, at: str | None, body: tuple[Node, ...], buff
     else:
         program = replace_loop(program, at, lambda loop: (replace(loop, body=body),))
     return replace(program, buffers=(*program.buffers, buffer))
-

@@ -77,9 +77,7 @@ def make_local(program: LoopProgram, at: str, buffer: str) -> LoopProgram:
         return (changed,)
 
     program = replace_loop(program, at, lambda loop: (replace(loop, body=map_stores(loop.body, change)),))
-    buffers = tuple(
-        Buffer(buffer, shape, Scope.LOCAL) if b.name == buffer else b for b in program.buffers
-    )
+    buffers = tuple(Buffer(buffer, shape, Scope.LOCAL) if b.name == buffer else b for b in program.buffers)
     return replace(program, buffers=buffers)
 
 
@@ -121,4 +119,3 @@ def factor_reduction(program: LoopProgram, outer: str, inner: str, name: str) ->
     )
     program = replace_loop(program, outer, lambda _: nests)
     return replace(program, buffers=(*program.buffers, Buffer(name, (lane.extent,), Scope.REGISTER)))
-

@@ -24,8 +24,7 @@ def split(program: LoopProgram, name: str, factor: Int, names: tuple[str, str]) 
         for i1 in range(4): if i0*4 + i1 < 10
             c[i0*4 + i1] = a[i0*4 + i1] + b[i0*4 + i1]
     """
-    loop = find_loop(program, name)
-    require(not is_known(factor) or factor >= 1, f"split factor of {name!r} must be positive, got {factor}")
+    require(_is_positive(factor), f"split factor of {name!r} must be positive, got {factor}")
     outer, inner = names
     taken = set(loop_extents(program.body)) - {name}
     require(outer != inner and not taken & {outer, inner}, f"loops {names} exist already")
@@ -99,7 +98,7 @@ def unroll(program: LoopProgram, name: str, factor: Int | None = None) -> LoopPr
     """
     if factor is None:
         return _annotate(program, name, LoopKind.UNROLLED)
-    require(not is_known(factor) or factor >= 1, f"unroll factor of {name!r} must be positive, got {factor}")
+    require(_is_positive(factor), f"unroll factor of {name!r} must be positive, got {factor}")
     return replace_loop(program, name, lambda loop: (replace(loop, unroll=factor),))
 
 
@@ -114,6 +113,11 @@ def parallel(program: LoopProgram, name: str) -> LoopProgram:
     loop = find_loop(program, name)
     require(not loop.is_reduction, f"loop {name!r} is a reduction and cannot be parallel")
     return _annotate(program, name, LoopKind.PARALLEL)
+
+
+def _is_positive(factor: Int) -> bool:
+    """Arrays and symbols are taken on trust: knob values are positive."""
+    return not isinstance(factor, int) or factor >= 1
 
 
 def _annotate(program: LoopProgram, name: str, kind: LoopKind) -> LoopProgram:

@@ -49,7 +49,9 @@ def fission(program: LoopProgram, name: str, suffixes: tuple[str, ...]) -> LoopP
 
     def divide(loop: Loop) -> Nodes:
         del loop
-        return tuple(part for node, suffix in zip(inside, suffixes, strict=True) for part in _own(node, suffix))
+        return tuple(
+            part for node, suffix in zip(inside, suffixes, strict=True) for part in _own(node, suffix)
+        )
 
     def _own(node: Node, suffix: str) -> Nodes:
         nest = wrap(loops, (node,))
@@ -83,7 +85,9 @@ def compute_at(program: LoopProgram, producer: str, consumer: str) -> LoopProgra
     names = [loop.variable for loop in loops]
     is_identity = [i.variables for i in store.index] == [(name,) for name in names]
     same = all(load.index == store.index for load in loads(store.value) if load.buffer == producer)
-    require(is_identity and same and store.reducer is None, f"{consumer!r} is not elementwise in {producer!r}")
+    require(
+        is_identity and same and store.reducer is None, f"{consumer!r} is not elementwise in {producer!r}"
+    )
     rest = tuple(node for node in program.body if node is not nest)
     writers = stores_to(rest, producer)
     require(bool(writers) and writers[-1].reducer is None, f"{producer!r} is not finished by a plain store")

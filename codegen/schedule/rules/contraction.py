@@ -39,9 +39,7 @@ class Contraction:
         """Axes that index every operand alone: nothing is reused along them."""
         names = [axis.name for axis in self.stage.axes]
         several = len(self.loads) > 1
-        return tuple(
-            n for n in names if several and all(variable(n) in load.index for load in self.loads)
-        )
+        return tuple(n for n in names if several and all(variable(n) in load.index for load in self.loads))
 
     @property
     def tiled_axes(self) -> tuple[Axis, ...]:

@@ -50,7 +50,9 @@ def _register_tile(contraction: Contraction, choice: Choice) -> KnobGroup:
     knobs = [Knob(f"{choice.vector}_register", vector_extents(extents[choice.vector], target.vector_lanes))]
     for name in names[1:]:
         rows = [n for n in range(1, target.num_vector_registers) if n <= extents[name]]
-        knobs.append(Knob(f"{name}_register", tuple(n for n in rows if n <= 8 or n % 2 == 0 or extents[name] % n == 0)))
+        knobs.append(
+            Knob(f"{name}_register", tuple(n for n in rows if n <= 8 or n % 2 == 0 or extents[name] % n == 0))
+        )
 
     def fits(tile: tuple[int, ...]) -> bool:
         vectors = -(-tile[0] // target.vector_lanes)
@@ -80,4 +82,3 @@ def _unrolling(contraction: Contraction) -> KnobGroup:
         return copies <= _MAX_UNROLLED_STEPS
 
     return constrained(tuple(knobs), is_short)
-

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from codegen.ir.affine import variable
 from codegen.ir.arithmetic import ceil_div, minimum
 from codegen.ir.expression import Program, loads
@@ -42,7 +44,7 @@ def _matches(program: Program) -> bool:
 def _lower(program: Program, values: Values) -> LoopProgram:
     loops = naive_loops(program)
     outputs = [stage.output.name for stage in program.stages]
-    for producer, consumer in zip(outputs, outputs[1:], strict=False):
+    for producer, consumer in itertools.pairwise(outputs):
         loops = compute_at(loops, producer, consumer)
     first = variable_names(program)[0]
     *outer, last = (first[axis.name] for axis in program.stages[0].axes)

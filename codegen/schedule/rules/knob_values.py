@@ -9,7 +9,7 @@ def tile_counts(extent: int) -> tuple[int, ...]:
     >>> tile_counts(14)
     (1, 2, 3, 4, 5, 6, 7, 8, 12, 14)
     """
-    counts = {n for n in range(1, 9)} | {2**p for p in range(4, 14)} | {3 * 2**p for p in range(2, 13)}
+    counts = set(range(1, 9)) | {2**p for p in range(4, 14)} | {3 * 2**p for p in range(2, 13)}
     counts |= {n for n in range(9, 65) if extent % n == 0}
     return tuple(sorted(n for n in counts if n <= extent))
 

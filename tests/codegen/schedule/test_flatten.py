@@ -10,7 +10,9 @@ from codegen.ops import make_operator, small_integer_inputs
 from codegen.schedule import flatten_program
 
 
-def flattened_shapes(name: str, parameters: dict[str, object]) -> tuple[tuple[int, ...], list[int], list[int]]:
+def flattened_shapes(
+    name: str, parameters: dict[str, object]
+) -> tuple[tuple[int, ...], list[int], list[int]]:
     program = flatten_program(make_operator(name, parameters).program())
     first = program.stages[0]
     return program.output.shape, [a.extent for a in first.axes], [a.extent for a in first.reduce_axes]
@@ -36,7 +38,11 @@ def test_an_elementwise_chain_becomes_one_loop() -> None:
 
 
 def test_global_pooling_reduces_one_axis() -> None:
-    assert flattened_shapes("global_average_pool", {"channels": 5, "height": 3, "width": 2}) == ((5,), [5], [6])
+    assert flattened_shapes("global_average_pool", {"channels": 5, "height": 3, "width": 2}) == (
+        (5,),
+        [5],
+        [6],
+    )
 
 
 @pytest.mark.parametrize(

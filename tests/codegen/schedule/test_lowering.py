@@ -22,13 +22,19 @@ from tests.targets import make_target
 OPERATORS = [
     ("conv2d", {"height": 7, "width": 6, "in_channels": 3, "out_channels": 5, "padding": 1, "bias": True}),
     ("conv2d", {"height": 5, "width": 7, "in_channels": 4, "out_channels": 6, "stride": 2, "relu": True}),
-    ("conv2d", {"height": 4, "width": 5, "in_channels": 66, "out_channels": 9, "kernel": 1, "residual": True}),
+    (
+        "conv2d",
+        {"height": 4, "width": 5, "in_channels": 66, "out_channels": 9, "kernel": 1, "residual": True},
+    ),
     ("conv2d", {"height": 7, "width": 7, "in_channels": 4, "out_channels": 6, "groups": 2, "padding": 1}),
     ("conv2d", {"height": 9, "width": 7, "in_channels": 3, "out_channels": 3, "groups": 3, "dilation": 2}),
     ("matmul", {"m": 7, "k": 65, "n": 9, "bias": True}),
     ("matmul", {"m": 3, "k": 5, "n": 6, "batch": 2, "transpose_a": True}),
     ("matmul", {"m": 5, "k": 4, "n": 7, "batch": 2, "transpose_b": True}),
-    ("pool2d", {"kind": "max", "height": 7, "width": 8, "channels": 3, "kernel": 3, "stride": 2, "padding": 1}),
+    (
+        "pool2d",
+        {"kind": "max", "height": 7, "width": 8, "channels": 3, "kernel": 3, "stride": 2, "padding": 1},
+    ),
     ("softmax", {"rows": 5, "cols": 11}),
     ("layer_norm", {"rows": 3, "cols": 9}),
     ("global_average_pool", {"channels": 5, "height": 3, "width": 3}),
@@ -90,10 +96,17 @@ def expression_integers(value: Expr) -> Iterator[Int]:
 
 
 def test_instantiating_recorded_arithmetic_equals_lowering_with_numbers() -> None:
-    operator = make_operator("conv2d", {"height": 9, "width": 8, "in_channels": 65, "out_channels": 7, "padding": 1})
+    operator = make_operator(
+        "conv2d", {"height": 9, "width": 8, "in_channels": 65, "out_channels": 7, "padding": 1}
+    )
     space = build_space(operator.program(), make_target())
     candidates = space.sample(60, np.random.default_rng(3))
     for row in range(60):
         sketch = space.sketches[int(candidates.sketches[row])]
-        values = {k: int(v[0]) for k, v in space.values(int(candidates.sketches[row]), candidates.positions[row : row + 1]).items()}
+        values = {
+            k: int(v[0])
+            for k, v in space.values(
+                int(candidates.sketches[row]), candidates.positions[row : row + 1]
+            ).items()
+        }
         assert space.lower(candidates, row) == simplify_loops(sketch.lower(values))

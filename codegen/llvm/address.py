@@ -1,0 +1,205 @@
+"""Addresses, conditions and lane masks: values that depend on loop variables alone."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from codegen.llvm.linear import Linear, Terms, displacement, known_range
+from codegen.llvm.plan import MemoryAccess, PlannedRange
+from codegen.llvm.sites import GuardId
+from codegen.llvm.writer import Head, Predicate, Writer, mask_literal
+
+
+def runtime_index(writer: Writer, terms: Terms) -> str:
+    """``sum(coefficient * variable)`` as i64, at the head of the innermost loop involved."""
+    if not terms:
+        return "0"
+    name, coefficient = terms[-1]
+    head = writer.heads[name]
+    found = head.cache.get(terms)
+    if found is not None:
+        return found
+    outer = runtime_index(writer, terms[:-1])
+    scaled = _scaled(writer, head, name, coefficient)
+    if outer == "0":
+        head.cache[terms] = scaled
+        return scaled
+    return writer.head_value(head, terms, f"add i64 {outer}, {scaled}")
+
+
+def pointer(writer: Writer, buffer: str, terms: Terms) -> str:
+    """Address of a buffer's element at the runtime part of an offset; copies of a body share it."""
+    if not terms:
+        return writer.pointers[buffer]
+    name, coefficient = terms[-1]
+    head = writer.heads[name]
+    key = (buffer, terms)
+    found = head.cache.get(key)
+    if found is not None:
+        return found
+    outer = pointer(writer, buffer, terms[:-1])
+    scaled = _scaled(writer, head, name, coefficient)
+    return writer.head_value(head, key, f"getelementptr float, ptr {outer}, i64 {scaled}")
+
+
+def element_pointer(writer: Writer, access: MemoryAccess, extra: int = 0) -> str:
+    """Address of lane 0 of an access, ``extra`` elements further on."""
+    base = pointer(writer, access.buffer, access.offset.runtime)
+    known = displacement(access.offset, writer.offsets) + extra
+    if known == 0:
+        return base
+    key = ("element", base, known)
+    found = writer.cache.get(key)
+    if isinstance(found, str):
+        return found
+    result = writer.value(f"getelementptr float, ptr {base}, i64 {known}")
+    writer.remember(key, result)
+    return result
+
+
+def range_predicate(writer: Writer, condition: PlannedRange, negate: bool = False) -> Predicate | bool:
+    """The predicate ``low <= index < high``, or the bool it is known to be."""
+    parts: list[Predicate] = []
+    for bound, is_low in ((condition.low, True), (condition.high, False)):
+        if bound is None:
+            continue
+        part = _side(writer, condition.index, bound, is_low, None)
+        if part is False:
+            return negate
+        if part is not True:
+            parts.append(part)
+    if not parts:
+        return not negate
+    joined = all_of(writer, parts)
+    return negated(writer, joined) if negate else joined
+
+
+def guard_predicate(writer: Writer, index: Linear, bound: int, identifier: GuardId) -> Predicate | bool:
+    """The predicate ``index < bound`` of a guard, or the bool it is known to be."""
+    return _side(writer, index, bound, False, identifier)
+
+
+def all_of(writer: Writer, parts: list[Predicate]) -> Predicate:
+    """Conjunction of conditions, for use where none may be ignored."""
+    scalars = [part.scalar for part in parts if part.scalar]
+    masks = [part.mask for part in parts if part.mask]
+    scalar = conjunction(writer, scalars, "i1")
+    if not masks:
+        return Predicate(None, scalar)
+    if scalar:
+        masks.append(splat_condition(writer, scalar))
+    return Predicate(None, "", conjunction(writer, masks, f"<{writer.width} x i1>"))
+
+
+def negated(writer: Writer, predicate: Predicate) -> Predicate:
+    """Where a condition does not hold."""
+    if predicate.mask:
+        every = "splat (i1 true)"
+        flipped = writer.value(f"xor <{writer.width} x i1> {predicate.mask}, {every}")
+        return Predicate(None, "", flipped)
+    return Predicate(None, writer.value(f"xor i1 {predicate.scalar}, true"))
+
+
+def conjunction(writer: Writer, values: list[str], kind: str) -> str:
+    """``and`` over values of one type; empty for none."""
+    if not values:
+        return ""
+    result = values[0]
+    for value in values[1:]:
+        key = ("and", result, value)
+        found = writer.cache.get(key)
+        if not isinstance(found, str):
+            found = writer.value(f"and {kind} {result}, {value}")
+            writer.remember(key, found)
+        result = found
+    return result
+
+
+def splat_condition(writer: Writer, scalar: str) -> str:
+    """A mask whose lanes all equal one condition."""
+    width = writer.width
+    key = ("splat condition", scalar, width)
+    found = writer.cache.get(key)
+    if isinstance(found, str):
+        return found
+    first = writer.value(f"insertelement <{width} x i1> poison, i1 {scalar}, i64 0")
+    result = writer.value(
+        f"shufflevector <{width} x i1> {first}, <{width} x i1> poison, <{width} x i32> zeroinitializer"
+    )
+    writer.remember(key, result)
+    return result
+
+
+def active_scalar(writer: Writer, skip: frozenset[GuardId]) -> str:
+    """Conjunction of the scalar conditions on the current statement; empty for none."""
+    scalars = [p.scalar for p in writer.predicates if p.scalar and p.guard not in skip]
+    return conjunction(writer, scalars, "i1")
+
+
+def active_mask(writer: Writer, skip: frozenset[GuardId]) -> str:
+    """Lanes that take part in the current statement; empty for all of them."""
+    masks = [p.mask for p in writer.predicates if p.mask and p.guard not in skip]
+    if writer.count < writer.width:
+        masks.insert(0, mask_literal([lane < writer.count for lane in range(writer.width)]))
+    scalar = active_scalar(writer, skip)
+    if scalar:
+        masks.append(splat_condition(writer, scalar))
+    return conjunction(writer, masks, f"<{writer.width} x i1>")
+
+
+def _side(
+    writer: Writer, index: Linear, bound: int, is_low: bool, identifier: GuardId | None
+) -> Predicate | bool:
+    """``index >= bound`` if ``is_low`` else ``index < bound``."""
+    least, most = known_range(index, writer.offsets)
+    reach = index.lane * (writer.count - 1)
+    least, most = least + min(0, reach), most + max(0, reach)
+    if least >= bound or most < bound:
+        return (least >= bound) == is_low
+    room = bound - displacement(index, writer.offsets)
+    if index.lane:
+        return Predicate(identifier, "", _lane_mask(writer, index, room, is_low))
+    comparison = "sge" if is_low else "slt"
+    head = writer.heads[index.runtime[-1][0]]
+    key = (comparison, index.runtime, room)
+    found = head.cache.get(key)
+    if found is None:
+        value = runtime_index(writer, index.runtime)
+        found = writer.head_value(head, key, f"icmp {comparison} i64 {value}, {room}")
+    return Predicate(identifier, found)
+
+
+def _lane_mask(writer: Writer, index: Linear, room: int, is_low: bool) -> str:
+    """Lanes where ``runtime + coefficient * lane`` is at least (below) ``room``."""
+    width, factor = writer.width, index.lane
+    if not index.runtime:
+        return mask_literal([(factor * lane >= room) == is_low for lane in range(width)])
+    comparison = "sge" if is_low else "slt"
+    head = writer.heads[index.runtime[-1][0]]
+    key: Hashable = ("mask", comparison, index.runtime, room, factor, width)
+    found = head.cache.get(key)
+    if found is not None:
+        return found
+    value = runtime_index(writer, index.runtime)
+    rest = writer.head_value(head, (key, 0), f"sub i64 {room}, {value}")
+    narrow = writer.head_value(head, (key, 1), f"trunc i64 {rest} to i32")
+    kind = f"<{width} x i32>"
+    first = writer.head_value(head, (key, 2), f"insertelement {kind} poison, i32 {narrow}, i64 0")
+    splat = writer.head_value(
+        head, (key, 3), f"shufflevector {kind} {first}, {kind} poison, {kind} zeroinitializer"
+    )
+    lanes = "<" + ", ".join(f"i32 {factor * lane}" for lane in range(width)) + ">"
+    return writer.head_value(head, key, f"icmp {comparison} {kind} {lanes}, {splat}")
+
+
+def _scaled(writer: Writer, head: Head, name: str, coefficient: int) -> str:
+    value = writer.names[name]
+    if value.isdigit():
+        return str(int(value) * coefficient)
+    if coefficient == 1:
+        return value
+    key = ("scaled", name, coefficient)
+    found = head.cache.get(key)
+    if found is None:
+        found = writer.head_value(head, key, f"mul i64 {value}, {coefficient}")
+    return found

@@ -1,0 +1,102 @@
+"""Measure candidates of a list of tasks: python scripts/collect.py collect.num_trials=64 'only=[resnet18_*]'.
+
+Every trial is stored before the next one starts; the same command goes on after an interruption.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from omegaconf import MISSING
+
+from codegen.ir.text import program_text
+from codegen.measure.config import MeasureConfig
+from codegen.measure.pool import MeasurePool
+from codegen.ops import make_operator
+from codegen.schedule import build_space
+from codegen.target import Target
+from datasets.collect import Workload, collect
+from datasets.parquet import save_records
+from datasets.plan import CollectConfig
+from datasets.store import RecordStore
+from datasets.tasks import Task, load_tasks
+from scripts.display import progress, say, show_table
+from scripts.groups import TargetConfig, register_groups
+from scripts.launch import ROOT, Run, launch
+from scripts.outputs import Metrics, code_version
+from scripts.tuning import reproduce_command
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collect:
+    """``only`` holds patterns of task names; ``parquet`` also writes the whole store to a published file."""
+
+    seed: int = 0
+    tasks: str = str(ROOT / "configs" / "tasks.yaml")
+    only: list[str] = field(default_factory=lambda: ["*"])
+    store: str = "outputs/records.db"
+    parquet: str | None = None
+    target: TargetConfig = MISSING
+    collect: CollectConfig = field(default_factory=CollectConfig)
+    measure: MeasureConfig = field(default_factory=MeasureConfig)
+    logger: Any = MISSING
+
+
+def run(run: Run[Collect]) -> Metrics:
+    """Collect, count, and publish if asked to."""
+    config, target = run.config, run.config.target.detect()
+    workloads = _workloads(config, target)
+    total = len(workloads) * config.collect.num_trials
+    Path(config.store).parent.mkdir(parents=True, exist_ok=True)
+    start_s, num_records, num_failed = time.monotonic(), 0, 0
+    with (
+        RecordStore(config.store) as store,
+        MeasurePool(config.measure, reproduce_command) as pool,
+        progress("collecting") as tick,
+    ):
+        version = code_version(ROOT)
+        for record in collect(workloads, pool, store, target, config.collect, version):
+            num_records, num_failed = num_records + 1, num_failed + (record.failure is not None)
+            run.logger.log(num_records, {"compile_s": record.measurement.compile_s, "num_failed": num_failed})
+            tick(num_records, total, record.task)
+        num_stored = store.count()
+        if config.parquet is not None:
+            save_records(store.records(all_targets=True), Path(config.parquet))
+    wall_s = time.monotonic() - start_s
+    metrics = {
+        "num_records": num_records,
+        "num_failed": num_failed,
+        "num_stored": num_stored,
+        "num_tasks": len(workloads),
+        "records_per_s": num_records / wall_s,
+        "wall_s": wall_s,
+    }
+    show_table("collected", ["what", "value"], list(metrics.items()))
+    say(f"{config.store} now holds {num_stored} records; run the same command again to go on or add nothing.")
+    return metrics
+
+
+def _workloads(config: Collect, target: Target) -> Sequence[Workload]:
+    tasks = load_tasks(Path(config.tasks))
+    chosen = [task for task in tasks if any(fnmatchcase(task.name, pattern) for pattern in config.only)]
+    if not chosen:
+        raise ValueError(f"only={config.only} matches none of the {len(tasks)} tasks in {config.tasks}")
+    return [_workload(task, target) for task in chosen]
+
+
+def _workload(task: Task, target: Target) -> Workload:
+    program = make_operator(task.operator, task.parameters).program()
+    return Workload(task, program.hash, program_text(program), build_space(program, target))
+
+
+if __name__ == "__main__":
+    register_groups()
+    launch("collect", Collect, run)

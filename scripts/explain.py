@@ -1,0 +1,69 @@
+"""Say in plain words what ``make run`` did: python scripts/explain.py outputs/run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts.display import duration, say
+from scripts.launch import one_sentence
+
+
+def explain(folder: Path) -> list[str]:
+    """Sentences about the runs under ``folder/train`` and ``folder/tune``; ValueError if one is missing."""
+    train, tune = _metrics(folder / "train"), _metrics(folder / "tune")
+    return [
+        *_about_training(train),
+        *_about_tuning(tune),
+        f"The trained model is in {folder / 'train' / 'checkpoint'}, every trial in "
+        f"{folder / 'tune' / 'history.csv'}, and the kernel in {folder / 'tune' / 'kernel'}; "
+        f'use it with: kernel = codegen.load("{folder / "tune" / "kernel"}").',
+    ]
+
+
+def _about_training(metrics: Mapping[str, Any]) -> list[str]:
+    pairwise, chance = metrics["pairwise_accuracy"], metrics["random_pairwise_accuracy"]
+    return [
+        f"The model learnt from measured runtimes in {duration(metrics['train_s'])}. Of two schedules of an "
+        f"operator it had never seen, it names the faster one in {pairwise:.1%} of all cases "
+        f"(guessing: {chance:.1%}; two measurements of the same schedules agree in "
+        f"{metrics['ceiling_pairwise_accuracy']:.1%}).",
+        f"The best of its five favourites reaches {metrics['top5']:.1%} of the best known speed of a task.",
+    ]
+
+
+def _about_tuning(metrics: Mapping[str, Any]) -> list[str]:
+    verdict = "agrees with" if metrics["correct"] else "DIFFERS from"
+    sentences = [
+        f"Tuning {metrics['task']} tried {metrics['trials']} schedules in {duration(metrics['wall_s'])}. "
+        f"The fastest takes {duration(metrics['latency_s'])} ({metrics['gflops']:.0f} GFLOP/s), and "
+        f"its output {verdict} the NumPy reference."
+    ]
+    if "torch_latency_s" in metrics:
+        ratio = metrics["torch_latency_s"] / metrics["latency_s"]
+        sentences.append(
+            f"torch takes {duration(metrics['torch_latency_s'])} in the same run: the tuned kernel is "
+            f"{ratio:.2f} times as fast."
+        )
+    return sentences
+
+
+def _metrics(folder: Path) -> dict[str, Any]:
+    path = folder / "metrics.json"
+    if not path.exists():
+        raise ValueError(f"{path} is missing; make run writes it")
+    metrics: dict[str, Any] = json.loads(path.read_text())
+    return metrics
+
+
+if __name__ == "__main__":
+    with one_sentence():
+        if len(sys.argv) != 2:
+            raise ValueError(f"give the one folder that make run wrote to, got {len(sys.argv) - 1} arguments")
+        for line in explain(Path(sys.argv[1])):
+            say(line)

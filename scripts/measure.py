@@ -1,0 +1,87 @@
+"""Measure one candidate again, as the command in a failure says.
+
+python scripts/measure.py task=matmul task.m=64 ... sketch=NAME 'knobs={tile_m:4,...}'
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+from omegaconf import MISSING
+
+from codegen.measure.config import MeasureConfig
+from codegen.measure.jobs import MeasureJob
+from codegen.measure.measurement import Measurement
+from codegen.measure.pool import MeasurePool
+from codegen.measure.timing import summarise
+from codegen.ops import operator_parameters
+from codegen.schedule import build_space
+from scripts.display import duration, say
+from scripts.groups import TargetConfig, read_task, register_groups
+from scripts.launch import Run, launch
+from scripts.outputs import Metrics
+from scripts.tuning import reproduce_command
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """A candidate by name; without a sketch, one drawn at random with ``seed``."""
+
+    seed: int = 0
+    task: Any = MISSING
+    sketch: str | None = None
+    knobs: Any = None
+    target: TargetConfig = MISSING
+    measure: MeasureConfig = field(default_factory=MeasureConfig)
+    logger: Any = MISSING
+
+
+def run(run: Run[Measure]) -> Metrics:
+    """Measure, and say what happened: a failure is a result, not an error."""
+    config = run.config
+    name, operator = read_task(config.task)
+    space = build_space(operator.program(), config.target.detect())
+    candidate: dict[str, object] = {"sketch": config.sketch, "knobs": config.knobs or {}}
+    if config.sketch is None:
+        candidate = dict(space.named(space.sample(1, np.random.default_rng(config.seed)), 0))
+    space.decode([candidate])
+    parameters = operator_parameters(operator)
+    job = MeasureJob(operator.operator_name, parameters, space.target, candidate, config.seed)
+    with MeasurePool(config.measure, reproduce_command) as pool:
+        measurement = pool.measure_one(job)
+    say(f"{name} on {space.target.name}: {_outcome(measurement)}")
+    return {"task": name, "status": "ok", **_metrics(measurement)}
+
+
+def _outcome(measurement: Measurement) -> str:
+    if measurement.failure is not None:
+        return f"{measurement.failure.kind} failure: {measurement.failure.message}"
+    summary = summarise(measurement.times_s)
+    return (
+        f"{duration(summary.median_s)} (median of {summary.num_repeats}; the true median lies between "
+        f"{duration(summary.low_s)} and {duration(summary.high_s)} with probability {summary.coverage:.3f})"
+    )
+
+
+def _metrics(measurement: Measurement) -> Metrics:
+    spent = {"compile_s": measurement.compile_s, "total_s": measurement.total_s}
+    if measurement.failure is not None:
+        return {**spent, "status": measurement.failure.kind, "message": measurement.failure.message}
+    summary = summarise(measurement.times_s)
+    return {
+        **spent,
+        "latency_s": summary.median_s,
+        "latency_low_s": summary.low_s,
+        "latency_high_s": summary.high_s,
+    }
+
+
+if __name__ == "__main__":
+    register_groups()
+    launch("measure", Measure, run)

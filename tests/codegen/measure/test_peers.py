@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from codegen.measure import peers
+from codegen.measure.peers import Runner, library_binders, time_peers
+from codegen.ops import Conv2d, Matmul, Operator, Softmax
+
+HAS_ONNXRUNTIME = all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime"))
+CONV = Conv2d(height=9, width=8, in_channels=4, out_channels=6, padding=1)
+MATMUL = Matmul(m=9, k=16, n=10)
+
+OPERATORS = [
+    CONV,
+    dataclasses.replace(CONV, layout="NHWC", bias=True, relu=True, residual=True),
+    dataclasses.replace(CONV, stride=2, dilation=(1, 2), groups=2, bias=True),
+    dataclasses.replace(CONV, padding=(0, 1, 2, 1), relu=True),
+    Conv2d(height=9, width=8, in_channels=6, out_channels=6, groups=6, kernel=(3, 1), padding=(1, 0)),
+    MATMUL,
+    dataclasses.replace(MATMUL, transpose_a=True, bias=True, relu=True, residual=True),
+    dataclasses.replace(MATMUL, batch=3, transpose_b=True, bias=True),
+]
+
+
+def test_libraries_and_a_kernel_of_ours_are_timed_and_agree() -> None:
+    def bind(operands: Mapping[str, NDArray[np.float32]]) -> Runner:
+        return lambda: operands["a"] @ operands["b"]
+
+    results = time_peers(MATMUL, {"ours": bind}, num_threads=1, num_rounds=3, min_repeat_s=0.0002)
+    assert set(results) == {"ours", "torch"} | ({"onnxruntime"} if HAS_ONNXRUNTIME else set())
+    for result in results.values():
+        assert result.is_correct
+        assert result.max_abs_error < 1e-4
+        assert len(result.times_s) == 3
+        assert 0 < result.summary.low_s <= result.summary.median_s
+
+
+def test_a_wrong_kernel_is_reported_however_fast() -> None:
+    def bind(operands: Mapping[str, NDArray[np.float32]]) -> Runner:
+        result = operands["a"] @ operands["b"] + np.float32(0.5)
+        return lambda: result
+
+    ours = time_peers(MATMUL, {"ours": bind}, num_threads=1, num_rounds=1, min_repeat_s=0.0001)["ours"]
+    assert not ours.is_correct
+    assert ours.max_abs_error == pytest.approx(0.5, abs=1e-3)
+
+
+@pytest.mark.parametrize("operator", OPERATORS, ids=str)
+def test_every_library_computes_the_same_operator(operator: Operator) -> None:
+    operands = peers.make_inputs(operator, np.random.default_rng(0))
+    reference = operator.reference(operands).ravel()
+    binders = library_binders(operator, num_threads=1)
+    assert {"torch", "torch_nchw"} & set(binders)
+    for name, bind in binders.items():
+        run = bind(operands)
+        run()
+        np.testing.assert_allclose(run().ravel(), reference, rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def test_a_library_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.util.find_spec
+
+    def find_spec(name: str, package: str | None = None) -> Any:
+        return None if name == "onnxruntime" else real(name, package)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
+    assert set(library_binders(MATMUL, num_threads=1)) == {"torch"}
+
+
+def test_an_operator_without_library_counterpart_has_no_peers() -> None:
+    assert library_binders(Softmax(rows=4, cols=5), num_threads=1) == {}
