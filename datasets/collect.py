@@ -11,7 +11,16 @@ import numpy as np
 from codegen.measure.jobs import MeasureJob
 from codegen.measure.measurement import Measurement
 from codegen.target import Target
-from datasets.plan import CollectConfig, History, Round, Space, extend, no_history, plan_round
+from datasets.plan import (
+    CollectConfig,
+    History,
+    Round,
+    Space,
+    extend,
+    no_history,
+    plain_candidate,
+    plan_round,
+)
 from datasets.record import Record, Source, candidate_key, utc_now
 from datasets.store import RecordStore
 from datasets.tasks import Task
@@ -80,7 +89,8 @@ class _Collection:
 
     def run_round(self, pool: Pool) -> Iterator[Record]:
         planned = self._plan()
-        named = [self._named(planned, row) for row in range(len(planned.sources))]
+        space, count = self._workload.space, len(planned.sources)
+        named = [plain_candidate(space, planned.candidates, row) for row in range(count)]
         latency_s = np.full(len(named), np.nan)
         pending = []
         for row, candidate in enumerate(named):
@@ -109,13 +119,6 @@ class _Collection:
         )
         self._num_rounds += 1
         return plan_round(self._workload.space, self._history, self._known, rng, self._config)
-
-    def _named(self, planned: Round, row: int) -> dict[str, Any]:
-        named = self._workload.space.named(planned.candidates, row)
-        return {
-            "sketch": str(named["sketch"]),
-            "knobs": {name: int(value) for name, value in named["knobs"].items()},
-        }
 
     def _job(self, candidate: dict[str, Any]) -> MeasureJob:
         task = self._workload.task

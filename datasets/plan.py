@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Set
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -100,6 +101,13 @@ def extend(history: History, planned: Round, latency_s: NDArray[np.float64]) -> 
     )
 
 
+def plain_candidate(space: Space, candidates: Candidates, row: int) -> dict[str, Any]:
+    """``space.named`` with plain ints, as jobs and records want them."""
+    named = space.named(candidates, row)
+    knobs = {str(name): int(value) for name, value in named["knobs"].items()}
+    return {"sketch": str(named["sketch"]), "knobs": knobs}
+
+
 def plan_round(
     space: Space, history: History, known: Set[str], rng: np.random.Generator, config: CollectConfig
 ) -> Round:
@@ -184,6 +192,10 @@ def _unseen(
 def _without_known(space: Space, candidates: Candidates, known: Set[str], num: int) -> Candidates:
     """The first ``num`` candidates that are not known."""
     if known:
-        texts = (candidate_key(**space.named(candidates, row)) for row in range(len(candidates)))
-        candidates = candidates[np.array([text not in known for text in texts], dtype=bool)]
+        rows = (
+            row
+            for row in range(len(candidates))
+            if candidate_key(**plain_candidate(space, candidates, row)) not in known
+        )
+        candidates = candidates[np.fromiter(islice(rows, num), dtype=np.int64)]
     return candidates[:num]

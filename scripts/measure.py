@@ -41,6 +41,10 @@ class Measure:
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     logger: Any = MISSING
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.knobs, dict | None):
+            raise ValueError(f"knobs must be given as {{name:value,...}}, got {self.knobs!r}")
+
 
 def run(run: Run[Measure]) -> Metrics:
     """Measure, and say what happened: a failure is a result, not an error."""

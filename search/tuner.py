@@ -93,13 +93,11 @@ def tune(
 ) -> TuneResult:
     """Measure what the searcher proposes until the budget is used up.
 
-    A model that is not fitted gets a first plan at random; from then on it is refitted on all outcomes
-    before each plan. With a journal, a run that was killed goes on exactly where it stopped: what the
-    journal holds is replayed (refits included, so the model arrives at the same state), not measured.
-
-    ``rng`` is made anew from the same seed when a run is resumed. ``on_trial`` is told of every trial as
-    it ends, replayed ones included. Of ``clock``, in seconds, only differences count; replaying costs
-    none of the budget.
+    A model that is not fitted gets a first plan at random; it is refitted on all outcomes before each
+    later plan. With a journal, a killed run goes on exactly where it stopped: what the journal holds is
+    replayed (refits included, so the model arrives at the same state), not measured. ``rng`` is made anew
+    from the same seed then. ``on_trial`` hears of every trial as it ends, replayed ones included. Only
+    differences of ``clock``, in seconds, count; replaying costs none of the budget.
     """
     run = _Run(space.enumerate(1)[:0], config, clock, on_trial)
     num_plans = 0
@@ -115,9 +113,7 @@ def tune(
             if len(plan.candidates) == 0:
                 reason = "exhausted"
                 break
-            entry = JournaledPlan(plan, generator_to_json(rng), searcher.state())
-            if journal is not None:
-                journal.append_plan(entry)
+            entry = _begin(plan, searcher, rng, journal)
         else:
             rng.bit_generator.state = entry.generator
             searcher.restore(entry.searcher)
@@ -140,6 +136,15 @@ def expected_gain(history: Sequence[Trial], num_next: int, window: int) -> float
     if before is None or now is None:
         return None
     return -math.expm1(-math.log(before / now) * num_next / window)
+
+
+def _begin(
+    plan: Plan, searcher: Searcher, rng: np.random.Generator, journal: Journal | None
+) -> JournaledPlan:
+    entry = JournaledPlan(plan, generator_to_json(rng), searcher.state())
+    if journal is not None:
+        journal.append_plan(entry)
+    return entry
 
 
 class _Run:

@@ -109,7 +109,7 @@ def _if_lines(node: If, depth: int) -> list[str]:
 
 def _loop_head(loop: Loop) -> str:
     text = f"{loop.kind.value} {loop.variable} in range({_int(loop.extent)})"
-    if loop.kind is LoopKind.SERIAL and not (isinstance(loop.unroll, int) and loop.unroll == 1):
+    if loop.kind is LoopKind.SERIAL and _int(loop.unroll) != "1":
         text += f" unroll {_int(loop.unroll)}"
     text += ":"
     if loop.guards:
@@ -165,25 +165,21 @@ def _affine(affine: Affine, names: Mapping[str, str]) -> str:
     text = ""
     for name, coefficient in terms:
         text += _signed(_term(name, coefficient), text)
-    if text and isinstance(affine.constant, int) and affine.constant == 0:
+    if text and _int(affine.constant) == "0":
         return text
     return text + _signed(_int(affine.constant), text)
 
 
 def _term(name: str, coefficient: Int) -> str:
-    if isinstance(coefficient, int) and coefficient in (1, -1):
-        return name if coefficient == 1 else f"-{name}"
-    return f"{name}*{_int(coefficient)}" if not _is_negative(coefficient) else f"-{name}*{_int(-coefficient)}"
+    factor = _int(coefficient)
+    sign, size = ("-", factor[1:]) if factor.startswith("-") else ("", factor)
+    return f"{sign}{name}" if size == "1" else f"{sign}{name}*{size}"
 
 
 def _signed(term: str, before: str) -> str:
     if not before:
         return term
     return f" - {term[1:]}" if term.startswith("-") else f" + {term}"
-
-
-def _is_negative(value: Int) -> bool:
-    return isinstance(value, int) and value < 0
 
 
 def _int(value: Int) -> str:

@@ -23,6 +23,9 @@ from codegen.ir.trace import LOG2_TERMS, SQRT_HALF_BITS, FloatArray, Tape
 BLOCK = 128
 """Candidates per row: a hundred live rows still fit L2."""
 
+ROW_MULTIPLE = 64
+"""Rows of results are padded to a multiple of this many candidates."""
+
 LANES = 8
 """Doubles handled together; LLVM cuts them to what the CPU has."""
 
@@ -30,16 +33,21 @@ _INSTRUCTION = np.dtype([("code", "i4"), ("target", "i4"), ("left", "i4"), ("rig
 _BINARY = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv", "floordiv": "fdiv"}
 _COMPARE = {"min": "olt", "max": "ogt"}
 _NAMES = (*_BINARY, *_COMPARE)
-_LOG2, _INPUT, _STORE, _STORE_HALF, _FILL, _FILL_HALF = (3 * len(_NAMES) + k for k in range(6))
+_LOG2, _INPUT, _STORE, _STORE_HALF = (3 * len(_NAMES) + k for k in range(4))
 
 
 @dataclass(frozen=True)
 class Code:
-    """A tape as instructions of the vector machine, which needs ``num_rows`` rows for live values."""
+    """A tape as instructions of the vector machine, which needs ``num_rows`` rows for live values.
+
+    Outputs that are constants are the numbers at ``constant_outputs``, everywhere ``constants``.
+    """
 
     instructions: NDArray[Any]
     num_rows: int
     num_outputs: int
+    constant_outputs: NDArray[np.int64]
+    constants: FloatArray
 
 
 def run(tape: Tape, columns: FloatArray) -> FloatArray:
@@ -54,7 +62,7 @@ def assemble(tape: Tape, dtype: type[np.float64] | type[np.float32]) -> Code:
     for position, output in enumerate(tape.outputs):
         if isinstance(output, int):
             stores.setdefault(output, []).append(position)
-    store, fill = (_STORE, _FILL) if dtype is np.float64 else (_STORE_HALF, _FILL_HALF)
+    store = _STORE if dtype is np.float64 else _STORE_HALF
     rows: dict[int, int] = {}
     free: list[int] = []
     num_rows = 0
@@ -72,24 +80,32 @@ def assemble(tape: Tape, dtype: type[np.float64] | type[np.float32]) -> Code:
         code.extend((store, position, rows[number], 0, 0.0) for position in stores.get(number, ()))
         if number not in last:
             free.append(rows.pop(number))
-    code.extend((fill, i, 0, 0, o) for i, o in enumerate(tape.outputs) if isinstance(o, float))
-    return Code(np.array(code, dtype=_INSTRUCTION), num_rows, len(tape.outputs))
+    known = [position for position, output in enumerate(tape.outputs) if isinstance(output, float)]
+    constants = np.array([tape.outputs[position] for position in known], dtype=np.float64)
+    instructions = np.array(code, dtype=_INSTRUCTION)
+    return Code(instructions, num_rows, len(tape.outputs), np.array(known, dtype=np.int64), constants)
 
 
 def execute(code: Code, columns: FloatArray, dtype: type[Any]) -> NDArray[Any]:
-    """Run assembled instructions; the result has shape (outputs, N) and may be a view of a longer array."""
+    """Run assembled instructions; the result has shape (outputs, N).
+
+    It is a view of an array whose rows are at least N rounded up to ``ROW_MULTIPLE`` long, for code that
+    reads whole vectors; what stands beyond N is unspecified.
+    """
     num_inputs, num_candidates = columns.shape
-    if num_candidates == 0:
-        return np.empty((code.num_outputs, 0), dtype)
     padded = -(-num_candidates // LANES) * LANES
     values = np.empty((num_inputs, padded))
     values[:, :num_candidates] = columns
     values[:, num_candidates:] = columns[:, -1:]  # any legal candidate keeps the padding finite
-    outputs = np.empty((code.num_outputs, padded), dtype)
-    rows = np.empty((max(code.num_rows, 1), BLOCK))
-    pointers = (a.ctypes.data for a in (code.instructions, rows, values, outputs))
-    if len(code.instructions):
-        _machine()(len(code.instructions), padded, *pointers)
+    # An odd multiple of a cache line: rows at powers of two would all fall into the same cache sets.
+    stride = -(-num_candidates // ROW_MULTIPLE) * ROW_MULTIPLE + 16
+    outputs = np.empty((code.num_outputs, stride), dtype)
+    if len(code.constants):
+        outputs[code.constant_outputs] = code.constants[:, None]
+    if num_candidates:
+        rows = np.empty((max(code.num_rows, 1), BLOCK))
+        pointers = (a.ctypes.data for a in (code.instructions, rows, values, outputs))
+        _machine()(len(code.instructions), padded, stride, *pointers)
     return outputs[:, :num_candidates]
 
 
@@ -129,7 +145,7 @@ def _machine() -> Callable[..., None]:
     module.verify()
     engine = llvm.create_mcjit_compiler(module, target)
     engine.finalize_object()
-    kind = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, *[ctypes.c_void_p] * 4)
+    kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3, *[ctypes.c_void_p] * 4)
     function = kind(engine.get_function_address("run"))
     function.engine = engine  # type: ignore[attr-defined]  # the code dies with its engine
     return function
@@ -167,9 +183,6 @@ def _operations() -> list[tuple[str, str]]:
     result.append(("store", _LOADS + _TO_OUTPUT.format(value="%a", type="double")))
     narrow = "%half = fptrunc <8 x double> %a to <8 x float>\n"
     result.append(("store_half", _LOADS + narrow + _TO_OUTPUT.format(value="%half", type="float")))
-    result.append(("fill", _TO_OUTPUT.format(value="%c", type="double")))
-    narrow = "%half = fptrunc <8 x double> %c to <8 x float>\n"
-    result.append(("fill_half", narrow + _TO_OUTPUT.format(value="%half", type="float")))
     return result
 
 
@@ -251,7 +264,7 @@ call{code}:
   br label %advance"""
 
 _RUN = """
-define void @run(i64 %count, i64 %padded, ptr %code, ptr %rows, ptr %inputs, ptr %outputs) {{
+define void @run(i64 %count, i64 %padded, i64 %stride, ptr %code, ptr %rows, ptr %inputs, ptr %outputs) {{
 entry:
   br label %block
 block:
@@ -284,7 +297,8 @@ step:
   %isinput = icmp eq i32 %kind, {input}
   %memory = select i1 %isinput, ptr %inputs, ptr %outputs
   %line = select i1 %isinput, i64 %li, i64 %ti
-  %start = mul i64 %line, %padded
+  %pitch = select i1 %isinput, i64 %padded, i64 %stride
+  %start = mul i64 %line, %pitch
   %at = add i64 %start, %base
   switch i32 %kind, label %advance [
       {cases}

@@ -136,7 +136,7 @@ class MeasurePool:
     def _read(self, jobs: Sequence[MeasureJob], answer: Message) -> list[Measurement]:
         if answer["event"] == "refusal":
             if answer["is_mistake"]:
-                raise ValueError(f"{jobs[0].operator} {dict(jobs[0].parameters)}: {answer['message']}")
+                raise ValueError(answer["message"])
             return [self._failed(job, "runtime", f"task not prepared: {answer['message']}") for job in jobs]
         measurements = [measurement_from_json(fields) for fields in answer["measurements"]]
         return [self._with_command(job, measurement) for job, measurement in zip(jobs, measurements)]

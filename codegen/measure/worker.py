@@ -67,10 +67,11 @@ def _answer(bench: Bench, request: Message) -> Message:
     try:
         prepare_task(bench, jobs[0])
     except TrialError as error:
+        is_mistake = isinstance(error.__cause__, ValueError)
         return {
             "event": "refusal",
-            "message": error.failure.message,
-            "is_mistake": isinstance(error.__cause__, ValueError),
+            "message": str(error.__cause__) if is_mistake else error.failure.message,
+            "is_mistake": is_mistake,
             "is_exhausted": bench.is_exhausted,
         }
     if request["num_rounds"] is None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codegen.ir.arithmetic import Int, maximum, symbol
 from codegen.ir.loops import LoopProgram
@@ -19,26 +21,38 @@ from costmodel.features.nodes import Raw, leaf_work, node_columns
 from costmodel.features.program import program_columns
 from costmodel.features.tree import LeafNode, build_tree
 
-from numpy.typing import NDArray
-
 
 @dataclass(frozen=True)
 class SketchFeatures:
-    """The features of one sketch as instructions over its knobs."""
+    """The features of one sketch as instructions over its knobs.
+
+    Flat feature number ``node * len(NODE_COLUMNS) + column``, the program's columns after all nodes.
+    Most features are the same for all candidates of a sketch: they stand in ``constants``, shape
+    (num_features,). ``code`` computes the others, whose numbers are ``varying``, ascending.
+    """
 
     parents: tuple[int, ...]
     inputs: tuple[str, ...]
     code: Code
+    varying: NDArray[np.int64]
+    constants: NDArray[np.float32]
 
-    def evaluate(self, values: dict[str, NDArray[np.int64]], rows: NDArray[np.int64]) -> TreeGroup:
+    def compute(self, values: Mapping[str, NDArray[np.int64]], num: int) -> NDArray[np.float32]:
+        """The varying features of ``num`` candidates, shape (len(varying), num), as ``execute`` returns them."""
+        columns = np.empty((len(self.inputs), num))
+        for row, name in enumerate(self.inputs):
+            columns[row] = values[name]
+        result: NDArray[np.float32] = execute(self.code, columns, np.float32)
+        return result
+
+    def evaluate(self, values: Mapping[str, NDArray[np.int64]], rows: NDArray[np.int64]) -> TreeGroup:
         """The trees of N candidates, given each knob's values, shape (N,)."""
-        columns = np.stack([values[name].astype(np.float64) for name in self.inputs]) if self.inputs else None
-        if columns is None:
-            columns = np.zeros((0, len(rows)))
-        features = execute(self.code, columns, np.float32)
+        features = np.empty((len(rows), len(self.constants)), dtype=np.float32)
+        features[:] = self.constants
+        features[:, self.varying] = self.compute(values, len(rows)).T
         num_nodes, width = len(self.parents), len(NODE_COLUMNS)
-        nodes = features[: num_nodes * width].reshape(num_nodes, width, -1)
-        return TreeGroup(self.parents, nodes.transpose(2, 0, 1), features[num_nodes * width :].T, rows)
+        nodes = features[:, : num_nodes * width].reshape(len(rows), num_nodes, width)
+        return TreeGroup(self.parents, nodes, features[:, num_nodes * width :], rows)
 
 
 class Featuriser:
@@ -83,7 +97,12 @@ def sketch_features(program: LoopProgram, inputs: tuple[str, ...], target: Targe
     for raw in node_columns(program, tree, work, target):
         outputs.extend(_scaled(raw, NODE_COLUMNS))
     outputs.extend(_scaled(program_columns(program, tree, list(work.values()), target), PROGRAM_COLUMNS))
-    return SketchFeatures(tree.parents, inputs, assemble(record(outputs, inputs), np.float32))
+    tape = record(outputs, inputs)
+    constants = np.array([o if isinstance(o, float) else 0.0 for o in tape.outputs], dtype=np.float32)
+    varying = [number for number, output in enumerate(tape.outputs) if not isinstance(output, float)]
+    tape = replace(tape, outputs=tuple(tape.outputs[number] for number in varying))
+    code = assemble(tape, np.float32)
+    return SketchFeatures(tree.parents, inputs, code, np.array(varying, dtype=np.int64), constants)
 
 
 def _scaled(raw: Raw, columns: tuple[Column, ...]) -> list[Int]:

@@ -143,7 +143,7 @@ def test_a_much_slower_candidate_is_timed_once(pool: MeasurePool) -> None:
 
 
 def test_an_impossible_task_is_the_users_mistake(pool: MeasurePool) -> None:
-    with pytest.raises(ValueError, match=r"impossible \{'rows': 1\}: .*rows must be positive, got 0"):
+    with pytest.raises(ValueError, match=r"^rows must be positive, got 0$"):
         pool.measure_one(job("good", operator="impossible"))
     crashed = pool.measure_one(job("good", operator="unpreparable"))
     assert crashed.failure is not None

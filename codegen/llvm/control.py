@@ -1,0 +1,133 @@
+"""Branches and counted loops, with phi values for the register elements they change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from codegen.llvm.writer import Head, Lines, RegisterKey, Writer, float_type, zero
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """``for name in range(start, stop, step)``; bounds are i64 values or literals, ``step`` is positive."""
+
+    name: str
+    start: str
+    stop: str
+    step: int
+    stored: frozenset[str]
+    may_be_empty: bool = False
+
+
+def emit_branch(
+    writer: Writer, condition: str, then: Callable[[], None], otherwise: Callable[[], None] | None
+) -> None:
+    """Run one of two emitters depending on an i1, and merge the register elements they leave."""
+    then_label, end_label = writer.new_label(), writer.new_label()
+    else_label = end_label if otherwise is None else writer.new_label()
+    writer.line(f"br i1 {condition}, label %{then_label}, label %{else_label}")
+    before, before_block = dict(writer.registers), writer.block
+    mark = len(writer.trail)
+    writer.begin(then_label)
+    then()
+    writer.forget_since(mark)
+    after_then, then_block = writer.registers, writer.block
+    writer.line(f"br label %{end_label}")
+    writer.registers = before
+    else_block = before_block
+    if otherwise is not None:
+        writer.registers = dict(before)
+        writer.begin(else_label)
+        otherwise()
+        writer.forget_since(mark)
+        else_block = writer.block
+        writer.line(f"br label %{end_label}")
+    writer.begin(end_label)
+    writer.registers = _merged(writer, after_then, then_block, writer.registers, else_block)
+
+
+def emit_counted(writer: Writer, loop: Counted, body: Callable[[], None]) -> None:
+    """Emit a counted loop; ``writer.names[loop.name]`` is the variable inside the body."""
+    for buffer in loop.stored:
+        writer.forget_loads(buffer)
+    is_known = loop.start.isdigit() and loop.stop.isdigit()
+    if is_known and int(loop.start) >= int(loop.stop):
+        return
+    if is_known and int(loop.start) + loop.step >= int(loop.stop):
+        _open(writer, loop.name, loop.start)
+        body()
+        _close(writer, loop.name)
+    else:
+        _emit_real_loop(writer, loop, body)
+    for buffer in loop.stored:
+        writer.forget_loads(buffer)
+
+
+def _emit_real_loop(writer: Writer, loop: Counted, body: Callable[[], None]) -> None:
+    header, end = writer.new_label(), writer.new_label()
+    before, before_block = writer.registers, writer.block
+    if loop.may_be_empty:
+        condition = writer.value(f"icmp slt i64 {loop.start}, {loop.stop}")
+        writer.line(f"br i1 {condition}, label %{header}, label %{end}")
+    else:
+        writer.line(f"br label %{header}")
+    writer.begin(header)
+    phis: Lines = []
+    writer.lines.append(phis)
+    variable = writer.fresh()
+    carried = _carried(writer, loop.stored)
+    writer.registers = before | carried
+    mark = len(writer.trail)
+    _open(writer, loop.name, variable)
+    body()
+    _close(writer, loop.name)
+    writer.forget_since(mark)
+    following = writer.value(f"add nuw nsw i64 {variable}, {loop.step}")
+    condition = writer.value(f"icmp slt i64 {following}, {loop.stop}")
+    latch = writer.block
+    writer.line(f"br i1 {condition}, label %{header}, label %{end}")
+    phis.append(f"  {variable} = phi i64 [ {loop.start}, %{before_block} ], [ {following}, %{latch} ]")
+    for key, name in carried.items():
+        kind = float_type(writer.widths[key])
+        phis.append(
+            f"  {name} = phi {kind} [ {before[key]}, %{before_block} ], [ {writer.registers[key]}, %{latch} ]"
+        )
+    writer.begin(end)
+    if loop.may_be_empty:
+        writer.registers = _merged(writer, writer.registers, latch, before, before_block)
+
+
+def _carried(writer: Writer, stored: frozenset[str]) -> dict[RegisterKey, str]:
+    return {key: writer.fresh() for key in writer.registers if key[0] in stored}
+
+
+def _open(writer: Writer, name: str, value: str) -> None:
+    head = Head()
+    writer.lines.append(head.lines)
+    writer.heads[name] = head
+    writer.names[name] = value
+    writer.offsets[name] = 0
+
+
+def _close(writer: Writer, name: str) -> None:
+    del writer.heads[name], writer.names[name], writer.offsets[name]
+
+
+def _merged(
+    writer: Writer,
+    first: dict[RegisterKey, str],
+    first_block: str,
+    second: dict[RegisterKey, str],
+    second_block: str,
+) -> dict[RegisterKey, str]:
+    """Phi values at the start of the block that two blocks lead to."""
+    result = dict(second)
+    for key in first.keys() | second.keys():
+        width = writer.widths[key]
+        one, two = first.get(key, zero(width)), second.get(key, zero(width))
+        if one != two:
+            result[key] = writer.value(
+                f"phi {float_type(width)} [ {one}, %{first_block} ], [ {two}, %{second_block} ]"
+            )
+    return result

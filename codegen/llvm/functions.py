@@ -1,0 +1,151 @@
+"""Vector approximations of elementary functions as straight-line IR: no call leaves the kernel.
+
+Each works on a scalar or a vector, passes NaN through, and is tested against float64 references.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from codegen.llvm.writer import Writer, float_literal, float_type, type_suffix
+
+LOG2_E = 1.4426950408889634
+LN2_HIGH = 0.693145751953125  # 15 bits, so that n * LN2_HIGH is exact
+LN2_LOW = 1.42860682030941723212e-6
+
+EXP_COEFFICIENTS = (
+    1.9875691500e-4,
+    1.3981999507e-3,
+    8.3334519073e-3,
+    4.1665795894e-2,
+    1.6666665459e-1,
+    5.0000001201e-1,
+)
+"""Of (exp(r) - 1 - r) / r^2 on |r| <= ln(2) / 2, highest first (Cephes expf)."""
+
+TANH_LIMIT = 7.90531110763549805
+TANH_ODD = (
+    -2.76076847742355e-16,
+    2.00018790482477e-13,
+    -8.60467152213735e-11,
+    5.12229709037114e-08,
+    1.48572235717979e-05,
+    6.37261928875436e-04,
+    4.89352455891786e-03,
+)
+TANH_EVEN = (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
+"""tanh(x) = x * odd(x^2) / even(x^2) up to the limit, where tanh is 1 in float32 (Eigen's ptanh)."""
+
+ERF_LIMIT = 4.0
+ERF_ODD = (
+    -2.72614225801306e-10,
+    2.77068142495902e-08,
+    -2.10102402082508e-06,
+    -5.69250639462346e-05,
+    -7.34990630326855e-04,
+    -2.95459980854025e-03,
+    -1.60960333262415e-02,
+)
+ERF_EVEN = (
+    -1.45660718464996e-05,
+    -2.13374055278905e-04,
+    -1.68282697438203e-03,
+    -7.37332916720468e-03,
+    -1.42647390514189e-02,
+)
+"""erf(x) = x * odd(x^2) / even(x^2) for |x| <= 4, where erf is 1 in float32 (Eigen's perf)."""
+
+
+def emit_exp(writer: Writer, x: str, width: int) -> str:
+    """exp(x): 2^n exp(r), scaled in two steps so that overflow and denormals come out right."""
+    kind, integers = float_type(width), "i32" if width == 1 else f"<{width} x i32>"
+    # exp(89) overflows and exp(-104) is below half the least denormal: clamping keeps n small.
+    clamped = _clamp(writer, x, -104.0, 89.0, width)
+    scaled = writer.value(f"fmul {kind} {clamped}, {float_literal(LOG2_E, width)}")
+    rounded = call(writer, "rint", width, scaled)
+    high = fma(writer, rounded, float_literal(-LN2_HIGH, width), clamped, width)
+    rest = fma(writer, rounded, float_literal(-LN2_LOW, width), high, width)
+    square = writer.value(f"fmul {kind} {rest}, {rest}")
+    series = _polynomial(writer, rest, EXP_COEFFICIENTS, width)
+    one_plus = writer.value(f"fadd {kind} {rest}, {float_literal(1.0, width)}")
+    fraction = fma(writer, series, square, one_plus, width)
+    # A NaN has no integer; freeze makes the unused power of two harmless.
+    number = writer.value(f"fptosi {kind} {rounded} to {integers}")
+    number = writer.value(f"freeze {integers} {number}")
+    half = writer.value(f"ashr {integers} {number}, {_integer(1, width)}")
+    other = writer.value(f"sub {integers} {number}, {half}")
+    result = fraction
+    for exponent in (half, other):
+        biased = writer.value(f"add {integers} {exponent}, {_integer(127, width)}")
+        bits = writer.value(f"shl {integers} {biased}, {_integer(23, width)}")
+        power = writer.value(f"bitcast {integers} {bits} to {kind}")
+        result = writer.value(f"fmul {kind} {result}, {power}")
+    unordered = writer.value(f"fcmp uno {kind} {x}, {x}")
+    return select(writer, unordered, x, result, width)
+
+
+def emit_tanh(writer: Writer, x: str, width: int) -> str:
+    """tanh(x), absolute error below 1e-6."""
+    return _rational(writer, _clamp(writer, x, -TANH_LIMIT, TANH_LIMIT, width), TANH_ODD, TANH_EVEN, width)
+
+
+def emit_erf(writer: Writer, x: str, width: int) -> str:
+    """erf(x), absolute error below 1e-6."""
+    return _rational(writer, _clamp(writer, x, -ERF_LIMIT, ERF_LIMIT, width), ERF_ODD, ERF_EVEN, width)
+
+
+def fma(writer: Writer, left: str, right: str, addend: str, width: int) -> str:
+    """left * right + addend, rounded once."""
+    kind, suffix = float_type(width), type_suffix(width)
+    writer.declarations.add(f"{kind} @llvm.fma.{suffix}({kind}, {kind}, {kind})")
+    return writer.value(f"call {kind} @llvm.fma.{suffix}({kind} {left}, {kind} {right}, {kind} {addend})")
+
+
+def call(writer: Writer, name: str, width: int, *operands: str, flags: str = "") -> str:
+    """An LLVM intrinsic from floats to a float, lane by lane."""
+    kind, suffix = float_type(width), type_suffix(width)
+    parameters = ", ".join([kind] * len(operands))
+    writer.declarations.add(f"{kind} @llvm.{name}.{suffix}({parameters})")
+    arguments = ", ".join(f"{kind} {operand}" for operand in operands)
+    return writer.value(f"call {flags}{kind} @llvm.{name}.{suffix}({arguments})")
+
+
+def select(writer: Writer, condition: str, then: str, otherwise: str, width: int) -> str:
+    """A choice lane by lane."""
+    kind, bits = float_type(width), "i1" if width == 1 else f"<{width} x i1>"
+    return writer.value(f"select {bits} {condition}, {kind} {then}, {kind} {otherwise}")
+
+
+def at_least(writer: Writer, bound: str, x: str, width: int) -> str:
+    """max(bound, x) with a constant bound, as one instruction of x86; NaN in x comes through."""
+    condition = writer.value(f"fcmp ogt {float_type(width)} {bound}, {x}")
+    return select(writer, condition, bound, x, width)
+
+
+def at_most(writer: Writer, bound: str, x: str, width: int) -> str:
+    """min(bound, x) with a constant bound; NaN in x comes through."""
+    condition = writer.value(f"fcmp olt {float_type(width)} {bound}, {x}")
+    return select(writer, condition, bound, x, width)
+
+
+def _clamp(writer: Writer, x: str, low: float, high: float, width: int) -> str:
+    capped = at_most(writer, float_literal(high, width), x, width)
+    return at_least(writer, float_literal(low, width), capped, width)
+
+
+def _polynomial(writer: Writer, x: str, coefficients: Sequence[float], width: int) -> str:
+    result = float_literal(coefficients[0], width)
+    for coefficient in coefficients[1:]:
+        result = fma(writer, result, x, float_literal(coefficient, width), width)
+    return result
+
+
+def _rational(writer: Writer, x: str, odd: Sequence[float], even: Sequence[float], width: int) -> str:
+    kind = float_type(width)
+    square = writer.value(f"fmul {kind} {x}, {x}")
+    numerator = writer.value(f"fmul {kind} {x}, {_polynomial(writer, square, odd, width)}")
+    return writer.value(f"fdiv {kind} {numerator}, {_polynomial(writer, square, even, width)}")
+
+
+def _integer(value: int, width: int) -> str:
+    return str(value) if width == 1 else f"splat (i32 {value})"

@@ -1,0 +1,77 @@
+"""The workbench of real candidates: lower, compile with LLVM, check against the reference, time natively."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from codegen.llvm import BoundKernel, compile_program
+from codegen.measure.config import MeasureConfig
+from codegen.measure.jobs import ConstraintError, MeasureJob, Trial
+from codegen.measure.oracle import Oracle
+from codegen.ops import make_operator
+from codegen.schedule import ScheduleError, Space, build_space
+
+MAX_TASKS = 3
+"""Tasks kept ready; each holds its operands and reference output."""
+
+
+class LlvmWorkbench:
+    """Keeps the space, inputs and reference of the tasks it has seen last."""
+
+    def __init__(self) -> None:
+        self._tasks: OrderedDict[tuple[str, str, str, int], _Task] = OrderedDict()
+
+    def prepare(self, job: MeasureJob) -> None:
+        """See ``Workbench``; the first job of a task computes its reference output."""
+        self._task(job)
+
+    def build(self, job: MeasureJob) -> Trial:
+        """See ``Workbench``."""
+        task = self._task(job)
+        start_s = time.perf_counter()
+        try:
+            loops = task.space.lower_named(job.candidate)
+        except ScheduleError as error:
+            raise ConstraintError(str(error)) from error
+        kernel = compile_program(loops, job.target)
+        compile_s = time.perf_counter() - start_s
+        return _LlvmTrial(kernel.bind(**task.oracle.constants), task.oracle, compile_s)
+
+    def _task(self, job: MeasureJob) -> _Task:
+        key = job.task_key
+        if key not in self._tasks:
+            operator = make_operator(job.operator, job.parameters)
+            space = build_space(operator.program(), job.target)
+            self._tasks[key] = _Task(space, Oracle(operator, space.program, job.seed))
+            if len(self._tasks) > MAX_TASKS:
+                self._tasks.popitem(last=False)
+        self._tasks.move_to_end(key)
+        return self._tasks[key]
+
+
+def make_workbench(config: MeasureConfig) -> LlvmWorkbench:
+    """For a measuring process; it needs none of the settings."""
+    return LlvmWorkbench()
+
+
+@dataclass(frozen=True)
+class _Task:
+    space: Space
+    oracle: Oracle
+
+
+@dataclass(frozen=True)
+class _LlvmTrial:
+    bound: BoundKernel
+    oracle: Oracle
+    compile_s: float
+
+    def check(self) -> str | None:
+        self.oracle.poison()
+        self.bound(**self.oracle.variables, out=self.oracle.output)
+        return self.oracle.complaint()
+
+    def time_calls(self, num_calls: int) -> float:
+        return self.bound.time_calls(num_calls, inputs=self.oracle.variables, out=self.oracle.output)

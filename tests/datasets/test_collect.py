@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import importlib.util
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from datasets.collect import collect
+from datasets.plan import CollectConfig
+from datasets.record import Record
+from datasets.store import RecordStore
+
+SCRIPT = Path(__file__).with_name("collect_tiny.py")
+
+
+def load_script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("collect_tiny", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+tiny = load_script()
+CONFIG = CollectConfig(num_trials=60, round_size=10, repeat_share=0.1, mutated_share=0.5)
+
+
+def test_shares_and_counts_are_as_configured(tmp_path: Path) -> None:
+    records = collected(tmp_path / "r.db", [tiny.workload("a", tiny.TinySpace(12))], CONFIG)
+    assert [record.trial for record in records] == list(range(60))
+    sources = Counter(record.source for record in records)
+    assert sources["repeat"] == 6
+    assert sources["mutated"] == 25  # none in the first round
+    assert sources["random"] == 29
+
+
+def test_no_candidate_is_measured_twice_but_as_a_repeat(tmp_path: Path) -> None:
+    records = collected(tmp_path / "r.db", [tiny.workload("a", tiny.TinySpace(12))], CONFIG)
+    fresh = [record.candidate_key for record in records if record.source != "repeat"]
+    repeats = [record for record in records if record.source == "repeat"]
+    assert len(set(fresh)) == len(fresh)
+    assert len({record.candidate_key for record in repeats}) == len(repeats)
+    first_trial = {record.candidate_key: record.trial for record in records[::-1]}
+    for repeat in repeats:
+        assert repeat.failure is None
+        assert first_trial[repeat.candidate_key] // 10 < repeat.trial // 10
+    assert all(record.knobs["k0"] % 2 == 0 for record in records)
+
+
+def test_repeats_are_spread_over_the_rounds(tmp_path: Path) -> None:
+    records = collected(tmp_path / "r.db", [tiny.workload("a", tiny.TinySpace(12))], CONFIG)
+    assert len({record.trial // 10 for record in records if record.source == "repeat"}) >= 4
+
+
+def test_mutants_are_faster_than_random_candidates(tmp_path: Path) -> None:
+    records = collected(tmp_path / "r.db", [tiny.workload("a", tiny.TinySpace(30))], CONFIG)
+    latency_s = {
+        source: np.mean([r.latency_s for r in records if r.source == source and r.failure is None])
+        for source in ("random", "mutated")
+    }
+    assert latency_s["mutated"] < latency_s["random"]
+
+
+def test_failures_are_kept_with_their_kind(tmp_path: Path) -> None:
+    records = collected(tmp_path / "r.db", [tiny.workload("a", tiny.TinySpace(3, num_knobs=2))], CONFIG)
+    failed = [record for record in records if record.failure is not None]
+    assert failed
+    assert all(record.failure.kind == "timeout" and record.knobs["k1"] == 0 for record in failed)
+
+
+def test_a_space_smaller_than_the_budget_ends_early_and_complete(tmp_path: Path) -> None:
+    records = collected(tmp_path / "r.db", [tiny.workload("a", tiny.TinySpace(4, num_knobs=2))], CONFIG)
+    fresh = [record for record in records if record.source != "repeat"]
+    assert len(fresh) == 2 * 4
+    assert len(records) < 60
+
+
+def test_a_second_call_measures_nothing(tmp_path: Path) -> None:
+    workloads = [tiny.workload("a", tiny.TinySpace(12))]
+    collected(tmp_path / "r.db", workloads, CONFIG)
+    pool = tiny.TinyPool()
+    assert collected(tmp_path / "r.db", workloads, CONFIG, pool) == []
+    assert pool.jobs == []
+
+
+def test_a_larger_budget_continues(tmp_path: Path) -> None:
+    workloads = [tiny.workload("a", tiny.TinySpace(12))]
+    collected(tmp_path / "r.db", workloads, CONFIG)
+    larger = CollectConfig(num_trials=80, round_size=10, repeat_share=0.1, mutated_share=0.5)
+    added = collected(tmp_path / "r.db", workloads, larger)
+    assert [record.trial for record in added] == list(range(60, 80))
+    assert identities(collected(tmp_path / "whole.db", workloads, larger)[60:]) == identities(added)
+
+
+def test_another_seed_skips_what_is_stored(tmp_path: Path) -> None:
+    workloads = [tiny.workload("a", tiny.TinySpace(6))]
+    first = collected(tmp_path / "r.db", workloads, CollectConfig(seed=0, num_trials=40, repeat_share=0))
+    second = collected(tmp_path / "r.db", workloads, CollectConfig(seed=1, num_trials=40, repeat_share=0))
+    assert len(second) == 40
+    assert not {record.candidate_key for record in first} & {record.candidate_key for record in second}
+
+
+def test_one_program_under_two_names_is_collected_once(tmp_path: Path) -> None:
+    one = tiny.workload("a", tiny.TinySpace(12))
+    twin = type(one)(type(one.task)("b", "matmul", {}), one.program_hash, one.program_text, one.space)
+    records = collected(tmp_path / "r.db", [one, twin], CONFIG)
+    assert {record.task for record in records} == {"a"}
+
+
+def test_workloads_take_turns(tmp_path: Path) -> None:
+    workloads = [tiny.workload(name, tiny.TinySpace(12)) for name in "ab"]
+    records = collected(tmp_path / "r.db", workloads, CONFIG)
+    assert [record.task for record in records[::10]] == list("ab" * 6)
+
+
+def test_a_pool_that_loses_jobs_is_noticed(tmp_path: Path) -> None:
+    class ForgetfulPool:
+        def measure(self, jobs):
+            yield from list(tiny.TinyPool().measure(jobs))[1:]
+
+    with pytest.raises(RuntimeError, match="measured 9 of 10"):
+        collected(tmp_path / "r.db", [tiny.workload("a", tiny.TinySpace(12))], CONFIG, ForgetfulPool())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("seed", -1), ("num_trials", 0), ("round_size", 0), ("num_parents", 0), ("mutated_share", 0.99)],
+)
+def test_an_impossible_configuration_is_named(field: str, value: float) -> None:
+    with pytest.raises(ValueError, match=field):
+        CollectConfig(**{field: value})
+
+
+def test_killing_the_process_at_any_moment_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "killed.db"
+    rng = np.random.default_rng()
+    printed: list[str] = []
+    for _ in range(3):
+        printed += lines_before_a_kill(path, int(rng.integers(1, 40)), float(rng.random() * 4e-3))
+        with RecordStore(path) as store:
+            stored = {line_of(record) for record in store.records(target=tiny.TARGET)}
+            assert set(printed) <= stored
+            assert store.verify() == []
+    subprocess.run([sys.executable, SCRIPT, path], check=True, stdout=subprocess.PIPE)
+    subprocess.run([sys.executable, SCRIPT, tmp_path / "whole.db"], check=True, stdout=subprocess.PIPE)
+    with RecordStore(path) as killed, RecordStore(tmp_path / "whole.db") as whole:
+        one, other = killed.records(target=tiny.TARGET), whole.records(target=tiny.TARGET)
+    assert len(one) == 2 * 60
+    assert identities(one) == identities(other)
+
+
+def collected(path: Path, workloads, config: CollectConfig, pool=None) -> list[Record]:
+    with RecordStore(path) as store:
+        return list(collect(workloads, pool or tiny.TinyPool(), store, tiny.TARGET, config, "v1"))
+
+
+def identities(records: list[Record]) -> list[tuple[object, ...]]:
+    """Everything but the time of day."""
+    return sorted((r.task, r.trial, r.candidate_key, r.source, r.times_s) for r in records)
+
+
+def lines_before_a_kill(path: Path, num_lines: int, delay_s: float) -> list[str]:
+    """Start the script, let it store some trials and then run a moment longer; kill it."""
+    process = subprocess.Popen([sys.executable, SCRIPT, path, "0.001"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(num_lines)]
+    try:
+        process.wait(delay_s)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+    rest = process.stdout.read()
+    process.wait()
+    assert process.returncode == -signal.SIGKILL
+    return [line.strip() for line in [*lines, *rest.splitlines(keepends=True)] if line.endswith("\n")]
+
+
+def line_of(record: Record) -> str:
+    return f"{record.task} {record.trial} {record.candidate_key}"

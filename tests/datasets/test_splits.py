@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from datasets.splits import by_name, by_operator, by_target, by_task, check_disjoint, within_task
+from datasets.table import RecordTable, table_from_records
+
+NAMES = ("resnet18_c1", "resnet18_c12", "mobilenet_d9", "matmul_512", *(f"net_{n}" for n in range(10)))
+
+
+@pytest.fixture
+def table(make_record) -> RecordTable:
+    return table_from_records([make_record(tile, task=name) for name in NAMES for tile in range(1, 11)])
+
+
+def test_within_tasks_every_candidate_is_on_one_side(table: RecordTable) -> None:
+    split = within_task(table, 0.3, np.random.default_rng(0))
+    for whole, train, test in zip(table.tasks, split.train.tasks, split.test.tasks, strict=True):
+        assert (len(train), len(test)) == (7, 3)
+        assert sorted([*tiles(train), *tiles(test)]) == tiles(whole)
+
+
+def test_named_tasks_are_always_held_out(table: RecordTable) -> None:
+    for seed in range(5):
+        split = by_task(table, 0.2, np.random.default_rng(seed))
+        assert set(NAMES[:4]) <= names(split.test)
+        assert len(names(split.test)) == 4 + 2
+        assert names(split.train) | names(split.test) == set(NAMES)
+
+
+def test_the_same_seed_splits_alike_whatever_the_order(table: RecordTable) -> None:
+    backwards = RecordTable(table.tasks[::-1])
+    splits = [by_task(each, 0.5, np.random.default_rng(3)) for each in (table, table, backwards)]
+    assert names(splits[0].test) == names(splits[1].test) == names(splits[2].test)
+    others = [names(by_task(table, 0.5, np.random.default_rng(seed)).test) for seed in range(5)]
+    assert any(other != others[0] for other in others)
+
+
+def test_another_name_for_a_held_out_program_is_held_out_too(make_record) -> None:
+    table = table_from_records(
+        [make_record(task="resnet18_c2"), make_record(task="twin", program="resnet18_c2")]
+    )
+    split = by_task(table, 0.0, np.random.default_rng(0))
+    assert names(split.test) == {"resnet18_c2", "twin"}
+
+
+@given(programs=st.lists(st.integers(0, 3), min_size=1, max_size=8), seed=st.integers(0, 9))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_program_is_ever_on_both_sides(table: RecordTable, programs: list[int], seed: int) -> None:
+    tasks = tuple(
+        replace(table.tasks[0], name=f"t{number}", program_hash=f"{program:016x}")
+        for number, program in enumerate(programs)
+    )
+    split = by_task(RecordTable(tasks), 0.5, np.random.default_rng(seed))
+    check_disjoint(split.train, split.test)
+    assert len(split.train.tasks) + len(split.test.tasks) == len(tasks)
+
+
+def test_a_program_on_both_sides_is_an_error_that_names_the_pair(make_record) -> None:
+    table = table_from_records(
+        [make_record(task="first"), make_record(task="second", program="first", operator="dense")]
+    )
+    with pytest.raises(ValueError, match="task first to train on and task second to test on"):
+        by_name(table, ["second"])
+    with pytest.raises(ValueError, match="task second to train on and task first to test on"):
+        by_operator(table, ["matmul"])
+
+
+def test_operators_and_targets_divide_tasks(make_record, target, other_target) -> None:
+    table = table_from_records(
+        [
+            make_record(task="a"),
+            make_record(task="b", operator="conv2d"),
+            make_record(task="a", target=other_target),
+        ]
+    )
+    assert names(by_operator(table, ["conv2d"]).test) == {"b"}
+    split = by_target(table, [other_target.fingerprint])
+    assert [task.target for task in split.test.tasks] == [other_target]
+    assert [task.target for task in split.train.tasks] == [target, target]
+
+
+def test_what_does_not_occur_is_named_with_what_does(table: RecordTable) -> None:
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match=r"no operator 'pool'.*matmul"):
+        by_operator(table, ["pool"])
+    with pytest.raises(ValueError, match=r"no task 'resnet99'.*net_0"):
+        by_name(table, ["resnet99"])
+    with pytest.raises(ValueError, match="no target 'abc'"):
+        by_target(table, ["abc"])
+    with pytest.raises(ValueError, match=r"test_fraction .* got 1\.0"):
+        within_task(table, 1.0, rng)
+    with pytest.raises(ValueError, match=r"test_fraction .* got -0\.1"):
+        by_task(table, -0.1, rng)
+
+
+def names(table: RecordTable) -> set[str]:
+    return {task.name for task in table.tasks}
+
+
+def tiles(task) -> list[int]:
+    return sorted(task.named(row)["knobs"]["tile_m"] for row in range(len(task)))

@@ -1,0 +1,92 @@
+"""Every configuration file composes, builds what it names, and agrees with the code beside it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from codegen.ops import OPERATORS, WORKLOADS, operator_parameters
+from scripts import collect, measure
+from scripts.groups import OPTIONS, read_task, register_groups
+from scripts.schemas import reject_added_keys, store
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS: dict[str, type[Any]] = {"collect": collect.Collect, "measure": measure.Measure}
+
+
+def composed(name: str, *overrides: str) -> Any:
+    register_groups()
+    store(f"{name}_schema", SCRIPTS[name])
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        config = compose(name, overrides=list(overrides))
+    reject_added_keys(config)
+    return OmegaConf.to_object(config)
+
+
+def options(group: str) -> list[str]:
+    found = sorted(path.stem for path in (ROOT / "configs" / group).glob("*.yaml"))
+    assert found, f"no options in configs/{group}"
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(SCRIPTS))
+def test_the_defaults_of_a_script_compose(name: str) -> None:
+    assert isinstance(composed(name), SCRIPTS[name])
+
+
+def test_every_script_with_a_configuration_is_tested_here() -> None:
+    lists = {"tasks"}  # what collect.py reads; no configuration of a script
+    named = {path.stem for path in (ROOT / "configs").glob("*.yaml")} - {"folders"} - lists
+    assert named == set(SCRIPTS)
+
+
+@pytest.mark.parametrize("name", options("task"))
+def test_a_task_is_an_operator_with_a_program(name: str) -> None:
+    found, operator = read_task(composed("measure", f"task={name}").task)
+    assert operator.program().output.name == "y"
+    if name in WORKLOADS:
+        assert (found, operator) == (name, WORKLOADS[name])
+
+
+@pytest.mark.parametrize("name", sorted(WORKLOADS))
+def test_every_named_workload_can_be_chosen(name: str) -> None:
+    assert name in options("task")
+
+
+@pytest.mark.parametrize("name", sorted(OPERATORS))
+def test_an_operator_offers_all_its_parameters(name: str) -> None:
+    task = composed("measure", f"task={name}").task
+    _, operator = read_task(task)
+    assert set(task) == {"operator", *operator_parameters(operator)}
+
+
+def test_parameters_of_a_task_can_be_overridden() -> None:
+    _, operator = read_task(
+        composed("measure", "task=conv2d", "task.in_channels=96", "task.stride=[1,2]").task
+    )
+    parameters = operator_parameters(operator)
+    assert (parameters["in_channels"], parameters["stride"]) == (96, [1, 2])
+
+
+@pytest.mark.parametrize("group", sorted(OPTIONS))
+def test_every_schema_has_a_file_and_every_file_a_schema(group: str) -> None:
+    schemas = set(OPTIONS[group])
+    texts = {name: (ROOT / "configs" / group / f"{name}.yaml").read_text() for name in options(group)}
+    for schema in schemas:
+        assert any(f"- {schema}_schema\n" in text for text in texts.values()), schema
+    for name, text in texts.items():
+        assert any(f"- {schema}_schema\n" in text for schema in schemas), name
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS))
+def test_help_names_the_groups_of_a_script(script: str) -> None:
+    command = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), "--help"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert "target: auto" in finished.stdout
