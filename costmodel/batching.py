@@ -1,14 +1,15 @@
 """Batches of loop trees.
 
 Trees of one topology are stacked into a ``TreeGroup``: one array, one list of parents. A ``TreeBatch``
-holds the groups of N programs in any order. ``levels_of`` lays trees of mixed topology out as one forest
-whose levels are folded together, with results equal to folding group by group.
+holds the groups of N programs in any order. ``forest_of`` lays trees of mixed topology out as one forest
+whose levels are folded together, with results equal to folding tree by tree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,8 @@ class TreeGroup:
     def __post_init__(self) -> None:
         if self.nodes.shape[:2] != (len(self.rows), len(self.parents)):
             raise ValueError(
-                f"nodes of shape {self.nodes.shape} are not {len(self.rows)} trees of {len(self.parents)} nodes"
+                f"nodes of shape {self.nodes.shape} do not hold {len(self.rows)} trees "
+                f"of {len(self.parents)} nodes"
             )
         if len(self.programs) != len(self.rows):
             raise ValueError(f"{len(self.programs)} program vectors for {len(self.rows)} trees")
@@ -62,7 +64,7 @@ class TreeBatch:
 
     def take(self, rows: RowArray) -> TreeBatch:
         """The trees at some rows, in that order; a row may be taken more than once."""
-        home, place = self._homes()
+        home, place = self._homes
         groups = []
         for number, group in enumerate(self.groups):
             mine = np.flatnonzero(home[rows] == number)
@@ -71,6 +73,7 @@ class TreeBatch:
                 groups.append(TreeGroup(group.parents, group.nodes[taken], group.programs[taken], mine))
         return TreeBatch(tuple(groups))
 
+    @cached_property
     def _homes(self) -> tuple[RowArray, RowArray]:
         """Group number and place in the group of every row."""
         home = np.zeros(len(self), dtype=np.int64)
@@ -102,68 +105,64 @@ def concatenate_batches(batches: Sequence[TreeBatch]) -> TreeBatch:
     )
 
 
-def score_groups(batch: TreeBatch, score: Callable[[TreeGroup], FloatArray]) -> FloatArray:
-    """Scores of all trees in batch order, from a function that scores one group."""
-    result = np.zeros(len(batch), dtype=np.float32)
-    for group in batch.groups:
-        result[group.rows] = score(group)
-    return result
-
-
-@dataclass(frozen=True)
-class Level:
-    """Nodes folded together: ``nodes`` are numbers in the forest; ``children`` reach them through ``targets``.
-
-    ``targets[i]`` is the position within ``nodes`` of the parent of ``children[i]``.
-    """
-
-    nodes: RowArray
-    children: RowArray
-    targets: RowArray
-
-
 @dataclass(frozen=True)
 class Forest:
-    """Trees of any topologies as one list of nodes; ``roots[row]`` is the root of the tree at that row."""
+    """Trees of any topologies as one list of nodes, deepest level first, for folding level by level.
+
+    Level d holds the nodes at depth d, ``sizes[d]`` of them. ``nodes``, (all nodes, num_features), starts
+    with the last level and ends with level 0, the roots. ``parents[d]`` has the position within level d
+    of the parent of every node of level d + 1. ``rows``: the batch row of each root; ``programs`` are in
+    the roots' order too.
+    """
 
     nodes: FloatArray
     programs: FloatArray
-    levels: tuple[Level, ...]
-    roots: RowArray
+    rows: RowArray
+    sizes: tuple[int, ...]
+    parents: tuple[RowArray, ...]
 
 
-def levels_of(batch: TreeBatch) -> Forest:
-    """Lay a batch out level by level, leaves first.
+def forest_of(batch: TreeBatch) -> Forest:
+    """Lay out a batch of at least one tree.
 
-    A node's level is one more than the highest of its children, so each level needs only those before it.
+    Since a level is a depth, all children of a level stand in the next one, whatever the topologies:
+    a fold needs no look-up but one indexed sum per level.
     """
-    features, heights, parents, roots = [], [], [], np.zeros(len(batch), dtype=np.int64)
-    start = 0
+    features: list[list[FloatArray]] = []
+    parents: list[list[RowArray]] = []
+    sizes: list[int] = []
     for group in batch.groups:
-        num_trees, num_nodes = group.nodes.shape[:2]
-        firsts = start + num_nodes * np.arange(num_trees)
-        roots[group.rows] = firsts
-        above = np.array(group.parents)
-        features.append(group.nodes.reshape(-1, group.nodes.shape[2]))
-        heights.append(np.tile(_heights(group.parents), num_trees))
-        parents.append(np.where(above < 0, -1, firsts[:, None] + above).reshape(-1))
-        start += num_trees * num_nodes
-    height, parent = np.concatenate(heights), np.concatenate(parents)
-    levels = tuple(_level(height, parent, number) for number in range(int(height.max()) + 1))
-    return Forest(np.concatenate(features), batch.programs, levels, roots)
+        start, width = 0, 0
+        for depth, (nodes, above) in enumerate(levels(group.parents)):
+            if depth == len(sizes):
+                features.append([])
+                parents.append([])
+                sizes.append(0)
+            firsts = start + width * np.arange(len(group))[:, None]
+            parents[depth].append((firsts + above).reshape(-1))
+            features[depth].append(group.nodes[:, nodes].reshape(-1, group.nodes.shape[2]))
+            start, width = sizes[depth], len(nodes)
+            sizes[depth] += len(group) * width
+    return Forest(
+        nodes=np.concatenate([part for level in reversed(features) for part in level]),
+        programs=np.concatenate([group.programs for group in batch.groups]),
+        rows=np.concatenate([group.rows for group in batch.groups]),
+        sizes=tuple(sizes),
+        parents=tuple(np.concatenate(level) for level in parents[1:]),
+    )
 
 
-def _heights(parents: tuple[int, ...]) -> NDArray[np.int64]:
-    heights = np.zeros(len(parents), dtype=np.int64)
-    for node in range(len(parents) - 1, 0, -1):
-        heights[parents[node]] = max(heights[parents[node]], heights[node] + 1)
-    return heights
-
-
-def _level(height: RowArray, parent: RowArray, number: int) -> Level:
-    nodes = np.flatnonzero(height == number)
-    position = np.full(len(height), -1, dtype=np.int64)
-    position[nodes] = np.arange(len(nodes))
-    has_parent = parent >= 0
-    children = np.flatnonzero(has_parent & (position[np.where(has_parent, parent, 0)] >= 0))
-    return Level(nodes, children, position[parent[children]])
+def levels(parents: tuple[int, ...]) -> list[tuple[RowArray, RowArray]]:
+    """Per depth: the nodes there, and the position of each one's parent within the level above (0 for roots)."""
+    depths: list[int] = []
+    positions: list[int] = []
+    result: list[tuple[list[int], list[int]]] = []
+    for node, parent in enumerate(parents):
+        depth = depths[parent] + 1 if parent >= 0 else 0
+        if depth == len(result):
+            result.append(([], []))
+        depths.append(depth)
+        positions.append(len(result[depth][0]))
+        result[depth][0].append(node)
+        result[depth][1].append(positions[parent] if parent >= 0 else 0)
+    return [(np.array(nodes, dtype=np.int64), np.array(above, dtype=np.int64)) for nodes, above in result]

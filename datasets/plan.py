@@ -86,8 +86,7 @@ class Round:
 
 def no_history(space: Space) -> History:
     """Before the first round."""
-    nothing = space.sample(0, np.random.default_rng(0))
-    return History(nothing, np.zeros(0), np.zeros(0, dtype=bool))
+    return History(_nothing(space), np.zeros(0), np.zeros(0, dtype=bool))
 
 
 def extend(history: History, planned: Round, latency_s: NDArray[np.float64]) -> History:
@@ -159,7 +158,9 @@ def _mutants(
     usable = np.flatnonzero(~np.isnan(history.latency_s) & ~history.is_repeat)
     if not len(usable):
         num = 0
-    fastest = usable[np.argsort(history.latency_s[usable], kind="stable")[: config.num_parents]]
+    # Early on the fastest few of all are few indeed: at most a quarter may have offspring.
+    num_parents = min(config.num_parents, -(-len(usable) // 4))
+    fastest = usable[np.argsort(history.latency_s[usable], kind="stable")[:num_parents]]
 
     def draw(count: int) -> Candidates:
         children = history.candidates[rng.choice(fastest, count)]
@@ -175,7 +176,7 @@ def _unseen(
     space: Space, draw: Callable[[int], Candidates], seen: NDArray[np.void], known: Set[str], num: int
 ) -> Candidates:
     """Up to ``num`` distinct canonical candidates that are neither seen nor known."""
-    found = space.sample(0, np.random.default_rng(0))
+    found = _nothing(space)
     for attempt in range(_MAX_DRAWS):
         if len(found) >= num:
             break
@@ -199,3 +200,8 @@ def _without_known(space: Space, candidates: Candidates, known: Set[str], num: i
         )
         candidates = candidates[np.fromiter(islice(rows, num), dtype=np.int64)]
     return candidates[:num]
+
+
+def _nothing(space: Space) -> Candidates:
+    """No candidates, in arrays as wide as the space needs them."""
+    return space.sample(1, np.random.default_rng(0))[:0]

@@ -14,6 +14,7 @@ from codegen.ops import (
     Operator,
     Pool2d,
     Reduce,
+    ScaleShift,
     Softmax,
     Transpose,
     make_operator,
@@ -103,13 +104,14 @@ def elementwise_chains() -> st.SearchStrategy[Elementwise]:
 
 
 def row_operators() -> st.SearchStrategy[Operator]:
-    """Operators on the rows of a matrix."""
+    """Operators on the rows of a matrix or the channels of an image."""
     shape = {"rows": sizes(7), "cols": sizes(11)}
     return st.one_of(
         st.builds(Softmax, **shape),
         st.builds(LayerNorm, **shape),
         st.builds(Transpose, **shape),
         st.builds(Reduce, **shape, kind=st.sampled_from(["sum", "max", "mean"])),
+        st.builds(ScaleShift, batch=sizes(2), channels=sizes(4), size=sizes(9), relu=flags),
         st.builds(GlobalAveragePool, batch=sizes(2), channels=sizes(5), height=sizes(4), width=sizes(4)),
     )
 

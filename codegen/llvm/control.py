@@ -123,7 +123,7 @@ def _merged(
 ) -> dict[RegisterKey, str]:
     """Phi values at the start of the block that two blocks lead to."""
     result = dict(second)
-    for key in first.keys() | second.keys():
+    for key in dict.fromkeys((*first, *second)):
         width = writer.widths[key]
         one, two = first.get(key, zero(width)), second.get(key, zero(width))
         if one != two:

@@ -60,6 +60,18 @@ def is_inside(writer: Writer, access: MemoryAccess, first: int, last: int) -> bo
     return least + first >= 0 and most + last < access.limit
 
 
+def any_active(writer: Writer) -> str:
+    """A scalar condition that holds wherever some lane takes part; empty if that is always so."""
+    scalar = active_scalar(writer, NOTHING)
+    masks = [p.mask for p in writer.predicates if p.mask]
+    if not masks:
+        return scalar
+    mask = active_mask(writer, NOTHING)
+    suffix = f"v{writer.width}i1"
+    writer.declarations.add(f"i1 @llvm.vector.reduce.or.{suffix}(<{writer.width} x i1>)")
+    return writer.value(f"call i1 @llvm.vector.reduce.or.{suffix}(<{writer.width} x i1> {mask})")
+
+
 def _remembered(writer: Writer, access: MemoryAccess, key: tuple[object, ...], text: str) -> str:
     result = writer.value(text)
     writer.remember(key, result)
@@ -72,7 +84,7 @@ def _scalar_load(writer: Writer, access: MemoryAccess, zero_where_false: bool) -
     is_exact = zero_where_false and writer.width == 1
     condition = ""
     if is_exact or not is_inside(writer, access, 0, 0):
-        condition = _any_active(writer)
+        condition = any_active(writer)
     key = ("load", address, condition, is_exact)
     found = writer.cache.get(key)
     if isinstance(found, str):
@@ -81,18 +93,6 @@ def _scalar_load(writer: Writer, access: MemoryAccess, zero_where_false: bool) -
         elsewhere = "@zero" if is_exact else writer.pointers[access.buffer]
         address = writer.value(f"select i1 {condition}, ptr {address}, ptr {elsewhere}")
     return _remembered(writer, access, key, f"load float, ptr {address}, align 4")
-
-
-def _any_active(writer: Writer) -> str:
-    """A scalar condition that holds wherever some lane takes part; empty if that is always so."""
-    scalar = active_scalar(writer, NOTHING)
-    masks = [p.mask for p in writer.predicates if p.mask]
-    if not masks:
-        return scalar
-    mask = active_mask(writer, NOTHING)
-    suffix = f"v{writer.width}i1"
-    writer.declarations.add(f"i1 @llvm.vector.reduce.or.{suffix}(<{writer.width} x i1>)")
-    return writer.value(f"call i1 @llvm.vector.reduce.or.{suffix}(<{writer.width} x i1> {mask})")
 
 
 def _contiguous_load(writer: Writer, access: MemoryAccess, zero_where_false: bool) -> str:

@@ -75,7 +75,7 @@ class _Planner:
         guards = tuple(self._guard(identifier, guard, loop.variable) for identifier, guard in live)
         predicates = () if variable.mode is Mode.RUNTIME else guards
         self.guards.extend(predicates)
-        outer_hidden, self.hidden = self.hidden, _deferrable(loop) if chunks else frozenset()
+        outer_hidden, self.hidden = self.hidden, self._deferrable(loop, bool(live)) if chunks else frozenset()
         body = self.plan(loop.body)
         self.hidden = outer_hidden
         del self.guards[len(self.guards) - len(predicates) :]
@@ -114,6 +114,24 @@ class _Planner:
                         return True
         return False
 
+    def _deferrable(self, loop: Loop, is_guarded: bool) -> frozenset[str]:
+        """Targets of reductions over the lanes that nothing else in the loop touches.
+
+        Where no lane at all may hold, only a register target can be updated anyway.
+        """
+        inside = [node for node in walk_nodes(loop.body) if isinstance(node, Store)]
+        touched = [store.buffer for store in inside]
+        touched += [load.buffer for store in inside for load in loads(store.value)]
+        return frozenset(
+            node.buffer
+            for node in loop.body
+            if isinstance(node, Store)
+            and node.reducer is not None
+            and touched.count(node.buffer) == 1
+            and all(loop.variable not in index.variables for index in node.index)
+            and (node.buffer in self.around.layouts or not is_guarded)
+        )
+
     def _guard(self, identifier: GuardId, guard: Guard, own: str) -> PlannedGuard:
         terms = tuple((self.variables[name], cast(int, factor)) for name, factor in guard.index.terms)
         index = linear(guard.index, self.variables)
@@ -133,21 +151,6 @@ class _Planner:
                 self.costly.add(guard.identifier)
         value = plan_expr(self.around, store.value)
         return PlannedStore(target, value, store.reducer, skippable, is_deferred)
-
-
-def _deferrable(loop: Loop) -> frozenset[str]:
-    """Targets of reductions over the lanes that nothing else in the loop touches."""
-    inside = [node for node in walk_nodes(loop.body) if isinstance(node, Store)]
-    touched = [store.buffer for store in inside]
-    touched += [load.buffer for store in inside for load in loads(store.value)]
-    return frozenset(
-        node.buffer
-        for node in loop.body
-        if isinstance(node, Store)
-        and node.reducer is not None
-        and touched.count(node.buffer) == 1
-        and all(loop.variable not in index.variables for index in node.index)
-    )
 
 
 def _shrink(

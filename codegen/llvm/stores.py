@@ -6,12 +6,12 @@ from codegen.ir.expression import IDENTITY, Reducer
 from codegen.llvm.address import active_mask, active_scalar
 from codegen.llvm.control import emit_branch
 from codegen.llvm.functions import select
-from codegen.llvm.memory import NOTHING, load
+from codegen.llvm.memory import NOTHING, any_active, load
 from codegen.llvm.memory import store as store_to_memory
 from codegen.llvm.plan import Access, PlannedBinary, PlannedExpr, PlannedStore, RegisterAccess
 from codegen.llvm.registers import read_register, write_register
 from codegen.llvm.values import add_product, evaluate, evaluate_vector, greater, spread
-from codegen.llvm.writer import RegisterKey, Writer, float_literal, float_type, type_suffix
+from codegen.llvm.writer import Predicate, RegisterKey, Writer, float_literal, float_type, type_suffix
 
 
 def emit_store(writer: Writer, store: PlannedStore) -> None:
@@ -20,7 +20,10 @@ def emit_store(writer: Writer, store: PlannedStore) -> None:
     if lanes and store.reducer is not None and not _has_lanes(store.target):
         _reduce_lanes(writer, store, store.reducer)
     elif isinstance(store.target, RegisterAccess):
-        _store_to_register(writer, store, store.target)
+        if lanes and not _has_lanes(store.target):
+            _store_last_lane(writer, store, store.target)
+        else:
+            _store_to_register(writer, store, store.target)
     elif lanes:
         _store_value(writer, store)
     else:
@@ -94,6 +97,23 @@ def _store_to_register(writer: Writer, store: PlannedStore, target: RegisterAcce
     write_register(writer, target, new)
 
 
+def _store_last_lane(writer: Writer, store: PlannedStore, target: RegisterAccess) -> None:
+    """A plain store that every lane makes to one element: the last lane that takes part decides."""
+    value, is_vector = evaluate(writer, store.value)
+    mask = active_mask(writer, NOTHING)
+    kind, bits = float_type(writer.width), f"<{writer.width} x i1>"
+    result = read_register(writer, target)[0]
+    for lane in range(writer.count):
+        new = writer.value(f"extractelement {kind} {value}, i64 {lane}") if is_vector else value
+        if mask:
+            holds = writer.value(f"extractelement {bits} {mask}, i64 {lane}")
+            new = writer.value(f"select i1 {holds}, float {new}, float {result}")
+        result = new
+    kept, writer.width = writer.width, 1
+    write_register(writer, target, result)
+    writer.width = kept
+
+
 def _needed_mask(writer: Writer, store: PlannedStore) -> str:
     """Lanes that may change; empty when only spare lanes and ignorable guards are switched off."""
     if not any(p.mask and p.guard not in store.skippable for p in writer.predicates):
@@ -142,9 +162,11 @@ def _reduce_lanes(writer: Writer, store: PlannedStore, reducer: Reducer) -> None
         writer.registers[_hidden_key(store, width)] = new
         return
     folded = _fold(writer, reducer, new, width)
+    # Memory may be touched only where some lane holds; a register element is left as it was anyway.
+    condition = "" if isinstance(store.target, RegisterAccess) else any_active(writer)
     kept = writer.width, writer.count, writer.predicates
     writer.width = writer.count = 1
-    writer.predicates = []
+    writer.predicates = [Predicate(None, condition)] if condition else []
     _combine_scalar(writer, store.target, reducer, folded)
     writer.width, writer.count, writer.predicates = kept
 

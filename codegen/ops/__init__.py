@@ -13,6 +13,7 @@ from codegen.ops.normalization import LayerNorm, Softmax
 from codegen.ops.operands import make_inputs, small_integer_inputs
 from codegen.ops.operator import Operator
 from codegen.ops.pooling import GlobalAveragePool, Pool2d
+from codegen.ops.scale_shift import ScaleShift
 from codegen.ops.tolerance import tolerance
 from codegen.ops.workloads import WORKLOADS
 
@@ -24,6 +25,7 @@ OPERATORS: dict[str, type[Operator]] = {
     "softmax": Softmax,
     "layer_norm": LayerNorm,
     "elementwise": Elementwise,
+    "scale_shift": ScaleShift,
     "reduce": Reduce,
     "transpose": Transpose,
 }
@@ -74,6 +76,7 @@ __all__ = [
     "Operator",
     "Pool2d",
     "Reduce",
+    "ScaleShift",
     "Softmax",
     "Transpose",
     "make_inputs",

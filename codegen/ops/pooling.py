@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.ir.expression import Axis, Constant, Expr, Program, Select, Stage, Tensor
+from codegen.ir.affine import Affine
+from codegen.ir.expression import Axis, Constant, Expr, InRange, Program, Select, Stage, Tensor
 from codegen.ops.operator import (
     Arrays,
     Pair,
@@ -80,10 +81,8 @@ class Pool2d:
             return Program(
                 "pool2d", (x,), (total, Stage(Tensor("y", shape), axes, combine("mul", mean, scale)))
             )
-        ones = Select(conditions, Constant(1.0), Constant(0.0))
-        count = Stage(Tensor("y_count", shape[2:]), axes[2:], ones, window, "sum")
-        quotient = combine("div", mean, element("y_count", "oh", "ow"))
-        return Program("pool2d", (x,), (count, total, Stage(Tensor("y", shape), axes, quotient)))
+        quotient = combine("div", mean, combine("mul", _num_inside(height), _num_inside(width)))
+        return Program("pool2d", (x,), (total, Stage(Tensor("y", shape), axes, quotient)))
 
     def reference(self, inputs: Arrays) -> NDArray[np.float64]:
         """One slice of a padded copy per kernel position."""
@@ -116,6 +115,15 @@ class Pool2d:
     def _windows(self) -> tuple[WindowDim, WindowDim]:
         size = (self.height, self.width)
         return window_dims("pool2d", size=size, kernel=self.kernel, stride=self.stride, padding=self.padding)
+
+
+def _num_inside(dim: WindowDim) -> Expr:
+    """How many elements of a window meet the image: one 0 or 1 per position where padding matters."""
+    if not dim.conditions:
+        return Constant(float(dim.kernel))
+    indices = (dim.index.substitute({dim.kernel_axis: Affine((), k)}) for k in range(dim.kernel))
+    ranges = (InRange(index, 0, dim.size) for index in indices)
+    return combine("add", *(Select((inside,), Constant(1.0), Constant(0.0)) for inside in ranges))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,12 +39,13 @@ TARGET = Target(
 
 
 class TinySpace:
-    """Knobs ``k0``, ``k1``, ... of ``size`` values each; an odd ``k0`` means the same as the even one below."""
+    """Knobs ``k0``, ``k1``, ... of ``size`` values each; an odd ``k0`` means the even one below."""
 
     def __init__(self, size: int, num_knobs: int = 3) -> None:
         self.size, self.num_knobs = size, num_knobs
 
     def sample(self, num: int, rng: np.random.Generator) -> Candidates:
+        assert num > 0, "not every space can draw nothing"
         positions = rng.integers(self.size, size=(num, self.num_knobs))
         return Candidates(np.zeros(num, dtype=np.int64), positions)
 

@@ -60,12 +60,13 @@ def test_repeats_are_spread_over_the_rounds(tmp_path: Path) -> None:
 
 
 def test_mutants_are_faster_than_random_candidates(tmp_path: Path) -> None:
-    records = collected(tmp_path / "r.db", [tiny.workload("a", tiny.TinySpace(30))], CONFIG)
+    config = CollectConfig(num_trials=100, round_size=10, num_parents=4)
+    records = collected(tmp_path / "r.db", [tiny.workload("a", tiny.TinySpace(30, num_knobs=6))], config)
     latency_s = {
         source: np.mean([r.latency_s for r in records if r.source == source and r.failure is None])
         for source in ("random", "mutated")
     }
-    assert latency_s["mutated"] < latency_s["random"]
+    assert latency_s["mutated"] < 0.9 * latency_s["random"]
 
 
 def test_failures_are_kept_with_their_kind(tmp_path: Path) -> None:

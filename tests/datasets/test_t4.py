@@ -29,11 +29,8 @@ def test_the_file_has_what_the_schema_requires(tmp_path: Path, make_record) -> N
 
 def test_a_file_holds_one_task_on_one_target(tmp_path: Path, make_record, other_target) -> None:
     path = tmp_path / "t4.json"
-    for records in (
-        [],
-        [make_record(), make_record(task="b")],
-        [make_record(), make_record(target=other_target)],
-    ):
+    others = [make_record(task="b"), make_record(target=other_target)]
+    for records in ([], *([make_record(), other] for other in others)):
         with pytest.raises(ValueError, match="one task on one target"):
             export_t4(records, path)
     assert not path.exists()

@@ -194,6 +194,11 @@ def test_tolerance_grows_with_the_reduction_and_shrinks_with_the_result() -> Non
     assert tolerance(Softmax(rows=2, cols=1000).program())[1] < 1e-6
 
 
+def test_a_padded_mean_has_one_reduction() -> None:
+    pool = Pool2d(height=4, width=4, channels=1, kernel=3, stride=1, padding=(1, 0), kind="average")
+    assert [stage.reducer for stage in pool.program().stages] == ["sum", None]
+
+
 def test_padding_counts_in_a_mean_only_when_asked() -> None:
     sizes = {
         "height": 2,

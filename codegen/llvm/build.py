@@ -1,0 +1,63 @@
+"""From LLVM IR text to a callable kernel."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import llvmlite.binding as llvm
+
+from codegen.ir.loops import LoopProgram
+from codegen.llvm.emit import emit_module
+from codegen.llvm.kernel import Kernel
+from codegen.llvm.native import load_object
+from codegen.target import Target
+
+CODEGEN_LEVEL = 2
+"""LLVM's code generator at level 1 saves a tenth of the time and spills accumulators."""
+
+
+def compile_program(loops: LoopProgram, target: Target) -> Kernel:
+    """Build a kernel for this machine.
+
+    Args:
+        loops: a program whose Ints are all plain ints.
+        target: must describe a CPU whose instructions this one has.
+
+    Raises:
+        ValueError: if the program has unknown Ints, or needs threads and there is no OpenMP runtime.
+    """
+    module = emit_module(loops, target)
+    code = compile_object(module.text, target)
+    return Kernel(module.signature, target, load_object(code, module.signature), module.text, loops)
+
+
+def compile_object(text: str, target: Target) -> bytes:
+    """Machine code of a module as a relocatable object file.
+
+    No optimisation pass runs before the code generator: the text already is what should run, and the
+    generator's own passes (strength reduction, scheduling, register allocation) do the rest.
+    """
+    with llvm.parse_assembly(text) as parsed:
+        code: bytes = target_machine(target).emit_object(parsed)
+    return code
+
+
+def compile_assembly(text: str, target: Target) -> str:
+    """The same as assembly text, to be read."""
+    with llvm.parse_assembly(text) as parsed:
+        assembly: str = target_machine(target).emit_assembly(parsed)
+    return assembly
+
+
+def target_machine(target: Target) -> llvm.TargetMachine:
+    """LLVM's view of a target, made once for each."""
+    return _machine(target.llvm_cpu, target.llvm_features)
+
+
+@cache
+def _machine(cpu: str, features: str) -> llvm.TargetMachine:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    triple = llvm.Target.from_default_triple()
+    return triple.create_target_machine(cpu, features, CODEGEN_LEVEL, reloc="pic", codemodel="small")
+

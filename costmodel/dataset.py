@@ -1,0 +1,134 @@
+"""Measured candidates as features and labels, task by task."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codegen.ops import make_operator
+from codegen.schedule import Candidates, Space, build_space
+from costmodel.batching import TreeBatch, concatenate_batches
+from costmodel.features.columns import FEATURES_VERSION
+from costmodel.features.featurise import Featuriser
+from datasets.table import RecordTable, TaskTable
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class TaskFeatures:
+    """The N measured candidates of one task.
+
+    ``latency_s``: shape (N,), NaN where a candidate failed. ``repeat_pairs``: (M, 2), two measurements of
+    each of the candidates at ``repeat_rows``, from which the noise ceiling comes.
+    """
+
+    name: str
+    trees: TreeBatch
+    latency_s: FloatArray
+    repeat_rows: NDArray[np.int64]
+    repeat_pairs: FloatArray
+
+    def __post_init__(self) -> None:
+        if len(self.trees) != len(self.latency_s):
+            raise ValueError(f"{self.name}: {len(self.trees)} trees but {len(self.latency_s)} latencies")
+
+    def __len__(self) -> int:
+        return len(self.latency_s)
+
+    @cached_property
+    def labels(self) -> FloatArray:
+        """Best latency / latency in (0, 1], failures 0."""
+        return labels_of(self.latency_s)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureDataset:
+    """Tasks to learn from."""
+
+    tasks: tuple[TaskFeatures, ...]
+
+    def __len__(self) -> int:
+        return sum(len(task) for task in self.tasks)
+
+    @cached_property
+    def trees(self) -> TreeBatch:
+        """The trees of all tasks, one after the other."""
+        return concatenate_batches([task.trees for task in self.tasks])
+
+    @cached_property
+    def hash(self) -> str:
+        """16 hex digits over names, features and latencies: what a checkpoint says it was trained on."""
+        digest = hashlib.sha256(str(FEATURES_VERSION).encode())
+        for task in self.tasks:
+            digest.update(task.name.encode())
+            digest.update(np.ascontiguousarray(task.latency_s).tobytes())
+            for group in task.trees.groups:
+                digest.update(np.ascontiguousarray(group.nodes).tobytes())
+        return digest.hexdigest()[:16]
+
+    def learnable(self) -> FeatureDataset:
+        """The tasks with at least two candidates, not all failed: others hold no comparison."""
+        return FeatureDataset(tuple(t for t in self.tasks if len(t) > 1 and np.isfinite(t.latency_s).any()))
+
+
+def labels_of(latency_s: FloatArray) -> FloatArray:
+    """Best / each in (0, 1]; 0 where a latency is not finite."""
+    succeeded = np.isfinite(latency_s)
+    best = np.min(latency_s, where=succeeded, initial=np.inf)
+    return np.where(succeeded, best / np.where(succeeded, latency_s, 1.0), 0.0)
+
+
+def dataset_of(
+    table: RecordTable, on_task: Callable[[str], None] | None = None
+) -> FeatureDataset:
+    """Features of all records; ``on_task`` hears the name of each task as it is done.
+
+    Raises:
+        ValueError: if a record's candidate is not in the space that this version builds for its task.
+    """
+    tasks = []
+    for task in table.tasks:
+        tasks.append(task_features(task))
+        if on_task is not None:
+            on_task(task.name)
+    return FeatureDataset(tuple(tasks))
+
+
+def task_features(table: TaskTable) -> TaskFeatures:
+    """Features of one task's records, in the table's order; ValueError as ``dataset_of``."""
+    operator = make_operator(table.operator, table.parameters)
+    space = build_space(operator.program(), table.target)
+    trees = Featuriser(space)(candidates_of(table, space))
+    latency_s = np.where(table.is_failed, np.nan, table.latency_s)
+    return TaskFeatures(table.name, trees, latency_s, table.repeat_rows, table.repeat_pairs)
+
+
+def candidates_of(table: TaskTable, space: Space) -> Candidates:
+    """The recorded candidates as points of a space; ValueError names the first that is not one."""
+    numbers = {sketch.name: number for number, sketch in enumerate(space.sketches)}
+    sketches = np.zeros(len(table), dtype=np.int64)
+    width = max(len(sketch.knobs) for sketch in space.sketches)
+    positions = np.zeros((len(table), width), dtype=np.int64)
+    for layout, (name, knob_names) in enumerate(zip(table.sketch_names, table.knob_names, strict=True)):
+        rows = np.flatnonzero(table.sketches == layout)
+        if name not in numbers:
+            raise ValueError(f"task {table.name}: there is no sketch {name!r}, only {sorted(numbers)}")
+        sketches[rows] = numbers[name]
+        for column, knob in enumerate(space.sketches[numbers[name]].knobs):
+            if knob.name not in knob_names:
+                raise ValueError(f"task {table.name}: records of sketch {name!r} lack the knob {knob.name!r}")
+            recorded = table.knobs[rows, knob_names.index(knob.name)]
+            allowed = np.asarray(knob.values, dtype=np.int64)
+            found = np.minimum(np.searchsorted(allowed, recorded), len(allowed) - 1)
+            wrong = np.flatnonzero(allowed[found] != recorded)
+            if len(wrong):
+                value = recorded[wrong[0]]
+                raise ValueError(f"task {table.name}: {knob.name} must be in {knob.values}, got {value}")
+            positions[rows, column] = found
+    return Candidates(sketches, positions)

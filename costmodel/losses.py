@@ -1,0 +1,71 @@
+"""What training minimises: scores against labels, several tasks at once.
+
+Shapes: ``scores``, ``labels`` and ``is_real`` are (tasks, candidates). Labels are best time / time in
+(0, 1], 0 for failures; ``is_real`` is false where a task has fewer candidates than the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+class Loss(Protocol):
+    """A mean over pairs or candidates, so that its size does not grow with the batch."""
+
+    def __call__(self, scores: Tensor, labels: Tensor, is_real: Tensor) -> Tensor:
+        """A scalar; 0 where there is nothing to learn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairwiseLogistic:
+    """RankNet (Burges et al. 2005): the chance of a wrong order, for every pair of one task.
+
+    Pairs weigh as much as their labels differ, so that noise between equals costs nothing and the fast
+    end, where labels are far apart, counts most.
+    """
+
+    def __call__(self, scores: Tensor, labels: Tensor, is_real: Tensor) -> Tensor:
+        difference = labels[:, :, None] - labels[:, None, :]
+        is_pair = is_real[:, :, None] & is_real[:, None, :]
+        weights = difference.clamp(min=0) * is_pair
+        losses = functional.softplus(scores[:, None, :] - scores[:, :, None])
+        return (weights * losses).sum() / weights.sum().clamp(min=1e-9)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogTimeRegression:
+    """Squared error of log(label), up to a constant per task; failures have no time and are left out.
+
+    The constant is left free because a task's best time says more about the task than about schedules.
+    """
+
+    def __call__(self, scores: Tensor, labels: Tensor, is_real: Tensor) -> Tensor:
+        is_used = is_real & (labels > 0)
+        count = is_used.sum(dim=1, keepdim=True).clamp(min=1)
+        error = torch.where(is_used, scores - labels.clamp(min=1e-9).log(), torch.zeros_like(scores))
+        centred = torch.where(is_used, error - error.sum(dim=1, keepdim=True) / count, torch.zeros_like(error))
+        return centred.square().sum() / is_used.sum().clamp(min=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankAndTime:
+    """Pairwise loss plus ``regression`` times the squared error of log time.
+
+    The regression ties the scale of scores to log time, so that one score means as much in every task
+    and predicted runtimes can be read off it.
+    """
+
+    regression: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.regression < 0:
+            raise ValueError(f"regression must not be negative, got {self.regression}")
+
+    def __call__(self, scores: Tensor, labels: Tensor, is_real: Tensor) -> Tensor:
+        pairwise = PairwiseLogistic()(scores, labels, is_real)
+        return pairwise + self.regression * LogTimeRegression()(scores, labels, is_real)

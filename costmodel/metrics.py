@@ -1,0 +1,167 @@
+"""How well scores rank measured candidates, per task and averaged over tasks.
+
+Labels are best time / time in (0, 1], failures 0. A score is read as the logarithm of speed up to a
+constant per task, so the predicted label is ``exp(score - best score)``. Metrics that a task cannot have
+(no two different labels, say) are NaN there and left out of averages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from costmodel.dataset import labels_of
+
+FloatArray = NDArray[np.float64]
+TaskMetrics = dict[str, float]
+
+TOP = (1, 5)
+
+
+def task_metrics(scores: ArrayLike, labels: ArrayLike) -> TaskMetrics:
+    """All metrics of one task; both arguments have shape (N,).
+
+    Keys: rmse, r2, pairwise_accuracy, kendall_tau, top1, top5, regret1, regret5.
+    """
+    s, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
+    if s.shape != y.shape or s.ndim != 1:
+        raise ValueError(f"scores and labels must have one shape (N,), got {s.shape} and {y.shape}")
+    if not np.isfinite(s).all():
+        raise ValueError("scores must be finite")
+    agreement, tau = pair_metrics(s, y)
+    result = {
+        "rmse": rmse(s, y),
+        "r2": r2(s, y),
+        "pairwise_accuracy": agreement,
+        "kendall_tau": tau,
+    }
+    result |= {f"top{k}": top_k(s, y, k) for k in TOP}
+    result |= {f"regret{k}": regret(s, y, k) for k in TOP}
+    return result
+
+
+def pair_metrics(scores: FloatArray, labels: FloatArray) -> tuple[float, float]:
+    """Share of pairs with different labels in the right order (a tie counts half), and Kendall's tau-b."""
+    # Blocks of rows keep the pairs of a task of thousands of candidates from filling the memory.
+    agree = disagree = num_pairs = untied_scores = 0
+    for start in range(0, len(scores), 512):
+        rows = slice(start, start + 512)
+        later = np.arange(len(scores))[None, :] > np.arange(len(scores))[rows, None]
+        order = np.sign(labels[rows, None] - labels[None, :]) * later
+        guess = np.sign(scores[rows, None] - scores[None, :]) * later
+        agree += int(np.sum(order * guess > 0))
+        disagree += int(np.sum(order * guess < 0))
+        num_pairs += int(np.sum(order != 0))
+        untied_scores += int(np.sum(guess != 0))
+    if not num_pairs:
+        return float("nan"), float("nan")
+    tied = num_pairs - agree - disagree
+    scale = np.sqrt(float(num_pairs) * untied_scores)
+    tau = (agree - disagree) / scale if scale else 0.0
+    return (agree + 0.5 * tied) / num_pairs, float(tau)
+
+
+def rmse(scores: FloatArray, labels: FloatArray) -> float:
+    """Error of the predicted label over candidates that did not fail."""
+    succeeded = labels > 0
+    if not succeeded.any():
+        return float("nan")
+    return float(np.sqrt(np.mean((predicted_labels(scores)[succeeded] - labels[succeeded]) ** 2)))
+
+
+def r2(scores: FloatArray, labels: FloatArray) -> float:
+    """Share of the labels' variance that the predicted label explains; NaN without variance."""
+    succeeded = labels > 0
+    spread = np.sum((labels[succeeded] - labels[succeeded].mean()) ** 2) if succeeded.any() else 0.0
+    if spread == 0:
+        return float("nan")
+    error = np.sum((predicted_labels(scores)[succeeded] - labels[succeeded]) ** 2)
+    return float(1 - error / spread)
+
+
+def predicted_labels(scores: FloatArray) -> FloatArray:
+    """Best predicted time / predicted time, in [0, 1]."""
+    return np.exp(scores - scores.max())
+
+
+def top_k(scores: FloatArray, labels: FloatArray, k: int) -> float:
+    """The best label among the k candidates scored highest.
+
+    Candidates with equal scores stand in a random order: the expectation over it, so that a constant
+    model gets what chance gets, not what the order of the records gives.
+    """
+    if not len(scores) or labels.max() <= 0:
+        return float("nan")
+    k = min(k, len(scores))
+    limit = np.sort(scores)[-k]
+    certain, tied = labels[scores > limit], np.sort(labels[scores == limit])
+    best = float(certain.max()) if len(certain) else 0.0
+    draws = k - len(certain)
+    return float(np.sum(chance_of_best(len(tied), draws) * np.maximum(tied, best)))
+
+
+def chance_of_best(num: int, draws: int) -> FloatArray:
+    """Chance that the i-th smallest of ``num`` is the greatest of ``draws`` drawn without replacement."""
+    # The greatest is among the first i with chance C(i, draws) / C(num, draws).
+    below = np.ones(num + 1)
+    for d in range(draws):
+        below *= np.clip(np.arange(num + 1) - d, 0, None) / (num - d)
+    return np.diff(below)
+
+
+def regret(scores: FloatArray, labels: FloatArray, k: int) -> float:
+    """Time lost by running only the first k: 1 / top-k - 1, with the top-k label of ``top_k``."""
+    best = top_k(scores, labels, k)
+    return float("nan") if not best > 0 else 1 / best - 1
+
+
+def average(tasks: Sequence[TaskMetrics]) -> TaskMetrics:
+    """Mean of every metric over the tasks that have it; NaN if none has."""
+    return {name: _mean([task[name] for task in tasks]) for name in (tasks[0] if tasks else ())}
+
+
+def bootstrap_intervals(
+    tasks: Sequence[TaskMetrics], rng: np.random.Generator, num_samples: int = 1000, level: float = 0.95
+) -> dict[str, tuple[float, float]]:
+    """Interval of each average when the tasks are drawn anew, with replacement."""
+    if not tasks:
+        return {}
+    draws = rng.integers(len(tasks), size=(num_samples, len(tasks)))
+    intervals = {}
+    for name in tasks[0]:
+        values = np.array([task[name] for task in tasks])[draws]
+        present = np.isfinite(values)
+        counts = present.sum(axis=1)
+        means = np.where(present, values, 0.0).sum(axis=1)[counts > 0] / counts[counts > 0]
+        low, high = (1 - level) / 2, (1 + level) / 2
+        is_known = len(means) > 0
+        intervals[name] = (
+            (float(np.quantile(means, low)), float(np.quantile(means, high)))
+            if is_known
+            else (float("nan"), float("nan"))
+        )
+    return intervals
+
+
+def ceiling_metrics(repeat_pairs: FloatArray) -> TaskMetrics | None:
+    """The metrics of a model that knows the first of two measurements, against the second.
+
+    No model can be expected to do better: what is left is the noise of measuring. ``repeat_pairs`` has
+    shape (M, 2), seconds; None if fewer than two candidates were measured twice.
+    """
+    known = repeat_pairs[np.isfinite(repeat_pairs).all(axis=1)]
+    if len(known) < 2:
+        return None
+    return task_metrics(-np.log(known[:, 0]), labels_of(known[:, 1]))
+
+
+def prefixed(metrics: Mapping[str, float], prefix: str) -> TaskMetrics:
+    """The same metrics under ``prefix_name``, for flat tables."""
+    return {f"{prefix}_{name}": value for name, value in metrics.items()}
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if np.isfinite(value)]
+    return float(np.mean(known)) if known else float("nan")

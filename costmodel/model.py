@@ -1,0 +1,56 @@
+"""The contract that every cost model fulfils."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from costmodel.batching import TreeBatch
+from costmodel.dataset import FeatureDataset
+
+Scores: TypeAlias = NDArray[np.float32]
+
+Progress: TypeAlias = Callable[[int, int, float], None]
+"""Called with (steps done, steps in all, loss of the last step)."""
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """All a model needs to score again: its configuration (JSON values) and its arrays."""
+
+    config: Mapping[str, Any]
+    arrays: Mapping[str, NDArray[Any]]
+
+
+class CostModel(Protocol):
+    """Ranks schedules of one task without running them.
+
+    A score is read as the logarithm of speed, up to a constant per task: higher is faster. Scores of a
+    batch equal those of each tree alone, whatever the order.
+    """
+
+    name: ClassVar[str]
+    """One word; a checkpoint of one model is not loaded as another."""
+
+    def fit(
+        self, data: FeatureDataset, rng: np.random.Generator, progress: Progress | None = None
+    ) -> None:
+        """Learn from measured tasks, from scratch; the same data and generator give the same model.
+
+        Raises:
+            ValueError: if there is nothing to learn from.
+        """
+
+    def score(self, batch: TreeBatch) -> Scores:
+        """Shape (N,), finite, higher is faster."""
+
+    def state(self) -> ModelState:
+        """What ``from_state`` rebuilds the model from."""
+
+    @classmethod
+    def from_state(cls, state: ModelState) -> Self:
+        """A model with equal scores; ValueError for a state of something else."""
