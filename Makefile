@@ -21,7 +21,7 @@ setup: ## create .venv from requirements.lock (skipped when the lock has not cha
 
 run: setup ## train on the shipped measurements, then tune, verify and time one operator beside torch
 	$(RUN) scripts/train.py hydra.run.dir=$(OUTPUTS)/train
-	$(RUN) scripts/tune.py task=resnet18_c6 search.trials=96 checkpoint=$(OUTPUTS)/train/checkpoint \
+	$(RUN) scripts/tune.py task=resnet18_c6 search.trials=96 checkpoint=$(OUTPUTS)/train/checkpoint.safetensors \
 	  hydra.run.dir=$(OUTPUTS)/tune
 	$(RUN) scripts/explain.py $(OUTPUTS)
 

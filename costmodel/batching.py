@@ -153,7 +153,7 @@ def forest_of(batch: TreeBatch) -> Forest:
 
 
 def levels(parents: tuple[int, ...]) -> list[tuple[RowArray, RowArray]]:
-    """Per depth: the nodes there, and the position of each one's parent within the level above (0 for roots)."""
+    """Per depth: the nodes there, and where in the level above each one's parent stands (0 for roots)."""
     depths: list[int] = []
     positions: list[int] = []
     result: list[tuple[list[int], list[int]]] = []

@@ -32,7 +32,9 @@ class CheckpointHeader:
     notes: dict[str, Any]
 
 
-def save_checkpoint(path: Path, model: CostModel, data_hash: str, notes: dict[str, Any] | None = None) -> None:
+def save_checkpoint(
+    path: Path, model: CostModel, data_hash: str, notes: dict[str, Any] | None = None
+) -> None:
     """Write a model; the file appears complete or not at all."""
     state = model.state()
     header = {
@@ -91,11 +93,13 @@ def _read(path: Path) -> tuple[CheckpointHeader, ModelState]:
         raise ValueError(f"{path} is not a checkpoint of this project: it has no header")
     header = json.loads(text)
     if header.get("format") != FORMAT_VERSION:
-        raise ValueError(f"{path} has checkpoint format {header.get('format')}, this version reads {FORMAT_VERSION}")
+        raise ValueError(
+            f"{path} has checkpoint format {header.get('format')}, this version reads {FORMAT_VERSION}"
+        )
     version = header["features_version"]
     if version != FEATURES_VERSION:
-        raise ValueError(f"{path} was trained on features version {version}, this code makes {FEATURES_VERSION}")
-    known = CheckpointHeader(
-        header["model"], version, header["data_hash"], header["config"], header["notes"]
-    )
+        raise ValueError(
+            f"{path} was trained on features version {version}, this code makes {FEATURES_VERSION}"
+        )
+    known = CheckpointHeader(header["model"], version, header["data_hash"], header["config"], header["notes"])
     return known, ModelState(known.config, arrays)

@@ -84,9 +84,7 @@ def labels_of(latency_s: FloatArray) -> FloatArray:
     return np.where(succeeded, best / np.where(succeeded, latency_s, 1.0), 0.0)
 
 
-def dataset_of(
-    table: RecordTable, on_task: Callable[[str], None] | None = None
-) -> FeatureDataset:
+def dataset_of(table: RecordTable, on_task: Callable[[str], None] | None = None) -> FeatureDataset:
     """Features of all records; ``on_task`` hears the name of each task as it is done.
 
     Raises:

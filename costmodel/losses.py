@@ -48,7 +48,9 @@ class LogTimeRegression:
         is_used = is_real & (labels > 0)
         count = is_used.sum(dim=1, keepdim=True).clamp(min=1)
         error = torch.where(is_used, scores - labels.clamp(min=1e-9).log(), torch.zeros_like(scores))
-        centred = torch.where(is_used, error - error.sum(dim=1, keepdim=True) / count, torch.zeros_like(error))
+        centred = torch.where(
+            is_used, error - error.sum(dim=1, keepdim=True) / count, torch.zeros_like(error)
+        )
         return centred.square().sum() / is_used.sum().clamp(min=1)
 
 

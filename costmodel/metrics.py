@@ -83,7 +83,7 @@ def r2(scores: FloatArray, labels: FloatArray) -> float:
 
 def predicted_labels(scores: FloatArray) -> FloatArray:
     """Best predicted time / predicted time, in [0, 1]."""
-    return np.exp(scores - scores.max())
+    return np.asarray(np.exp(scores - scores.max()))
 
 
 def top_k(scores: FloatArray, labels: FloatArray, k: int) -> float:

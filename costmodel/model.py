@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self, TypeAlias
+from typing import Any, ClassVar, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from costmodel.batching import TreeBatch
-from costmodel.dataset import FeatureDataset
+from costmodel.dataset import FeatureDataset, TaskFeatures
+from costmodel.features.featurise import SketchFeatures
 
 Scores: TypeAlias = NDArray[np.float32]
 
@@ -36,13 +37,21 @@ class CostModel(Protocol):
     name: ClassVar[str]
     """One word; a checkpoint of one model is not loaded as another."""
 
-    def fit(
-        self, data: FeatureDataset, rng: np.random.Generator, progress: Progress | None = None
-    ) -> None:
+    def fit(self, data: FeatureDataset, rng: np.random.Generator, progress: Progress | None = None) -> None:
         """Learn from measured tasks, from scratch; the same data and generator give the same model.
 
         Raises:
             ValueError: if there is nothing to learn from.
+        """
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether scores mean anything yet."""
+
+    def tuned(self, task: TaskFeatures, rng: np.random.Generator) -> Self:
+        """A model that has also learnt from one more task, in a second or two; this one stays as it is.
+
+        A model that is not fitted learns from that task alone. At least one candidate succeeded.
         """
 
     def score(self, batch: TreeBatch) -> Scores:
@@ -54,3 +63,18 @@ class CostModel(Protocol):
     @classmethod
     def from_state(cls, state: ModelState) -> Self:
         """A model with equal scores; ValueError for a state of something else."""
+
+
+class SketchScorer(Protocol):
+    """A model prepared for the candidates of one sketch."""
+
+    def score(self, values: Mapping[str, NDArray[np.int64]], num: int, /) -> Scores:
+        """Scores of ``num`` candidates, given each knob's values, shape (num,); safe to call from threads."""
+
+
+@runtime_checkable
+class CompilesSketches(Protocol):
+    """A model with a faster way to score a sketch than through a batch of trees, up to rounding."""
+
+    def compile(self, features: SketchFeatures, /) -> SketchScorer:
+        """For the weights the model has now."""

@@ -1,5 +1,6 @@
 """What all neural models share: tensors of a forest, input scaling, scoring in blocks."""
 
+# ruff: noqa: F722 - shapes in annotations are jaxtyping's
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -21,8 +22,8 @@ BLOCK = 512
 class ForestTensors:
     """A ``Forest`` as torch tensors that share its memory."""
 
-    nodes: Float[Tensor, "node feature"]
-    programs: Float[Tensor, "tree feature"]
+    nodes: Float[Tensor, "node node_feature"]
+    programs: Float[Tensor, "tree program_feature"]
     sizes: tuple[int, ...]
     parents: tuple[Tensor, ...]
 
@@ -55,7 +56,7 @@ class InputScaling(nn.Module):
         self.mean.copy_(torch.from_numpy(mean))
         self.scale.copy_(torch.from_numpy(np.where(varies, 1 / np.where(varies, deviation, 1), 0)))
 
-    def forward(self, rows: Float[Tensor, "row feature"]) -> Float[Tensor, "row feature"]:
+    def forward(self, rows: Float[Tensor, "*row feature"]) -> Float[Tensor, "*row feature"]:
         return (rows - self.mean) * self.scale
 
 

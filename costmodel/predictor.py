@@ -1,46 +1,104 @@
-"""A cost model on one space: what a search asks."""
+"""A cost model on one space: what a search asks, and what learns from its measurements."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codegen.schedule import Candidates, Space
-from costmodel.batching import TreeBatch
-from costmodel.dataset import FeatureDataset, TaskFeatures
-from costmodel.encoders.treegru import TreeGRUModel
+from costmodel.dataset import TaskFeatures
 from costmodel.features.featurise import Featuriser
-from costmodel.model import CostModel, Scores
-from costmodel.train import TrainConfig
+from costmodel.model import CompilesSketches, CostModel, Scores, SketchScorer
 
-
-@dataclass(frozen=True, kw_only=True)
-class RefitConfig:
-    """How a model goes on learning while a task is tuned.
-
-    Every refit starts from the pretrained weights and sees all measurements, so that resuming a run ends
-    in the same state, and early plans are not learnt again and again. ``num_steps`` bounds its time.
-    """
-
-    num_steps: int = 60
-    learning_rate: float = 1e-3
-    candidates_per_step: int = 128
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.num_steps < 1 or not self.learning_rate > 0 or self.candidates_per_step < 2:
-            raise ValueError(f"num_steps, learning_rate and candidates_per_step must be positive, got {self}")
+CHUNK = 256
+"""Candidates scored in one call: their features stay in the L2 cache."""
 
 
 class Predictor:
-    """Scores candidates of a space by a model that was trained before, and does not change."""
+    """Scores candidates; ``refit`` replaces the model by one that has also seen measurements of the task.
 
-    def __init__(self, model: CostModel, space: Space) -> None:
+    Every refit starts from the model that was given and sees all measurements, so it depends on them
+    and the seed alone, not on how often it was called: a resumed run ends in the same state.
+    """
+
+    def __init__(self, model: CostModel, space: Space, seed: int = 0, num_threads: int | None = None) -> None:
+        self.space = space
         self.model = model
-        self.featuriser = Featuriser(space)
+        self._pretrained = model
+        self._seed = seed
+        self._featuriser = Featuriser(space)
+        self._scorers: dict[int, SketchScorer] = {}
+        self._num_threads = num_threads or len(os.sched_getaffinity(0))
+        self._threads = ThreadPoolExecutor(self._num_threads)
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether scores mean anything yet."""
+        return self.model.is_fitted
 
     def score(self, candidates: Candidates) -> Scores:
         """Shape (N,), higher is faster."""
-        return self.model.score(self.featuriser(candidates))
+        if not len(candidates):
+            return np.zeros(0, dtype=np.float32)
+        if not isinstance(self.model, CompilesSketches):
+            return self.model.score(self._featuriser(candidates))
+        result = np.zeros(len(candidates), dtype=np.float32)
+        jobs = self._jobs(candidates, self.model, result)
+        others = [
+            self._threads.submit(_run, jobs[i :: self._num_threads]) for i in range(1, self._num_threads)
+        ]
+        _run(jobs[:: self._num_threads])
+        for other in others:
+            other.result()
+        return result
+
+    def refit(
+        self,
+        candidates: Candidates,
+        latencies_s: NDArray[np.float64],
+        failed: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Learn from all measurements so far; a latency that is not finite counts as failed.
+
+        While there is nothing to compare (no success, or one candidate) the model stays as it is.
+        """
+        latency_s = np.where(np.isfinite(latencies_s), latencies_s, np.nan)
+        if failed is not None:
+            latency_s = np.where(failed, np.nan, latency_s)
+        if len(latency_s) < 2 or np.isnan(latency_s).all():
+            return
+        nothing = np.zeros(0, dtype=np.int64)
+        task = TaskFeatures("tuning", self._featuriser(candidates), latency_s, nothing, np.zeros((0, 2)))
+        self.model = self._pretrained.tuned(task, np.random.default_rng(self._seed))
+        self._scorers.clear()
+
+    def _jobs(self, candidates: Candidates, model: CompilesSketches, result: Scores) -> list[_Job]:
+        jobs = []
+        for number, rows in self.space.by_sketch(candidates):
+            if number not in self._scorers:
+                self._scorers[number] = model.compile(self._featuriser.sketch(number))
+            for start in range(0, len(rows), CHUNK):
+                part = rows[start : start + CHUNK]
+                values = self.space.values(number, candidates.positions[part])
+                jobs.append(_Job(self._scorers[number], values, part, result))
+        return jobs
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Candidates of one sketch, whose scores go to their rows of ``result``."""
+
+    scorer: SketchScorer
+    values: Mapping[str, NDArray[np.int64]]
+    rows: NDArray[np.int64]
+    result: Scores
+
+
+def _run(jobs: list[_Job]) -> None:
+    for job in jobs:
+        job.result[job.rows] = job.scorer.score(job.values, len(job.rows))

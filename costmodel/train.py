@@ -48,6 +48,31 @@ class TrainConfig:
             raise ValueError(f"validation_fraction must be in [0, 1), got {self.validation_fraction}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class RefitConfig:
+    """Fine-tuning on one task while it is tuned; ``num_steps`` bounds its time."""
+
+    num_steps: int = 60
+    candidates_per_step: int = 128
+    learning_rate: float = 1e-3
+    loss: Loss = field(default_factory=RankAndTime)
+
+    def __post_init__(self) -> None:
+        if self.num_steps < 1 or self.candidates_per_step < 2 or not self.learning_rate > 0:
+            raise ValueError(f"num_steps, candidates_per_step and learning_rate must be positive, got {self}")
+
+    def training(self, num_candidates: int, learning_rate: float | None = None) -> TrainConfig:
+        """A training of ``num_steps`` steps on a task of some size; by default at the refit's rate."""
+        pieces = max(1, round(num_candidates / self.candidates_per_step))
+        return TrainConfig(
+            num_epochs=max(1, self.num_steps // pieces),
+            tasks_per_step=1,
+            candidates_per_task=self.candidates_per_step,
+            learning_rate=learning_rate or self.learning_rate,
+            loss=self.loss,
+        )
+
+
 @dataclass(frozen=True)
 class Step:
     """What one step learns from: rows of the data set's trees, (tasks, candidates), -1 for none."""
@@ -71,26 +96,27 @@ def train(
     """
     learnable = data.learnable()
     if not learnable.tasks:
-        raise ValueError(f"nothing to learn from: none of {len(data.tasks)} tasks has two comparable candidates")
+        raise ValueError(
+            f"nothing to learn from: none of {len(data.tasks)} tasks has two comparable candidates"
+        )
     learning, validation = _divide(learnable, config.validation_fraction, rng)
-    optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
-    steps_per_epoch = len(epoch_steps(learning, config, np.random.default_rng(0)))
-    num_steps = steps_per_epoch * config.num_epochs
+    optimizer = torch.optim.AdamW(
+        network.parameters(), config.learning_rate, weight_decay=config.weight_decay
+    )
+    num_steps = config.num_epochs * len(epoch_steps(learning, config, np.random.default_rng(0)))
     best_quality, best_weights = -math.inf, None
     done = 0
     network.train()
     for _ in range(config.num_epochs):
         for step in epoch_steps(learning, config, rng):
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * schedule(done / num_steps, config.warmup_fraction)
+            _set_rate(optimizer, config.learning_rate * schedule(done / num_steps, config.warmup_fraction))
             loss = _step(network, optimizer, learning.trees, step, config)
             done += 1
             if progress is not None:
                 progress(done, num_steps, loss)
-        if validation is not None:
-            quality = _quality(network, validation)
-            if quality > best_quality:
-                best_quality, best_weights = quality, copy.deepcopy(network.state_dict())
+        quality = _quality(network, validation) if validation is not None else -math.inf
+        if quality > best_quality:
+            best_quality, best_weights = quality, copy.deepcopy(network.state_dict())
     if best_weights is not None:
         network.load_state_dict(best_weights)
     network.eval()
@@ -156,10 +182,15 @@ def _step(
     if not torch.isfinite(loss):
         raise FloatingPointError("the loss is not finite; a lower learning_rate may help")
     optimizer.zero_grad()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]  # torch annotates it so
     nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
     optimizer.step()
     return float(loss.detach())
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
 
 
 def _divide(

@@ -27,7 +27,7 @@ from datasets.collect import Workload, collect
 from datasets.parquet import save_records
 from datasets.plan import CollectConfig
 from datasets.store import RecordStore
-from datasets.tasks import Task, load_tasks
+from datasets.tasks import load_tasks
 from scripts.display import progress, say, show_table
 from scripts.groups import TargetConfig, register_groups
 from scripts.launch import ROOT, Run, launch
@@ -40,7 +40,7 @@ class Collect:
     """``only`` holds patterns of task names; ``parquet`` also writes the whole store to a published file."""
 
     seed: int = 0
-    tasks: str = str(ROOT / "configs" / "tasks.yaml")
+    tasks: str = str(ROOT / "datasets" / "published" / "tasks.yaml")
     only: list[str] = field(default_factory=lambda: ["*"])
     store: str = "outputs/records.db"
     parquet: str | None = None
@@ -54,7 +54,6 @@ def run(run: Run[Collect]) -> Metrics:
     """Collect, count, and publish if asked to."""
     config, target = run.config, run.config.target.detect()
     workloads = _workloads(config, target)
-    total = len(workloads) * config.collect.num_trials
     Path(config.store).parent.mkdir(parents=True, exist_ok=True)
     start_s, num_records, num_failed = time.monotonic(), 0, 0
     with (
@@ -66,7 +65,7 @@ def run(run: Run[Collect]) -> Metrics:
         for record in collect(workloads, pool, store, target, config.collect, version):
             num_records, num_failed = num_records + 1, num_failed + (record.failure is not None)
             run.logger.log(num_records, {"compile_s": record.measurement.compile_s, "num_failed": num_failed})
-            tick(num_records, total, record.task)
+            tick(num_records, len(workloads) * config.collect.num_trials, record.task)
         num_stored = store.count()
         if config.parquet is not None:
             save_records(store.records(all_targets=True), Path(config.parquet))
@@ -80,7 +79,7 @@ def run(run: Run[Collect]) -> Metrics:
         "wall_s": wall_s,
     }
     show_table("collected", ["what", "value"], list(metrics.items()))
-    say(f"{config.store} now holds {num_stored} records; run the same command again to go on or add nothing.")
+    say(f"{config.store} now holds {num_stored} records; the same command goes on where this one ended.")
     return metrics
 
 
@@ -89,12 +88,11 @@ def _workloads(config: Collect, target: Target) -> Sequence[Workload]:
     chosen = [task for task in tasks if any(fnmatchcase(task.name, pattern) for pattern in config.only)]
     if not chosen:
         raise ValueError(f"only={config.only} matches none of the {len(tasks)} tasks in {config.tasks}")
-    return [_workload(task, target) for task in chosen]
-
-
-def _workload(task: Task, target: Target) -> Workload:
-    program = make_operator(task.operator, task.parameters).program()
-    return Workload(task, program.hash, program_text(program), build_space(program, target))
+    programs = [make_operator(task.operator, task.parameters).program() for task in chosen]
+    return [
+        Workload(task, program.hash, program_text(program), build_space(program, target))
+        for task, program in zip(chosen, programs, strict=True)
+    ]
 
 
 if __name__ == "__main__":

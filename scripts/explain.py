@@ -20,7 +20,7 @@ def explain(folder: Path) -> list[str]:
     return [
         *_about_training(train),
         *_about_tuning(tune),
-        f"The trained model is in {folder / 'train' / 'checkpoint'}, every trial in "
+        f"The trained model is in {folder / 'train' / 'checkpoint.safetensors'}, every trial in "
         f"{folder / 'tune' / 'history.csv'}, and the kernel in {folder / 'tune' / 'kernel'}; "
         f'use it with: kernel = codegen.load("{folder / "tune" / "kernel"}").',
     ]

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 from codegen.measure.detect import VectorWidth, detect_target
 from codegen.ops import WORKLOADS, Operator, make_operator
 from codegen.target import Target
+from costmodel.losses import LogTimeRegression, PairwiseLogistic, RankAndTime
+from datasets.tasks import load_tasks
 from scripts.data import DataConfig
+from scripts.efficiency import ComparisonConfig
 from scripts.loggers import CsvConfig, TensorBoardConfig, WandbConfig
+from scripts.models import (
+    ConstantOption,
+    GradientBoostingOption,
+    RandomOption,
+    RooflineOption,
+    TreeGRUOption,
+)
 from scripts.schemas import store
 from search.annealer import AnnealConfig, Annealer
 from search.arms import PlanConfig
@@ -34,6 +45,22 @@ class TargetConfig:
         return detect_target(self.num_threads, widths[self.vector_width])
 
 
+class SearchOption(Protocol):
+    """A choice of the group ``search``, a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def uses_model(self) -> bool:
+        """Whether the model is asked, and refitted after each plan."""
+
+    def budget(self) -> TuneConfig:
+        """What the tuning loop needs to know."""
+
+    def searcher(self, space: Space, objective: Objective) -> Searcher:
+        """A searcher at the start of its run."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AnnealerConfig:
     """The parallel annealer, asking the model."""
@@ -48,7 +75,6 @@ class AnnealerConfig:
         return True
 
     def budget(self) -> TuneConfig:
-        """What the tuning loop needs to know."""
         return TuneConfig(num_trials=self.trials, max_elapsed_s=self.max_elapsed_s, plan=self.plan)
 
     def searcher(self, space: Space, objective: Objective) -> Searcher:
@@ -68,7 +94,6 @@ class RandomConfig:
         return False
 
     def budget(self) -> TuneConfig:
-        """What the tuning loop needs to know."""
         return TuneConfig(num_trials=self.trials, max_elapsed_s=self.max_elapsed_s, plan=self.plan)
 
     def searcher(self, space: Space, objective: Objective) -> Searcher:
@@ -86,9 +111,28 @@ def read_task(task: Mapping[str, Any]) -> tuple[str, Operator]:
     return (named[0] if named else f"{task['operator']}_{operator.program().hash[:8]}"), operator
 
 
+def listed_task(path: Path, name: str | None) -> tuple[str, Operator]:
+    """Name and operator of one task of a list; ``name`` may be left out where there is only one."""
+    tasks = {task.name: task for task in load_tasks(path)}
+    if name is None and len(tasks) == 1:
+        name = next(iter(tasks))
+    if name not in tasks:
+        raise ValueError(f"name must be one of the tasks in {path}: {', '.join(tasks)}; got {name}")
+    return name, make_operator(tasks[name].operator, tasks[name].parameters)
+
+
 OPTIONS: dict[str, dict[str, type[Any]]] = {
+    "model": {
+        "treegru": TreeGRUOption,
+        "xgboost": GradientBoostingOption,
+        "roofline": RooflineOption,
+        "random": RandomOption,
+        "constant": ConstantOption,
+    },
+    "loss": {"pairwise": PairwiseLogistic, "regression": LogTimeRegression, "rank_and_time": RankAndTime},
     "logger": {"csv": CsvConfig, "tensorboard": TensorBoardConfig, "wandb": WandbConfig},
     "search": {"annealer": AnnealerConfig, "random": RandomConfig},
+    "figure": {"search_efficiency": ComparisonConfig},
     "target": {"target": TargetConfig},
     "data": {"data": DataConfig},
 }

@@ -31,6 +31,7 @@ from scripts.sentences import sentence
 
 ROOT = Path(__file__).resolve().parents[1]
 ConfigT = TypeVar("ConfigT")
+USER_ERRORS = (ValueError, ScheduleError, OSError, HydraException, OmegaConfBaseException)
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def one_sentence(wants_traceback: bool = False) -> Iterator[None]:
     """Turn a user's mistake into one line on stderr and exit code 2; other errors pass."""
     try:
         yield
-    except (ValueError, ScheduleError, OSError, HydraException, OmegaConfBaseException) as error:
+    except USER_ERRORS as error:
         if wants_traceback:
             raise
         print(f"error: {sentence(error)}", file=sys.stderr)
@@ -87,11 +88,23 @@ def _run_once(config: DictConfig, folder: Path, work: Callable[[Run[Any]], Metri
     np.random.seed(settings.seed)  # noqa: NPY002 - for libraries that take no generator
     torch.manual_seed(settings.seed)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    with settings.logger.open(folder) as logger:
+    with _described(folder / "config.yaml", config), settings.logger.open(folder) as logger:
         metrics = work(Run(settings, folder, logger))
     stamp = {"seed": settings.seed, "code_version": code_version(ROOT)}
     write_metrics(folder / "metrics.json", {**metrics, **stamp})
+
+
+@contextmanager
+def _described(path: Path, config: DictConfig) -> Iterator[None]:
+    """Write the configuration; a mistake leaves that of an earlier run in the folder as it was."""
+    earlier = path.read_text() if path.exists() else None
+    write_text(path, OmegaConf.to_yaml(config, resolve=True))
+    try:
+        yield
+    except USER_ERRORS:
+        if earlier is not None:
+            write_text(path, earlier)
+        raise
 
 
 def _check_packages() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import importlib.util
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -34,9 +35,8 @@ class CsvConfig:
 
     @contextmanager
     def open(self, folder: Path) -> Iterator[Logger]:
-        with (folder / self.filename).open("w", newline="") as file:
-            csv.writer(file).writerow(["step", "name", "value"])
-            yield _Csv(file)
+        with ExitStack() as files:
+            yield _Csv(folder / self.filename, files)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,13 +79,21 @@ class WandbConfig:
             run.finish()
 
 
-@dataclass(frozen=True)
 class _Csv:
-    file: TextIO
+    """Opens its file with the first value: a run that ends before has not emptied that of an earlier one."""
+
+    def __init__(self, path: Path, files: ExitStack) -> None:
+        self._path, self._files = path, files
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        csv.writer(self.file).writerows((step, name, value) for name, value in values.items())
-        self.file.flush()  # so that a run can be watched, and one that is killed leaves its curve
+        csv.writer(self._file).writerows((step, name, value) for name, value in values.items())
+        self._file.flush()  # so that a run can be watched, and one that is killed leaves its curve
+
+    @cached_property
+    def _file(self) -> TextIO:
+        file = self._files.enter_context(self._path.open("w", newline=""))
+        csv.writer(file).writerow(["step", "name", "value"])
+        return file
 
 
 @dataclass(frozen=True)

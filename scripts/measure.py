@@ -36,14 +36,10 @@ class Measure:
     seed: int = 0
     task: Any = MISSING
     sketch: str | None = None
-    knobs: Any = None
+    knobs: dict[str, int] = field(default_factory=dict)
     target: TargetConfig = MISSING
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     logger: Any = MISSING
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.knobs, dict | None):
-            raise ValueError(f"knobs must be given as {{name:value,...}}, got {self.knobs!r}")
 
 
 def run(run: Run[Measure]) -> Metrics:
@@ -51,7 +47,7 @@ def run(run: Run[Measure]) -> Metrics:
     config = run.config
     name, operator = read_task(config.task)
     space = build_space(operator.program(), config.target.detect())
-    candidate: dict[str, object] = {"sketch": config.sketch, "knobs": config.knobs or {}}
+    candidate: dict[str, object] = {"sketch": config.sketch, "knobs": config.knobs}
     if config.sketch is None:
         candidate = dict(space.named(space.sample(1, np.random.default_rng(config.seed)), 0))
     space.decode([candidate])

@@ -34,5 +34,7 @@ def _thaw(node: Any) -> None:
         return
     OmegaConf.set_readonly(node, None)
     if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
+        if not is_dataclass(OmegaConf.get_type(node)):
+            OmegaConf.set_struct(node, False)  # dict[str, ...] takes any key
         for key in node:
             _thaw(node._get_node(key))

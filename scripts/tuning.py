@@ -1,4 +1,4 @@
-"""From a task to a tuned, verified kernel: the parts of ``tune.py`` that other scripts share."""
+"""Searching the schedules of one task on real measurements: what ``tune.py`` and the benchmarks share."""
 
 from __future__ import annotations
 
@@ -6,18 +6,28 @@ import csv
 import io
 import json
 import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from codegen.measure.config import MeasureConfig
 from codegen.measure.jobs import MeasureJob
 from codegen.measure.measurement import Measurement
 from codegen.measure.pool import Finalist, MeasurePool
 from codegen.ops import Operator, operator_parameters
 from codegen.schedule.candidates import Candidates
 from codegen.schedule.space import Space
+from costmodel.predictor import Predictor
+from scripts.display import Ticker, duration
+from scripts.groups import SearchOption
+from scripts.loggers import Logger
 from scripts.outputs import write_text
-from search.tuner import Trial, TuneResult
+from scripts.predicting import Guide
+from search.journal import Journal
+from search.tuner import Trial, TuneResult, tune
 
 HISTORY_COLUMNS = ("trial", "elapsed_s", "latency_s", "best_latency_s", "status", "arm")
 
@@ -47,6 +57,63 @@ class PoolMeasurer:
         fastest = sorted(succeeded, key=lambda row: result.measurements[row].latency_s)[:num]
         finalists = self.pool.remeasure_interleaved([self.job(result.candidates, row) for row in fastest])
         return sorted(finalists, key=lambda f: f.summary.median_s if f.summary else float("inf"))
+
+
+def search_schedules(
+    option: SearchOption,
+    predictor: Predictor,
+    measurer: PoolMeasurer,
+    seed: int,
+    journal: Journal | None,
+    on_trial: Callable[[Trial], None],
+) -> TuneResult:
+    """Plan, measure and refit until the budget is used up."""
+    return tune(
+        space=measurer.space,
+        searcher=option.searcher(measurer.space, predictor),
+        measurer=measurer,
+        model=predictor if option.uses_model else None,
+        config=option.budget(),
+        rng=np.random.default_rng(seed),
+        journal=journal,
+        on_trial=on_trial,
+    )
+
+
+def trial_reporter(tick: Ticker, num_trials: int, logger: Logger) -> Callable[[Trial], None]:
+    """Moves the progress bar with each trial and logs the best latency so far."""
+
+    def on_trial(trial: Trial) -> None:
+        best_s = trial.best_latency_s
+        tick(trial.trial, num_trials, "" if best_s is None else f"best {duration(best_s)}")
+        logger.log(trial.trial, {} if best_s is None else {"best_latency_s": best_s})
+
+    return on_trial
+
+
+def search_identity(
+    option: SearchOption, guide: Guide, measurer: PoolMeasurer, measure: MeasureConfig, seed: int
+) -> dict[str, Any]:
+    """What fixes the sequence of proposals, for the journal; a longer budget may continue a shorter run."""
+    settings: dict[str, Any] = {"search": asdict(replace(option, trials=1, max_elapsed_s=None))}
+    settings |= {"searcher": type(option).__name__, "measure": asdict(measure), "seed": seed}
+    if option.uses_model:
+        settings |= {
+            "model": asdict(guide.option),
+            "loss": asdict(guide.loss),
+            "checkpoint": guide.checkpoint,
+        }
+    program, target = measurer.operator.program().hash, measurer.space.target.fingerprint
+    return {"program": program, "target": target, **dict(_flattened(settings, ""))}
+
+
+def _flattened(settings: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+    """One entry per value, so that a difference can be named in few words."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flattened(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
 
 
 def reproduce_command(job: MeasureJob) -> str:

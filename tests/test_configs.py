@@ -12,12 +12,23 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from codegen.ops import OPERATORS, WORKLOADS, operator_parameters
-from scripts import collect, measure
+from scripts import collect, evaluate, measure, reproduce, suites, tasks, train, tune
 from scripts.groups import OPTIONS, read_task, register_groups
 from scripts.schemas import reject_added_keys, store
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS: dict[str, type[Any]] = {"collect": collect.Collect, "measure": measure.Measure}
+SCRIPTS: dict[str, type[Any]] = {
+    "benchmark": suites.Benchmark,
+    "collect": collect.Collect,
+    "evaluate": evaluate.Evaluate,
+    "measure": measure.Measure,
+    "reproduce": reproduce.Reproduce,
+    "tasks": tasks.Tasks,
+    "train": train.Train,
+    "tune": tune.Tune,
+}
+REQUIRED = {"tasks": ["onnx=model.onnx"]}
+EXPERIMENTS = {"search_efficiency": "reproduce"}
 
 
 def composed(name: str, *overrides: str) -> Any:
@@ -37,12 +48,11 @@ def options(group: str) -> list[str]:
 
 @pytest.mark.parametrize("name", sorted(SCRIPTS))
 def test_the_defaults_of_a_script_compose(name: str) -> None:
-    assert isinstance(composed(name), SCRIPTS[name])
+    assert isinstance(composed(name, *REQUIRED.get(name, [])), SCRIPTS[name])
 
 
 def test_every_script_with_a_configuration_is_tested_here() -> None:
-    lists = {"tasks"}  # what collect.py reads; no configuration of a script
-    named = {path.stem for path in (ROOT / "configs").glob("*.yaml")} - {"folders"} - lists
+    named = {path.stem for path in (ROOT / "configs").glob("*.yaml")} - {"folders"}
     assert named == set(SCRIPTS)
 
 
@@ -84,9 +94,26 @@ def test_every_schema_has_a_file_and_every_file_a_schema(group: str) -> None:
         assert any(f"- {schema}_schema\n" in text for schema in schemas), name
 
 
-@pytest.mark.parametrize("script", sorted(SCRIPTS))
-def test_help_names_the_groups_of_a_script(script: str) -> None:
-    command = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), "--help"]
+@pytest.mark.parametrize("name", options("experiment"))
+def test_an_experiment_composes_and_changes_something(name: str) -> None:
+    assert composed(EXPERIMENTS[name], f"experiment={name}") != composed(EXPERIMENTS[name])
+
+
+@pytest.mark.parametrize("name", options("model"))
+def test_every_model_can_be_built_with_every_loss(name: str) -> None:
+    for loss in options("loss"):
+        config = composed("train", f"model={name}", f"loss={loss}")
+        assert config.model.build(config.loss).name == name
+
+
+@pytest.mark.parametrize("name", ["avx2", "one_thread"])
+def test_a_target_option_changes_the_target(name: str) -> None:
+    target = composed("measure", f"target={name}").target.detect()
+    assert {"avx2": target.vector_lanes == 8, "one_thread": target.num_threads == 1}[name]
+
+
+def test_help_shows_the_configuration() -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "tune.py"), "--help"]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
-    assert "target: auto" in finished.stdout
+    assert "num_finalists: 5" in finished.stdout

@@ -52,9 +52,7 @@ def is_per_channel(shape: Shape, output: Shape, channel_dim: int) -> bool:
     if len(shape) > len(output):
         return False
     padded = (1,) * (len(output) - len(shape)) + shape
-    return all(
-        size == 1 or (dim == channel_dim and size == output[dim]) for dim, size in enumerate(padded)
-    )
+    return all(size == 1 or (dim == channel_dim and size == output[dim]) for dim, size in enumerate(padded))
 
 
 def other_operand(node: Node, value: str) -> str | None:

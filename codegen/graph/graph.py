@@ -60,6 +60,7 @@ class Graph:
     outputs: tuple[str, ...]
     nodes: tuple[Node, ...]
     shapes: Mapping[str, Shape]
+    element_types: Mapping[str, str]
     constants: frozenset[str]
     values: Mapping[str, NDArray[np.generic]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -14,7 +15,14 @@ from codegen.graph.graph import Graph, Node, Shape
 _MOST_KNOWN_ELEMENTS = 1024
 """Constants up to this size are read: axes, bounds and shapes, but no weights."""
 
-_RANDOM_OPS = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
+_RANDOM_OPS = (
+    "RandomNormal",
+    "RandomUniform",
+    "RandomNormalLike",
+    "RandomUniformLike",
+    "Multinomial",
+    "Bernoulli",
+)
 
 
 def read_onnx(path: Path, batch: int | None = None, dims: Mapping[str, int] | None = None) -> Graph:
@@ -33,19 +41,28 @@ def read_onnx(path: Path, batch: int | None = None, dims: Mapping[str, int] | No
     _check_external_data(model, path)
     if batch is not None and (isinstance(batch, bool) or batch < 1):
         raise ValueError(f"batch must be a positive integer, got {batch}")
+    shapes = [value.type.tensor_type.shape for value in _fed_inputs(model)]
+    old_batches = {shape.dim[0].dim_value for shape in shapes if shape.dim}
     inputs = _fix_inputs(model, path, batch, dims or {})
+    if batch is not None:
+        _rebatch_reshapes(model.graph, old_batches, batch)
     graph = _infer_shapes(model, path).graph
     _check_references(graph, path)
     nodes = tuple(_node(node) for node in graph.node)
+    known_shapes = _shapes(graph)
+    _check_reshapes(nodes, known_shapes, path)
     values = _known_values(graph)
     constants = frozenset(_constants(nodes, (tensor.name for tensor in graph.initializer)))
     return Graph(
         producer=" ".join(filter(None, (model.producer_name, model.producer_version))) or "unknown",
-        opset=max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1),
+        opset=max(
+            (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1
+        ),
         inputs=inputs,
         outputs=tuple(output.name for output in graph.output),
         nodes=nodes,
-        shapes=_shapes(graph),
+        shapes=known_shapes,
+        element_types=_element_types(graph),
         constants=constants,
         values=values,
     )
@@ -54,7 +71,7 @@ def read_onnx(path: Path, batch: int | None = None, dims: Mapping[str, int] | No
 def _load(path: Path) -> Any:
     try:
         import onnx
-        from google.protobuf.message import DecodeError
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
         from onnx import inliner
     except ImportError:
         raise ValueError("reading ONNX files needs the package onnx, which is not installed") from None
@@ -74,7 +91,9 @@ def _check_external_data(model: Any, path: Path) -> None:
     for tensor in _tensors(model.graph):
         for entry in tensor.external_data:
             if entry.key == "location" and not _is_inside(entry.value):
-                raise ValueError(f"{path}: data of {tensor.name} must be in the model's folder, got {entry.value!r}")
+                raise ValueError(
+                    f"{path}: data of {tensor.name} must be in the model's folder, got {entry.value!r}"
+                )
 
 
 def _is_inside(location: str) -> bool:
@@ -96,25 +115,50 @@ def _tensors(graph: Any) -> Iterator[Any]:
 
 def _fix_inputs(model: Any, path: Path, batch: int | None, dims: Mapping[str, int]) -> dict[str, Shape]:
     """Give every input a fixed shape, in the model and as the result."""
-    initialised = {tensor.name for tensor in model.graph.initializer}
     shapes: dict[str, Shape] = {}
-    for value in model.graph.input:
-        if value.name in initialised:
-            continue
+    for value in _fed_inputs(model):
         for position, dim in enumerate(value.type.tensor_type.shape.dim):
             symbol = dim.dim_param or f"{value.name}_{position}"
             if position == 0 and batch is not None:
                 dim.dim_value = batch
             elif dim.dim_value < 1:
-                dim.dim_value = _size_of(symbol, 1 if position == 0 else None, dims, f"{path}: input {value.name}")
+                dim.dim_value = _size_of(
+                    symbol, 1 if position == 0 else None, dims, f"{path}: input {value.name}"
+                )
         shapes[value.name] = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
     return shapes
+
+
+def _fed_inputs(model: Any) -> list[Any]:
+    """Inputs without an initial value; older files list their weights as inputs too."""
+    initialised = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in initialised]
+
+
+def _rebatch_reshapes(graph: Any, old_batches: set[int], batch: int) -> None:
+    """Exporters write the batch size into the targets of Reshape; put the new one there.
+
+    A leading dimension equal to the old batch size is taken for the batch.
+    """
+    from onnx import numpy_helper
+
+    targets = {node.input[1] for node in graph.node if node.op_type == "Reshape" and len(node.input) > 1}
+    for name, tensor in _constant_tensors(graph).items():
+        if name not in targets or not _is_small(tensor):
+            continue
+        sizes = _array(tensor).reshape(-1).tolist()
+        if sizes and sizes[0] in old_batches:
+            tensor.CopyFrom(
+                numpy_helper.from_array(np.array([batch, *sizes[1:]], dtype=np.int64), tensor.name)
+            )
 
 
 def _size_of(symbol: str, default: int | None, dims: Mapping[str, int], where: str) -> int:
     size = dims.get(symbol, default)
     if size is None:
-        raise ValueError(f"{where} has a dimension {symbol} without a size; give one as dims={{{symbol}:...}}")
+        raise ValueError(
+            f"{where} has a dimension {symbol} without a size; give one as dims={{{symbol}:...}}"
+        )
     if size < 1:
         raise ValueError(f"{where}: dimension {symbol} must be positive, got {size}")
     return size
@@ -141,11 +185,24 @@ def _check_references(graph: Any, path: Path) -> None:
     for node in graph.node:
         missing = [name for name in node.input if name not in known]
         if missing:
-            raise ValueError(f"{path} is damaged: {node.op_type} reads {missing[0]!r}, which nothing computes")
+            raise ValueError(
+                f"{path} is damaged: {node.op_type} reads {missing[0]!r}, which nothing computes"
+            )
         known.update(node.output)
     for output in graph.output:
         if output.name not in known:
             raise ValueError(f"{path} is damaged: nothing computes the output {output.name!r}")
+
+
+def _check_reshapes(nodes: tuple[Node, ...], shapes: Mapping[str, Shape], path: Path) -> None:
+    """Shape inference takes the written target at its word, whatever comes in."""
+    for node in nodes:
+        before, after = shapes.get(node.inputs[0] if node.inputs else ""), shapes.get(node.outputs[0])
+        if node.op == "Reshape" and before and after and math.prod(before) != math.prod(after):
+            raise ValueError(
+                f"{path}: a Reshape turns {list(before)} into {list(after)}, which has another size; "
+                "the model does not allow these input shapes"
+            )
 
 
 def _node(node: Any) -> Node:
@@ -173,12 +230,25 @@ def _shapes(graph: Any) -> dict[str, Shape]:
     return shapes
 
 
+def _element_types(graph: Any) -> dict[str, str]:
+    """Such as ``float32``, of every value whose type was inferred."""
+    from onnx import helper
+
+    values = (*graph.input, *graph.value_info, *graph.output)
+    kinds = {value.name: value.type.tensor_type.elem_type for value in values}
+    return {name: str(helper.tensor_dtype_to_np_dtype(kind)) for name, kind in kinds.items() if kind}
+
+
 def _known_values(graph: Any) -> dict[str, NDArray[np.generic]]:
+    return {name: _array(tensor) for name, tensor in _constant_tensors(graph).items() if _is_small(tensor)}
+
+
+def _constant_tensors(graph: Any) -> dict[str, Any]:
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
             tensors[node.output[0]] = node.attribute[0].t
-    return {name: _array(tensor) for name, tensor in tensors.items() if _is_small(tensor)}
+    return tensors
 
 
 def _is_small(tensor: Any) -> bool:

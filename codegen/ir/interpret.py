@@ -25,7 +25,7 @@ def interpret_program(program: Program, inputs: Inputs) -> NDArray[np.float64]:
     Memory grows with the number of points of a stage; meant for small programs.
 
     Raises:
-        ValueError: if an input is missing or has another shape.
+        ValueError: if an input is missing or has another size.
         IndexError: if a load that is not selected away leaves its tensor.
     """
     tensors = {t.name: read_input(inputs, t.name, t.shape) for t in program.inputs}
@@ -42,8 +42,8 @@ def interpret_loops(loops: LoopProgram, inputs: Inputs) -> NDArray[np.float64]:
     each parallel iteration, so that a missing initialisation shows in the result.
 
     Raises:
-        ValueError: if an input is missing or misshapen, an extent is not a plain int, or a store writes
-            a buffer that is read-only there.
+        ValueError: if an input is missing or has another size, an extent is not a plain int, or a store
+            writes a buffer that is read-only there.
         IndexError: if a load or store leaves its buffer.
     """
     memory = Memory(loops, inputs)

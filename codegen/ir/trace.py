@@ -87,7 +87,7 @@ def record(outputs: Sequence[Int], inputs: Sequence[str]) -> Tape:
 
 
 def replay(tape: Tape, columns: FloatArray) -> FloatArray:
-    """Run a tape with NumPy: inputs (inputs, N) to outputs (outputs, N). What native code is tested against."""
+    """Run a tape with NumPy, inputs (inputs, N) to outputs (outputs, N): the oracle of the native code."""
     values: list[FloatArray] = []
 
     def operand(of: int | float) -> FloatArray | float:
@@ -97,7 +97,9 @@ def replay(tape: Tape, columns: FloatArray) -> FloatArray:
         if operation.name == "input":
             values.append(columns[int(operation.left)])
         else:
-            values.append(np.asarray(_apply(operation.name, operand(operation.left), operand(operation.right))))
+            values.append(
+                np.asarray(_apply(operation.name, operand(operation.left), operand(operation.right)))
+            )
     num_rows = columns.shape[1]
     rows = [np.broadcast_to(operand(output), (num_rows,)) for output in tape.outputs]
     return np.stack(rows) if rows else np.zeros((0, num_rows))
@@ -108,7 +110,7 @@ class _Recorder:
     """Hash-consing: equal operations get one number, and each Symbol is looked at once."""
 
     inputs: tuple[str, ...]
-    numbers: dict[Operation, int]
+    numbers: dict[tuple[object, ...], int]
     seen: dict[Symbol, int | float]
     operations: list[Operation]
 
@@ -149,10 +151,12 @@ class _Recorder:
         return self._append(Operation("input", self.inputs.index(name), 0))
 
     def _append(self, operation: Operation) -> int:
-        if operation not in self.numbers:
-            self.numbers[operation] = len(self.operations)
+        # Value number 5 and the constant 5.0 are equal as dictionary keys, so their types count too.
+        key = (*operation, type(operation.left), type(operation.right))
+        if key not in self.numbers:
+            self.numbers[key] = len(self.operations)
             self.operations.append(operation)
-        return self.numbers[operation]
+        return self.numbers[key]
 
 
 def _operand(value: Int) -> Symbol | int:

@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from codegen.llvm.linear import Linear, Terms, displacement, known_range
 from codegen.llvm.plan import MemoryAccess, PlannedRange
 from codegen.llvm.sites import GuardId
-from codegen.llvm.writer import Head, Predicate, Writer, mask_literal
+from codegen.llvm.writer import Head, Induction, Predicate, Writer, mask_literal
 
 
 def runtime_index(writer: Writer, terms: Terms) -> str:
@@ -38,6 +38,9 @@ def pointer(writer: Writer, buffer: str, terms: Terms) -> str:
     if found is not None:
         return found
     outer = pointer(writer, buffer, terms[:-1])
+    if head.induction is not None and head.induction.variable == name:
+        head.cache[key] = _advancing(writer, head.induction, outer, coefficient)
+        return head.cache[key]
     scaled = _scaled(writer, head, name, coefficient)
     return writer.head_value(head, key, f"getelementptr float, ptr {outer}, i64 {scaled}")
 
@@ -190,6 +193,22 @@ def _lane_mask(writer: Writer, index: Linear, room: int, is_low: bool) -> str:
     )
     lanes = "<" + ", ".join(f"i32 {factor * lane}" for lane in range(width)) + ">"
     return writer.head_value(head, key, f"icmp {comparison} {kind} {lanes}, {splat}")
+
+
+def _advancing(writer: Writer, induction: Induction, outer: str, coefficient: int) -> str:
+    """A pointer that moves along with the loop variable."""
+    initial, start = outer, induction.start
+    if start.isdigit():
+        shift = str(int(start) * coefficient)
+    else:
+        shift = writer.fresh()
+        induction.before.append(f"  {shift} = mul i64 {start}, {coefficient}")
+    if shift != "0":
+        initial = writer.fresh()
+        induction.before.append(f"  {initial} = getelementptr float, ptr {outer}, i64 {shift}")
+    name = writer.fresh()
+    induction.pointers.append((name, initial, coefficient * induction.step))
+    return name
 
 
 def _scaled(writer: Writer, head: Head, name: str, coefficient: int) -> str:

@@ -35,15 +35,23 @@ def address_of(array: Array, buffer: Buffer) -> int:
         raise ValueError(f"{buffer.name} must be float32, got {array.dtype}")
     if not array.flags.c_contiguous:
         raise ValueError(f"{buffer.name} must be C-contiguous, got strides {array.strides}")
+    if not array.flags.aligned:
+        raise ValueError(f"{buffer.name} must start at a multiple of 4 bytes")
     address: int = array.ctypes.data
     return address
+
+
+def require_writable(array: Array, buffer: Buffer) -> None:
+    """ValueError for a read-only array."""
+    if not is_tensor(array) and not array.flags.writeable:
+        raise ValueError(f"{buffer.name} must be writable")
 
 
 def empty_like_inputs(buffer: Buffer, inputs: tuple[Array, ...]) -> Array:
     """A new output of the same kind as the inputs: a tensor if any of them is one."""
     if any(is_tensor(array) for array in inputs):
         return sys.modules["torch"].empty(buffer.shape)
-    return np.empty(buffer.shape, np.float32)  # type: ignore[arg-type]
+    return np.empty(buffer.shape, np.float32)
 
 
 def aligned_zeros(num_elements: int) -> NDArray[np.float32]:
@@ -57,7 +65,7 @@ def _tensor_address(tensor: Array, buffer: Buffer) -> int:
     _check_shape(tensor, buffer)
     if tensor.dtype is not sys.modules["torch"].float32:
         raise ValueError(f"{buffer.name} must be float32, got {tensor.dtype}")
-    if tensor.device.type != "cpu":
+    if not tensor.is_cpu:
         raise ValueError(f"{buffer.name} must be on the CPU, got a tensor on {tensor.device}")
     if not tensor.is_contiguous():
         raise ValueError(f"{buffer.name} must be C-contiguous, got strides {tuple(tensor.stride())}")
@@ -66,5 +74,5 @@ def _tensor_address(tensor: Array, buffer: Buffer) -> int:
 
 
 def _check_shape(array: Array, buffer: Buffer) -> None:
-    if tuple(array.shape) != buffer.shape:
+    if array.shape != buffer.shape:
         raise ValueError(f"{buffer.name} must have shape {buffer.shape}, got {tuple(array.shape)}")

@@ -9,7 +9,7 @@ import llvmlite.binding as llvm
 from codegen.ir.loops import LoopProgram
 from codegen.llvm.emit import emit_module
 from codegen.llvm.kernel import Kernel
-from codegen.llvm.native import load_object
+from codegen.llvm.native import initialize_llvm, load_object
 from codegen.target import Target
 
 CODEGEN_LEVEL = 2
@@ -56,8 +56,6 @@ def target_machine(target: Target) -> llvm.TargetMachine:
 
 @cache
 def _machine(cpu: str, features: str) -> llvm.TargetMachine:
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
+    initialize_llvm()
     triple = llvm.Target.from_default_triple()
     return triple.create_target_machine(cpu, features, CODEGEN_LEVEL, reloc="pic", codemodel="small")
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from codegen.llvm.writer import Head, Lines, RegisterKey, Writer, float_type, zero
+from codegen.llvm.writer import Head, Induction, Lines, RegisterKey, Writer, float_type, zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,8 @@ def emit_counted(writer: Writer, loop: Counted, body: Callable[[], None]) -> Non
 def _emit_real_loop(writer: Writer, loop: Counted, body: Callable[[], None]) -> None:
     header, end = writer.new_label(), writer.new_label()
     before, before_block = writer.registers, writer.block
+    induction = Induction(loop.name, loop.start, loop.step)
+    writer.lines.append(induction.before)
     if loop.may_be_empty:
         condition = writer.value(f"icmp slt i64 {loop.start}, {loop.stop}")
         writer.line(f"br i1 {condition}, label %{header}, label %{end}")
@@ -79,13 +81,16 @@ def _emit_real_loop(writer: Writer, loop: Counted, body: Callable[[], None]) -> 
     carried = _carried(writer, loop.stored)
     writer.registers = before | carried
     mark = len(writer.trail)
-    _open(writer, loop.name, variable)
+    _open(writer, loop.name, variable, induction)
     body()
     _close(writer, loop.name)
     writer.forget_since(mark)
     following = writer.value(f"add nuw nsw i64 {variable}, {loop.step}")
     condition = writer.value(f"icmp slt i64 {following}, {loop.stop}")
     latch = writer.block
+    for name, initial, advance in induction.pointers:
+        moved = writer.value(f"getelementptr float, ptr {name}, i64 {advance}")
+        phis.append(f"  {name} = phi ptr [ {initial}, %{before_block} ], [ {moved}, %{latch} ]")
     writer.line(f"br i1 {condition}, label %{header}, label %{end}")
     phis.append(f"  {variable} = phi i64 [ {loop.start}, %{before_block} ], [ {following}, %{latch} ]")
     for key, name in carried.items():
@@ -102,8 +107,8 @@ def _carried(writer: Writer, stored: frozenset[str]) -> dict[RegisterKey, str]:
     return {key: writer.fresh() for key in writer.registers if key[0] in stored}
 
 
-def _open(writer: Writer, name: str, value: str) -> None:
-    head = Head()
+def _open(writer: Writer, name: str, value: str, induction: Induction | None = None) -> None:
+    head = Head(induction=induction)
     writer.lines.append(head.lines)
     writer.heads[name] = head
     writer.names[name] = value

@@ -143,4 +143,6 @@ def _caller(header: str, part: str, num_arguments: int, in_team: bool = False) -
 def _attributes(target: Target) -> str:
     """Registers as wide as the target's, where LLVM would prefer narrower ones for their clock."""
     width = 32 * target.vector_lanes
-    return f'attributes #0 = {{ nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}" }}'
+    return (
+        f'attributes #0 = {{ nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}" }}'
+    )

@@ -95,7 +95,7 @@ def emit_erf(writer: Writer, x: str, width: int) -> str:
 
 
 def fma(writer: Writer, left: str, right: str, addend: str, width: int) -> str:
-    """left * right + addend, rounded once."""
+    """The sum ``left * right + addend``, rounded once."""
     kind, suffix = float_type(width), type_suffix(width)
     writer.declarations.add(f"{kind} @llvm.fma.{suffix}({kind}, {kind}, {kind})")
     return writer.value(f"call {kind} @llvm.fma.{suffix}({kind} {left}, {kind} {right}, {kind} {addend})")

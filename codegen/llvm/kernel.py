@@ -6,13 +6,19 @@ import ctypes
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codegen.ir.loops import Buffer, LoopProgram, Scope
-from codegen.llvm.arrays import Array, address_of, aligned_zeros, empty_like_inputs, is_tensor
+from codegen.llvm.arrays import (
+    Array,
+    address_of,
+    aligned_zeros,
+    empty_like_inputs,
+    is_tensor,
+    require_writable,
+)
 from codegen.llvm.native import NativeCode
 from codegen.llvm.signature import Signature, num_elements
 from codegen.target import Target
@@ -75,12 +81,14 @@ class BoundKernel:
         positions = {buffer.name: position for position, buffer in enumerate(signature.arguments)}
         self._free_places = tuple((positions[buffer.name], buffer) for buffer in self.free)
         self._output_position = positions[self.output.name]
+        self._output_bytes = 4 * num_elements(self.output)
+        self._input_places = tuple((positions[b.name], b.name, 4 * num_elements(b)) for b in inputs)
         self._operands = tuple(operands.values())
         for position, buffer in enumerate(signature.arguments):
             if buffer.name in operands:
                 self._place(position, buffer, operands[buffer.name])
             elif buffer.scope not in (Scope.INPUT, Scope.OUTPUT):
-                self._workspace.append(aligned_zeros(signature.workspace_elements(buffer)))
+                self._workspace.append(aligned_zeros(signature.allocated_elements(buffer)))
                 self._pointers[position] = self._workspace[-1].ctypes.data
         packs = bool(signature.prepack_inputs)
         self._packs_each_run = packs and not set(signature.prepack_inputs) <= operands.keys()
@@ -103,7 +111,13 @@ class BoundKernel:
         self._set(arrays, out)
         if self._packs_each_run:
             self.kernel.native.prepack(self._args)
-        return partial(self._run, self._args)
+        run, args = self._run, self._args
+
+        # The default keeps arrays and workspace alive for as long as the call itself.
+        def call(owner: BoundKernel = self) -> None:
+            run(args)
+
+        return call
 
     def time_calls(self, num_calls: int, *arrays: Array, out: Array | None = None) -> float:
         """Seconds that ``num_calls`` calls in a row take, in a native loop.
@@ -113,14 +127,12 @@ class BoundKernel:
         """
         if num_calls < 1:
             raise ValueError(f"num_calls must be positive, got {num_calls}")
-        result = self._set(arrays, out)
+        self._set(arrays, out)
         if self._packs_each_run:
             self.kernel.native.prepack(self._args)
         start = time.perf_counter()
         self.kernel.native.bench(self._args, num_calls)
-        elapsed_s = time.perf_counter() - start
-        del result
-        return elapsed_s
+        return time.perf_counter() - start
 
     def _set(self, arrays: tuple[Array, ...], out: Array | None) -> Array:
         """Put addresses in the argument array; an array seen last time is not checked again."""
@@ -139,6 +151,7 @@ class BoundKernel:
         position = self._output_position
         if out is not held[position] or is_tensor(out):
             self._place(position, self.output, out)
+            require_writable(out, self.output)
             changed = True
         if changed:
             self._check_overlap()
@@ -149,12 +162,11 @@ class BoundKernel:
         self._held[position] = array
 
     def _check_overlap(self) -> None:
-        pointers, position = self._pointers, self._output_position
-        start = pointers[position] or 0
-        end = start + 4 * num_elements(self.output)
-        for other, buffer in enumerate(self.kernel.signature.arguments):
-            if buffer.scope is Scope.INPUT:
-                first = pointers[other] or 0
-                if first < end and start < first + 4 * num_elements(buffer):
-                    self._held[position] = None
-                    raise ValueError(f"out must not overlap the input {buffer.name}")
+        pointers = self._pointers
+        start = pointers[self._output_position] or 0
+        end = start + self._output_bytes
+        for position, name, num_bytes in self._input_places:
+            first = pointers[position] or 0
+            if first < end and start < first + num_bytes:
+                self._held[self._output_position] = None
+                raise ValueError(f"out must not overlap the input {name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -26,6 +27,15 @@ class NativeCode:
     bench: Call
 
 
+@cache
+def initialize_llvm() -> None:
+    """Prepare LLVM, once in a process."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    # Our loops advance their pointers themselves; LLVM's search for better ones takes a third of the time.
+    llvm.set_option("codegen", "-disable-lsr")
+
+
 def load_object(code: bytes, signature: Signature) -> NativeCode:
     """Link an object into this process.
 
@@ -34,8 +44,7 @@ def load_object(code: bytes, signature: Signature) -> NativeCode:
     """
     if signature.num_threads > 1:
         load_openmp()
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
+    initialize_llvm()
     machine = llvm.Target.from_default_triple().create_target_machine()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))

@@ -127,7 +127,10 @@ class PlannedIf:
 
 @dataclass(frozen=True, slots=True)
 class PlannedLoop:
-    """``stored`` names the buffers written inside; ``costly`` guards inside deserve a version without them."""
+    """``stored`` names the buffers written inside; ``costly`` guards inside deserve a version without them.
+
+    ``branches`` says that a failing guard is best branched on: nothing inside outlives the branch.
+    """
 
     variable: LoopVariable
     is_parallel: bool
@@ -137,6 +140,7 @@ class PlannedLoop:
     body: tuple[PlannedNode, ...]
     stored: frozenset[str]
     costly: tuple[PlannedGuard, ...]
+    branches: bool
 
 
 PlannedNode: TypeAlias = PlannedLoop | PlannedStore | PlannedIf

@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import cast
 
 from codegen.ir.arithmetic import ceil_div
-from codegen.ir.expression import loads
+from codegen.ir.expression import Load, loads
 from codegen.ir.loops import Buffer, Guard, Loop, LoopKind, Node, Scope, Store, walk_nodes
 from codegen.llvm.layout import cut, register_layouts
 from codegen.llvm.linear import LoopVariable, Mode, linear
 from codegen.llvm.plan import (
     Chunk,
+    MemoryAccess,
     PlannedGuard,
     PlannedIf,
     PlannedLoop,
@@ -27,6 +28,12 @@ MAX_UNROLLED_CHUNKS = 8
 
 CHUNK_COPIES = 4
 """Copies of the chunk laid out in such a loop, so that its bookkeeping stays small."""
+
+CHEAP_MASK_LANES = 16
+"""From this width on a masked load or store costs no more than a plain one (AVX-512 has mask registers)."""
+
+MAX_UNROLLED_STORES = 128
+"""Statements that the copies of a serial loop's body may amount to."""
 
 
 def plan_nodes(nodes: tuple[Node, ...], buffers: tuple[Buffer, ...], lanes: int) -> tuple[PlannedNode, ...]:
@@ -68,7 +75,8 @@ class _Planner:
         self.num_loops += 1
         extents = {name: variable.extent for name, variable in self.variables.items()}
         live = live_guards(number, loop, extents | {loop.variable: cast(int, loop.extent)})
-        variable, chunks = self._variable(loop, live)
+        copies = useful_copies(loop, self.around.lanes)
+        variable, chunks = self._variable(loop, live, copies)
         if variable.mode is Mode.RUNTIME:
             variable, live = _shrink(variable, live)
         self.variables[loop.variable] = variable
@@ -80,13 +88,16 @@ class _Planner:
         self.hidden = outer_hidden
         del self.guards[len(self.guards) - len(predicates) :]
         del self.variables[loop.variable]
-        unroll = CHUNK_COPIES if chunks else cast(int, loop.unroll)
+        unroll = CHUNK_COPIES if chunks else copies
         costly = tuple(g for g in (*predicates, *_costly_inside(body)) if g.identifier in self.costly)
         is_parallel = loop.kind is LoopKind.PARALLEL
-        return PlannedLoop(variable, is_parallel, unroll, guards, chunks, body, _stored(body), costly)
+        branches = variable.mode is Mode.UNROLLED and self._only_writes_memory(loop)
+        return PlannedLoop(
+            variable, is_parallel, unroll, guards, chunks, body, _stored(body), costly, branches
+        )
 
     def _variable(
-        self, loop: Loop, live: list[tuple[GuardId, Guard]]
+        self, loop: Loop, live: list[tuple[GuardId, Guard]], copies: int
     ) -> tuple[LoopVariable, tuple[Chunk, ...]]:
         extent = cast(int, loop.extent)
         depth = len(self.variables)
@@ -98,11 +109,36 @@ class _Planner:
             name = loop.variable
             return LoopVariable(name, Mode.VECTOR, depth, extent, last_start, at_runtime, at_runtime), chunks
         is_unrolled = loop.kind in (LoopKind.UNROLLED, LoopKind.VECTORIZED)
-        copies = cast(int, loop.unroll) if loop.kind is LoopKind.SERIAL else 1
         # A guarded loop keeps its dynamic trip count even where it could be laid out completely.
         if is_unrolled or (extent <= copies and not live):
             return LoopVariable(loop.variable, Mode.UNROLLED, depth, extent, extent - 1, False, False), ()
         return LoopVariable(loop.variable, Mode.RUNTIME, depth, extent, extent - 1, True, copies > 1), ()
+
+    def _is_slow_to_mask(self, load: Load) -> bool:
+        """Whether a load needs more than a mask register to stay legal where a guard fails."""
+        if is_safe(self.around, load):
+            return False
+        access = plan_access(self.around, load.buffer, load.index)
+        is_contiguous = isinstance(access, MemoryAccess) and access.offset.lane == 1
+        return not is_contiguous or self.around.lanes < CHEAP_MASK_LANES
+
+    def _only_writes_memory(self, loop: Loop) -> bool:
+        """Whether no register element is written, nor a block of them transposed for later copies too."""
+        vector = [node.variable for node in walk_nodes((loop,)) if isinstance(node, Loop) and is_vector(node)]
+        for node in walk_nodes(loop.body):
+            if not isinstance(node, Store):
+                continue
+            if node.buffer in self.around.layouts:
+                return False
+            for load in loads(node.value):
+                layout = self.around.layouts.get(load.buffer)
+                if layout is not None and any(
+                    name in index.variables and dimension != layout.vector_dimension
+                    for dimension, index in enumerate(load.index)
+                    for name in vector
+                ):
+                    return False
+        return True
 
     def _lanes_in_registers(self, loop: Loop) -> bool:
         for node in walk_nodes(loop.body):
@@ -144,13 +180,55 @@ class _Planner:
         self.num_stores += 1
         target = plan_access(self.around, store.buffer, store.index)
         is_deferred = store.buffer in self.hidden
-        is_memory = not isinstance(target, RegisterAccess)
-        is_unsafe = not all(is_safe(self.around, load) for load in loads(store.value))
+        is_unsafe = any(self._is_slow_to_mask(load) for load in loads(store.value))
         for guard in self.guards:
-            if is_memory or is_unsafe or guard.identifier not in skippable:
+            if isinstance(target, RegisterAccess):
+                is_costly = guard.identifier not in skippable
+            else:
+                is_costly = target.offset.lane != 1 or self.around.lanes < CHEAP_MASK_LANES
+            if is_costly or is_unsafe:
                 self.costly.add(guard.identifier)
         value = plan_expr(self.around, store.value)
         return PlannedStore(target, value, store.reducer, skippable, is_deferred)
+
+
+def useful_copies(loop: Loop, lanes: int) -> int:
+    """How many copies of a serial loop's body to lay out, at most what the schedule asks for.
+
+    Copies save the bookkeeping of one loop level, which only shows where no other loop runs inside and
+    the body is short; beyond that they cost compile time and instruction cache.
+    """
+    copies = cast(int, loop.unroll)
+    if loop.kind is not LoopKind.SERIAL or copies == 1:
+        return 1
+    if any(_is_runtime(node) for node in walk_nodes(loop.body)):
+        return 1
+    room = MAX_UNROLLED_STORES // max(1, _num_stores(loop.body, lanes))
+    return max(
+        (factor for factor in range(1, copies + 1) if copies % factor == 0 and factor <= room), default=1
+    )
+
+
+def _is_runtime(node: Node) -> bool:
+    if not isinstance(node, Loop) or node.kind in (LoopKind.UNROLLED, LoopKind.VECTORIZED):
+        return False
+    extent = cast(int, node.extent)
+    return extent > 1 and (bool(node.guards) or extent > cast(int, node.unroll))
+
+
+def _num_stores(nodes: tuple[Node, ...], lanes: int) -> int:
+    """Vector or scalar stores that one copy of a body consists of."""
+    total = 0
+    for node in nodes:
+        if isinstance(node, Store):
+            total += 1
+        elif isinstance(node, Loop):
+            extent = cast(int, node.extent)
+            times = len(cut(extent, lanes)) if is_vector(node) else extent
+            total += times * _num_stores(node.body, lanes)
+        else:
+            total += _num_stores(node.then, lanes) + _num_stores(node.otherwise, lanes)
+    return total
 
 
 def _shrink(

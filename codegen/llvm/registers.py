@@ -29,7 +29,7 @@ def write_register(writer: Writer, access: RegisterAccess, value: str) -> None:
     row_step, step = access.row.lane, access.along.lane
     if writer.width > 1 and row_step == 0 and step == 1:
         chunk = _chunk_at(access.layout, along, writer)
-        if chunk is not None:
+        if chunk is not None and chunk.count == writer.count:
             _set(writer, (access.buffer, row, chunk.start), value, chunk.width)
             return
     if writer.width == 1:
@@ -42,9 +42,9 @@ def write_register(writer: Writer, access: RegisterAccess, value: str) -> None:
 
 
 def _chunk_at(layout: Layout, start: int, writer: Writer) -> Chunk | None:
-    """The chunk that the current lanes fill exactly, if any."""
+    """The chunk whose first elements the current lanes are, if any."""
     for chunk in layout.chunks:
-        if chunk.start == start and chunk.width == writer.width:
+        if chunk.start == start and chunk.width == writer.width and writer.count <= chunk.count:
             return chunk
     return None
 
@@ -59,7 +59,7 @@ def _set(writer: Writer, key: RegisterKey, value: str, width: int) -> None:
 
 
 def _containing(layout: Layout, along: int) -> Chunk:
-    return next(c for c in layout.chunks if c.start <= along < c.start + c.width)
+    return next(c for c in layout.chunks if c.start <= along < c.start + c.count)
 
 
 def _scalar(writer: Writer, access: RegisterAccess, row: int, along: int) -> str:

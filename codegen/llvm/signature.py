@@ -31,8 +31,10 @@ class Signature:
         """The arguments in one scope, in order."""
         return tuple(buffer for buffer in self.arguments if buffer.scope is scope)
 
-    def workspace_elements(self, buffer: Buffer) -> int:
-        """Floats to allocate for a buffer of ours, one slice per thread if it is local."""
+    def allocated_elements(self, buffer: Buffer) -> int:
+        """Floats that a buffer takes; one of ours has spare ones, and a slice per thread if it is local."""
+        if buffer.scope in (Scope.INPUT, Scope.OUTPUT):
+            return num_elements(buffer)
         slices = self.num_threads if buffer.scope is Scope.LOCAL else 1
         return slices * slice_elements(buffer)
 

@@ -45,7 +45,11 @@ def _emit_predicated(writer: Writer, loop: PlannedLoop) -> None:
     """One copy of a body (or one chunk of lanes) under the loop's guards."""
     depth = len(writer.predicates)
     holds = all(_push_guard(writer, guard) for guard in loop.guards)
-    if holds:
+    added = writer.predicates[depth:]
+    if holds and loop.branches and added and writer.width == 1:
+        del writer.predicates[depth:]
+        emit_branch(writer, all_of(writer, added).scalar, lambda: emit_nodes(writer, loop.body), None)
+    elif holds:
         emit_nodes(writer, loop.body)
     del writer.predicates[depth:]
 

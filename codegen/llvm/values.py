@@ -147,22 +147,22 @@ def _select(writer: Writer, expr: PlannedSelect) -> Value:
     if not parts:
         return evaluate(writer, expr.then)
     predicate = all_of(writer, parts)
-    if expr.otherwise == Constant(0.0) and isinstance(expr.then, MemoryAccess):
-        if can_yield_zero(writer, expr.then):
-            writer.predicates.append(predicate)
-            loaded = load(writer, expr.then, zero_where_false=True)
-            writer.predicates.pop()
-            return loaded
-    then = _under(writer, predicate, expr.then)
+    then = expr.then
+    if expr.otherwise == Constant(0.0) and isinstance(then, MemoryAccess) and can_yield_zero(writer, then):
+        writer.predicates.append(predicate)
+        loaded = load(writer, then, zero_where_false=True)
+        writer.predicates.pop()
+        return loaded
+    chosen = _under(writer, predicate, then)
     otherwise = (
         evaluate(writer, expr.otherwise)
         if isinstance(expr.otherwise, Constant)
         else _under(writer, negated(writer, predicate), expr.otherwise)
     )
-    is_vector = then[1] or otherwise[1] or bool(predicate.mask)
+    is_vector = chosen[1] or otherwise[1] or bool(predicate.mask)
     if not is_vector:
-        return select(writer, predicate.scalar, then[0], otherwise[0], 1), False
-    one, two = spread(writer, then), spread(writer, otherwise)
+        return select(writer, predicate.scalar, chosen[0], otherwise[0], 1), False
+    one, two = spread(writer, chosen), spread(writer, otherwise)
     if predicate.mask:
         return select(writer, predicate.mask, one, two, writer.width), True
     kind = float_type(writer.width)

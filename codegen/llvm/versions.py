@@ -15,8 +15,12 @@ def emit_versions(writer: Writer, loop: PlannedLoop, emit: Callable[[], None]) -
     """Emit a loop twice if guards inside that cost something can be decided here, for all its iterations.
 
     A guard is decided where the runtime variables it depends on are known: outside of it only
-    unrolled and vector loops remain, whose last iterations are the ones to test.
+    unrolled and vector loops remain, whose last iterations are the ones to test. Runtime loops inside
+    are repeated only if nothing but the guarded statements is in them.
     """
+    if not loop.costly or not _is_chain(loop):
+        emit()
+        return
     decidable: list[PlannedGuard] = []
     conditions: list[str] = []
     for guard in loop.costly:
@@ -42,6 +46,15 @@ def emit_versions(writer: Writer, loop: PlannedLoop, emit: Callable[[], None]) -
         lambda: _with_proven(writer, identifiers, emit),
         lambda: _with_doubted(writer, identifiers, emit),
     )
+
+
+def _is_chain(loop: PlannedLoop) -> bool:
+    """Whether runtime loops lead straight to one nest of unrolled and vector loops."""
+    while loop.variable.mode is Mode.RUNTIME:
+        if len(loop.body) != 1 or not isinstance(loop.body[0], PlannedLoop):
+            return False
+        loop = loop.body[0]
+    return True
 
 
 def _always_holds(writer: Writer, guard: PlannedGuard) -> str | bool | None:

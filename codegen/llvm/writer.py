@@ -22,11 +22,27 @@ Lines: TypeAlias = list["str | Lines"]
 
 
 @dataclass(slots=True)
+class Induction:
+    """Pointers that a loop advances instead of computing them from its variable.
+
+    ``before`` are lines in front of the loop; each of ``pointers`` has a name, an initial value and the
+    elements it advances by in an iteration.
+    """
+
+    variable: str
+    start: str
+    step: int
+    before: Lines = field(default_factory=list)
+    pointers: list[tuple[str, str, int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Head:
     """Lines at the start of a loop body (or function), and what they have computed."""
 
     lines: Lines = field(default_factory=list)
     cache: dict[Hashable, str] = field(default_factory=dict)
+    induction: Induction | None = None
 
 
 @dataclass(frozen=True, slots=True)

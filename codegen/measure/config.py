@@ -13,6 +13,7 @@ class MeasureConfig:
     ``budget_s`` is used up (three times at least), and one that is ``early_stop_factor`` times slower
     than the best of its task so far stops after one to three calls.
 
+    ``num_warmups`` are calls besides those of the check and the calibration, which warm up as well.
     ``timeout_s`` is the wall-clock limit of building, checking and timing one candidate;
     ``prepare_timeout_s`` that of what its task needs once (inputs and reference output).
     ``memory_bytes`` bounds the private writable memory of the process, everything included.
@@ -20,7 +21,7 @@ class MeasureConfig:
     The reference kernel runs before every ``reference_every``-th trial; 0 leaves it out.
     """
 
-    num_warmups: int = 1
+    num_warmups: int = 0
     num_repeats: int = 10
     min_repeat_s: float = 0.002
     budget_s: float = 0.05

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import resource
 from types import TracebackType
 
-from codegen.measure.arrays import aligned_zeros
-from codegen.measure.native import NativeLoops, PinnedTeam
+from codegen.measure.arrays import touched_zeros
+from codegen.measure.peak_loops import NativeLoops, PinnedTeam
 from codegen.target import Target
 
 NUM_ITERATIONS = 100_000
 SWEPT_BYTES = 4 * 2**20
 MAX_SHARED_BYTES = 32 * 2**20
+
+
+def num_preemptions() -> int:
+    """How often the kernel has taken a core from a thread of this process that wanted to go on."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 class MachineProbe:
@@ -25,7 +31,7 @@ class MachineProbe:
         self._team = PinnedTeam(target.num_threads)
         shared_bytes = min(target.l3_bytes, MAX_SHARED_BYTES) // target.num_threads
         flushed_bytes = max(SWEPT_BYTES, 2 * target.l2_bytes + shared_bytes)
-        self._arrays = [aligned_zeros((flushed_bytes // 64 * 16,)) for _ in range(len(self._team))]
+        self._arrays = [touched_zeros((flushed_bytes // 64 * 16,)) for _ in range(len(self._team))]
         self._vector_bytes = 4 * target.vector_lanes
 
     def __enter__(self) -> MachineProbe:

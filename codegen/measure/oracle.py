@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codegen.ir.expression import Program
-from codegen.measure.arrays import aligned_copy, aligned_zeros
+from codegen.measure.arrays import touched_copy, touched_zeros
 from codegen.ops import Operator, make_inputs, tolerance
 
 
@@ -29,12 +29,11 @@ class Oracle:
         self._allowed = (atol + rtol * np.abs(reference)).astype(np.float32)
         self._error = np.empty_like(self._expected)
         self.operands: Mapping[str, NDArray[np.float32]] = {
-            tensor.name: aligned_copy(inputs[tensor.name], tensor.shape) for tensor in program.inputs
+            tensor.name: touched_copy(inputs[tensor.name], tensor.shape) for tensor in program.inputs
         }
-        self.output = aligned_zeros(program.output.shape)
+        self.output = touched_zeros(program.output.shape)
         constant = {tensor.name for tensor in program.inputs if tensor.is_constant}
         self.constants = {name: array for name, array in self.operands.items() if name in constant}
-        self.variables = {name: array for name, array in self.operands.items() if name not in constant}
 
     def poison(self) -> None:
         """Fill the output with NaN, so that an element that is never written is found."""

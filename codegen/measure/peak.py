@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from codegen.measure.arrays import aligned_zeros
-from codegen.measure.native import NativeLoops, PinnedTeam
+from codegen.measure.arrays import touched_zeros
+from codegen.measure.peak_loops import NativeLoops, PinnedTeam
 from codegen.target import Target
 
 STREAM_BYTES = 16 * 2**20
@@ -53,7 +53,7 @@ def _fma_rate(loops: NativeLoops, team: PinnedTeam, num_runs: int) -> float:
 
 
 def _stream_rate(loops: NativeLoops, team: PinnedTeam, num_runs: int, vector_bytes: int) -> float:
-    arrays = [[aligned_zeros((STREAM_BYTES // 4,)) for _ in range(3)] for _ in range(len(team))]
+    arrays = [[touched_zeros((STREAM_BYTES // 4,)) for _ in range(3)] for _ in range(len(team))]
 
     def work(number: int) -> None:
         a, b, c = (array.ctypes.data for array in arrays[number])

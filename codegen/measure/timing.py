@@ -13,8 +13,16 @@ from codegen.measure.config import MeasureConfig
 TimeCalls: TypeAlias = Callable[[int], float]
 """Runs a kernel that many times in a row and returns the seconds all calls took together."""
 
+CountPreemptions: TypeAlias = Callable[[], int]
+"""How often threads of this process have lost a core to other work so far."""
+
 MIN_REPEATS = 3
 MAX_CALLS = 10_000_000
+
+
+def undisturbed() -> int:
+    """For clocks that nothing can disturb."""
+    return 0
 
 
 @dataclass(frozen=True)
@@ -33,36 +41,65 @@ class Summary:
 
 
 def time_repeats(
-    time_calls: TimeCalls, config: MeasureConfig, best_s: float | None = None
+    time_calls: TimeCalls,
+    config: MeasureConfig,
+    best_s: float | None = None,
+    num_preemptions: CountPreemptions = undisturbed,
 ) -> tuple[float, ...]:
     """Seconds per call of each repeat, in order.
 
     A short kernel is called so often per repeat that one lasts ``config.min_repeat_s``; with
-    ``config.flush_cache`` a repeat is one call.
+    ``config.flush_cache`` a repeat is one call. A repeat in which other work took a core away is made
+    again, within three times the budget: when one thread of a parallel kernel loses its core, the
+    others wait for milliseconds, and the time says nothing of the kernel. Only if no repeat is left
+    alone do the disturbed ones count.
 
     Args:
         time_calls: the kernel under its clock.
         config: numbers of warm-ups and repeats, and limits.
         best_s: fastest call of the same task so far, if known; a kernel ``config.early_stop_factor``
             times slower gets one to three single calls, more only while they fit ``config.budget_s``.
+        num_preemptions: see ``CountPreemptions``.
     """
+    clock = _WatchedClock(time_calls, num_preemptions)
     if best_s is not None:
-        slow_times = _time_if_slow(time_calls, config.early_stop_factor * best_s, config.budget_s)
+        slow_times = _time_if_slow(clock, config.early_stop_factor * best_s, config.budget_s)
         if slow_times:
             return slow_times
     for _ in range(config.num_warmups):
         time_calls(1)
-    min_repeat_s = 0.0 if config.flush_cache else config.min_repeat_s
-    num_calls, call_s = calibrate(time_calls, min_repeat_s)
-    affordable = int(config.budget_s / max(num_calls * call_s, 1e-9))
-    num_repeats = min(config.num_repeats, max(affordable, MIN_REPEATS))
-    return tuple(time_calls(num_calls) / num_calls for _ in range(num_repeats))
+    num_calls, _ = calibrate(time_calls, 0.0 if config.flush_cache else config.min_repeat_s)
+    clean: list[float] = []
+    every: list[float] = []
+    spent_s = 0.0
+    while len(clean) < config.num_repeats and len(every) < 2 * config.num_repeats:
+        limit_s = config.budget_s if len(clean) >= MIN_REPEATS else 3 * config.budget_s
+        if len(every) >= min(MIN_REPEATS, config.num_repeats) and spent_s >= limit_s:
+            break
+        elapsed_s, is_clean = clock.time(num_calls)
+        spent_s += elapsed_s
+        every.append(elapsed_s / num_calls)
+        clean += [every[-1]] if is_clean else []
+    return tuple(clean or every)
+
+
+def time_undisturbed(
+    time_calls: TimeCalls, num_calls: int, num_preemptions: CountPreemptions, max_tries: int = 3
+) -> float:
+    """Seconds that the calls take together: of the first try that is left alone, or of the last."""
+    clock = _WatchedClock(time_calls, num_preemptions)
+    for _ in range(max_tries):
+        elapsed_s, is_clean = clock.time(num_calls)
+        if is_clean:
+            break
+    return elapsed_s
 
 
 def calibrate(time_calls: TimeCalls, min_repeat_s: float) -> tuple[int, float]:
     """Number of calls that last ``min_repeat_s`` together, and the seconds one of them took.
 
-    The number grows at least twofold and at most tenfold a step, so a cold first call cannot mislead it.
+    The number grows at least twofold and at most tenfold a step, and the last one is confirmed, so that
+    neither a cold first call nor an interrupted one can mislead it.
 
     Raises:
         RuntimeError: if ten million calls do not take that long.
@@ -70,6 +107,8 @@ def calibrate(time_calls: TimeCalls, min_repeat_s: float) -> tuple[int, float]:
     num_calls = 1
     while num_calls <= MAX_CALLS:
         elapsed_s = time_calls(num_calls)
+        if elapsed_s >= min_repeat_s:
+            elapsed_s = min(elapsed_s, time_calls(num_calls))
         if elapsed_s >= min_repeat_s:
             return num_calls, elapsed_s / num_calls
         wanted = 1.1 * min_repeat_s / elapsed_s if elapsed_s > 0 else 10.0
@@ -119,11 +158,24 @@ def _coverage(n: int, k: int) -> float:
     return float(1 - 2 * sum(math.comb(n, i) for i in range(k + 1)) / 2**n) if n > 1 else 0.0
 
 
-def _time_if_slow(time_calls: TimeCalls, limit_s: float, budget_s: float) -> tuple[float, ...]:
-    """Single calls if each is above the limit, else nothing: one slow call may be the machine's fault."""
+@dataclass(frozen=True)
+class _WatchedClock:
+    time_calls: TimeCalls
+    num_preemptions: CountPreemptions
+
+    def time(self, num_calls: int) -> tuple[float, bool]:
+        """Seconds of all calls, and whether other work left them alone."""
+        num_before = self.num_preemptions()
+        elapsed_s = self.time_calls(num_calls)
+        return elapsed_s, self.num_preemptions() == num_before
+
+
+def _time_if_slow(clock: _WatchedClock, limit_s: float, budget_s: float) -> tuple[float, ...]:
+    """Single calls if each is above the limit by its own fault, else nothing."""
     times_s: list[float] = []
     while len(times_s) < MIN_REPEATS and sum(times_s) < budget_s:
-        times_s.append(time_calls(1))
-        if times_s[-1] <= limit_s:
+        elapsed_s, is_clean = clock.time(1)
+        if elapsed_s <= limit_s or not is_clean:
             return ()
+        times_s.append(elapsed_s)
     return tuple(times_s)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from codegen.measure.config import MeasureConfig
-from codegen.measure.drift import MachineProbe
+from codegen.measure.drift import MachineProbe, num_preemptions
 from codegen.measure.jobs import ConstraintError, MeasureJob, Trial, Workbench
 from codegen.measure.measurement import Failure, FailureKind, Measurement
-from codegen.measure.timing import TimeCalls, calibrate, time_repeats
+from codegen.measure.timing import CountPreemptions, TimeCalls, calibrate, time_repeats, time_undisturbed
 
 Phase: TypeAlias = Literal["preparing", "building", "checking", "timing"]
 
@@ -92,7 +92,8 @@ def run_trial(bench: Bench, job: MeasureJob, best_s: float | None) -> Measuremen
             reference_s = bench.probe(job).reference_s()
         _check(bench, trial, 0)
         with phase(bench, "timing", 0, "runtime"):
-            times_s = time_repeats(_clock(bench, job, trial), bench.config, best_s)
+            clock = _clock(bench, job, trial)
+            times_s = time_repeats(clock.time_calls, bench.config, best_s, clock.num_preemptions)
     except TrialError as error:
         return Measurement((), error.failure, compile_s=compile_s, reference_s=reference_s)
     return Measurement(times_s, compile_s=compile_s, reference_s=reference_s)
@@ -109,8 +110,10 @@ def run_interleaved(bench: Bench, jobs: Sequence[MeasureJob], num_rounds: int) -
     for number in range(num_rounds):
         for entrant in running if number % 2 == 0 else reversed(running):
             bench.report_phase("timing", entrant.position)
-            entrant.clock(1)  # brings its own data back into the caches
-            entrant.times_s.append(entrant.clock(entrant.num_calls) / entrant.num_calls)
+            entrant.clock.time_calls(1)  # brings its own data back into the caches
+            clock = entrant.clock
+            elapsed_s = time_undisturbed(clock.time_calls, entrant.num_calls, clock.num_preemptions)
+            entrant.times_s.append(elapsed_s / entrant.num_calls)
     return [
         Measurement((), entrant, reference_s=reference_s)
         if isinstance(entrant, Failure)
@@ -122,7 +125,7 @@ def run_interleaved(bench: Bench, jobs: Sequence[MeasureJob], num_rounds: int) -
 @dataclass
 class _Entrant:
     position: int
-    clock: TimeCalls
+    clock: _Clock
     num_calls: int
     compile_s: float
     times_s: list[float] = field(default_factory=list)
@@ -135,7 +138,9 @@ def _entrant(bench: Bench, job: MeasureJob, position: int) -> _Entrant | Failure
         _check(bench, trial, position)
         with phase(bench, "timing", position, "runtime"):
             clock = _clock(bench, job, trial)
-            num_calls = 1 if bench.config.flush_cache else calibrate(clock, bench.config.min_repeat_s)[0]
+            num_calls = (
+                1 if bench.config.flush_cache else calibrate(clock.time_calls, bench.config.min_repeat_s)[0]
+            )
     except TrialError as error:
         return error.failure
     return _Entrant(position, clock, num_calls, trial.compile_s)
@@ -148,20 +153,36 @@ def _check(bench: Bench, trial: Trial, position: int) -> None:
             raise TrialError("correctness", complaint[:MAX_MESSAGE_LENGTH])
 
 
-def _clock(bench: Bench, job: MeasureJob, trial: Trial) -> TimeCalls:
+def _clock(bench: Bench, job: MeasureJob, trial: Trial) -> _Clock:
     """The trial's clock, or one that empties the caches before every call if the settings ask for it."""
     if not bench.config.flush_cache:
-        return trial.time_calls
-    probe = bench.probe(job)
+        return _Clock(trial.time_calls, num_preemptions)
+    cold = _ColdTrial(trial, bench.probe(job))
+    return _Clock(cold.time_calls, lambda: cold.num_preemptions)
 
-    def time_cold_calls(num_calls: int) -> float:
+
+@dataclass(frozen=True)
+class _Clock:
+    time_calls: TimeCalls
+    num_preemptions: CountPreemptions
+
+
+@dataclass
+class _ColdTrial:
+    """Counts preemptions in its calls alone: flushing takes the cores by itself."""
+
+    trial: Trial
+    probe: MachineProbe
+    num_preemptions: int = 0
+
+    def time_calls(self, num_calls: int) -> float:
         total_s = 0.0
         for _ in range(num_calls):
-            probe.flush()
-            total_s += trial.time_calls(1)
+            self.probe.flush()
+            num_before = num_preemptions()
+            total_s += self.trial.time_calls(1)
+            self.num_preemptions += num_preemptions() - num_before
         return total_s
-
-    return time_cold_calls
 
 
 def _first_line(error: BaseException) -> str:

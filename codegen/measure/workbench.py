@@ -6,7 +6,9 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from codegen.llvm import BoundKernel, compile_program
+from codegen.llvm.arrays import Array
+from codegen.llvm.build import compile_program
+from codegen.llvm.kernel import BoundKernel
 from codegen.measure.config import MeasureConfig
 from codegen.measure.jobs import ConstraintError, MeasureJob, Trial
 from codegen.measure.oracle import Oracle
@@ -37,7 +39,9 @@ class LlvmWorkbench:
             raise ConstraintError(str(error)) from error
         kernel = compile_program(loops, job.target)
         compile_s = time.perf_counter() - start_s
-        return _LlvmTrial(kernel.bind(**task.oracle.constants), task.oracle, compile_s)
+        bound = kernel.bind(**task.oracle.constants)
+        arguments = tuple(task.oracle.operands[buffer.name] for buffer in bound.free)
+        return _LlvmTrial(bound, arguments, task.oracle, compile_s)
 
     def _task(self, job: MeasureJob) -> _Task:
         key = job.task_key
@@ -65,13 +69,14 @@ class _Task:
 @dataclass(frozen=True)
 class _LlvmTrial:
     bound: BoundKernel
+    arguments: tuple[Array, ...]
     oracle: Oracle
     compile_s: float
 
     def check(self) -> str | None:
         self.oracle.poison()
-        self.bound(**self.oracle.variables, out=self.oracle.output)
+        self.bound.run(*self.arguments, out=self.oracle.output)
         return self.oracle.complaint()
 
     def time_calls(self, num_calls: int) -> float:
-        return self.bound.time_calls(num_calls, inputs=self.oracle.variables, out=self.oracle.output)
+        return self.bound.time_calls(num_calls, *self.arguments, out=self.oracle.output)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from codegen.ops.operator import (
     require_sizes,
 )
 
+ReduceKind: TypeAlias = Literal["sum", "max", "mean"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reduce:
@@ -27,7 +29,7 @@ class Reduce:
 
     rows: int
     cols: int
-    kind: Literal["sum", "max", "mean"] = "sum"
+    kind: ReduceKind = "sum"
 
     def __post_init__(self) -> None:
         require_sizes("reduce", rows=self.rows, cols=self.cols)

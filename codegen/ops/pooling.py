@@ -121,9 +121,14 @@ def _num_inside(dim: WindowDim) -> Expr:
     """How many elements of a window meet the image: one 0 or 1 per position where padding matters."""
     if not dim.conditions:
         return Constant(float(dim.kernel))
-    indices = (dim.index.substitute({dim.kernel_axis: Affine((), k)}) for k in range(dim.kernel))
-    ranges = (InRange(index, 0, dim.size) for index in indices)
-    return combine("add", *(Select((inside,), Constant(1.0), Constant(0.0)) for inside in ranges))
+    one, zero = Constant(1.0), Constant(0.0)
+    terms: list[Expr] = []
+    for position in range(dim.kernel):
+        first = position * dim.dilation - dim.before
+        is_inside = first >= 0 and first + (dim.output_size - 1) * dim.stride < dim.size
+        index = dim.index.substitute({dim.kernel_axis: Affine((), position)})
+        terms.append(one if is_inside else Select((InRange(index, 0, dim.size),), one, zero))
+    return combine("add", *terms)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,9 @@ class ScaleShift:
         value: Expr = combine("add", scaled, element("shift", "c"))
         value = combine("max", value, Constant(0.0)) if self.relu else value
         constants = tuple(Tensor(name, (self.channels,), is_constant=True) for name in ("scale", "shift"))
-        return Program("scale_shift", (Tensor("x", shape), *constants), (Stage(Tensor("y", shape), axes, value),))
+        return Program(
+            "scale_shift", (Tensor("x", shape), *constants), (Stage(Tensor("y", shape), axes, value),)
+        )
 
     def reference(self, inputs: Arrays) -> NDArray[np.float64]:
         """By NumPy's broadcasting."""

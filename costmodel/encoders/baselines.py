@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from costmodel.batching import TreeBatch
-from costmodel.dataset import FeatureDataset
+from costmodel.dataset import FeatureDataset, TaskFeatures
 from costmodel.features.columns import PROGRAM_COLUMNS, column_index
 from costmodel.model import ModelState, Progress, Scores
 
@@ -18,10 +18,15 @@ class ConstantModel:
 
     name: ClassVar[str] = "constant"
 
-    def fit(
-        self, data: FeatureDataset, rng: np.random.Generator, progress: Progress | None = None
-    ) -> None:
+    def fit(self, data: FeatureDataset, rng: np.random.Generator, progress: Progress | None = None) -> None:
         """Nothing to learn."""
+
+    @property
+    def is_fitted(self) -> bool:
+        return True
+
+    def tuned(self, task: TaskFeatures, rng: np.random.Generator) -> Self:
+        return self
 
     def score(self, batch: TreeBatch) -> Scores:
         return np.zeros(len(batch), dtype=np.float32)
@@ -45,10 +50,15 @@ class RandomModel:
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
 
-    def fit(
-        self, data: FeatureDataset, rng: np.random.Generator, progress: Progress | None = None
-    ) -> None:
+    def fit(self, data: FeatureDataset, rng: np.random.Generator, progress: Progress | None = None) -> None:
         self.seed = int(rng.integers(2**31))
+
+    @property
+    def is_fitted(self) -> bool:
+        return True
+
+    def tuned(self, task: TaskFeatures, rng: np.random.Generator) -> Self:
+        return self
 
     def score(self, batch: TreeBatch) -> Scores:
         result = np.zeros(len(batch), dtype=np.float32)
@@ -94,12 +104,19 @@ class RooflineModel:
     def __init__(self, config: RooflineConfig | None = None) -> None:
         self.config = config or RooflineConfig()
 
-    def fit(
-        self, data: FeatureDataset, rng: np.random.Generator, progress: Progress | None = None
-    ) -> None:
+    def fit(self, data: FeatureDataset, rng: np.random.Generator, progress: Progress | None = None) -> None:
         """Nothing to learn."""
 
+    @property
+    def is_fitted(self) -> bool:
+        return True
+
+    def tuned(self, task: TaskFeatures, rng: np.random.Generator) -> Self:
+        return self
+
     def score(self, batch: TreeBatch) -> Scores:
+        if not len(batch):
+            return np.zeros(0, dtype=np.float32)
         programs = batch.programs
         column = {name: programs[:, column_index(PROGRAM_COLUMNS, name)] for name in _ROOFLINE_COLUMNS}
         idle = column["imbalance"] - column["threads"]
@@ -109,7 +126,7 @@ class RooflineModel:
             column["beyond_l2"] + idle - np.log2(self.config.l3_bytes),
             column["beyond_l3"] - np.log2(self.config.memory_bytes),
         ]
-        return (-np.log(2) * np.max(bounds, axis=0)).astype(np.float32)
+        return np.asarray(-np.log(2) * np.max(bounds, axis=0), dtype=np.float32)
 
     def state(self) -> ModelState:
         return ModelState(asdict(self.config), {})
@@ -128,4 +145,4 @@ def _mixed(words: np.ndarray[Any, np.dtype[np.uint64]]) -> np.ndarray[Any, np.dt
     words = words + np.uint64(0x9E3779B97F4A7C15)
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))
+    return np.asarray(words ^ (words >> np.uint64(31)))

@@ -10,7 +10,7 @@ import xgboost
 from numpy.typing import NDArray
 
 from costmodel.batching import TreeBatch, TreeGroup
-from costmodel.dataset import FeatureDataset
+from costmodel.dataset import FeatureDataset, TaskFeatures
 from costmodel.features.columns import NODE_COLUMNS, PROGRAM_COLUMNS, column_index
 from costmodel.model import ModelState, Progress, Scores
 
@@ -47,24 +47,18 @@ class GradientBoostingModel:
         self.config = config or GradientBoostingConfig()
         self._booster: xgboost.Booster | None = None
 
-    def fit(
-        self, data: FeatureDataset, rng: np.random.Generator, progress: Progress | None = None
-    ) -> None:
-        tasks = data.learnable().tasks
-        if not tasks:
-            raise ValueError(f"nothing to learn from: none of {len(data.tasks)} tasks has two candidates")
-        rows = np.concatenate([flat_features(task.trees) for task in tasks])
-        labels = np.concatenate([task.labels for task in tasks])
-        matrix = xgboost.DMatrix(rows, label=labels)
-        if self.config.ranks_pairs:
-            matrix.set_group([len(task) for task in tasks])
-        else:
-            # A failure counts as slower than anything that ran; e-fold 4 below the best.
-            matrix.set_label(np.log(np.maximum(labels, np.exp(-4.0))))
-        steps = [_Reporting(progress, self.config.num_rounds)] if progress is not None else []
-        self._booster = xgboost.train(
-            self._parameters(rng), matrix, num_boost_round=self.config.num_rounds, callbacks=steps
-        )
+    def fit(self, data: FeatureDataset, rng: np.random.Generator, progress: Progress | None = None) -> None:
+        self._boost(data, rng, progress, start=None)
+
+    @property
+    def is_fitted(self) -> bool:
+        return self._booster is not None
+
+    def tuned(self, task: TaskFeatures, rng: np.random.Generator) -> Self:
+        """Boosts on: the new trees explain what the old ones get wrong on the task."""
+        model = type(self)(self.config)
+        model._boost(FeatureDataset((task,)), rng, None, self._booster)
+        return model
 
     def score(self, batch: TreeBatch) -> Scores:
         if self._booster is None:
@@ -86,6 +80,33 @@ class GradientBoostingModel:
             model._booster = xgboost.Booster()
             model._booster.load_model(bytearray(state.arrays["booster"].tobytes()))
         return model
+
+    def _boost(
+        self,
+        data: FeatureDataset,
+        rng: np.random.Generator,
+        progress: Progress | None,
+        start: xgboost.Booster | None,
+    ) -> None:
+        tasks = data.learnable().tasks
+        if not tasks:
+            raise ValueError(f"nothing to learn from: none of {len(data.tasks)} tasks has two candidates")
+        rows = np.concatenate([flat_features(task.trees) for task in tasks])
+        labels = np.concatenate([task.labels for task in tasks])
+        matrix = xgboost.DMatrix(rows, label=labels)
+        if self.config.ranks_pairs:
+            matrix.set_group([len(task) for task in tasks])
+        else:
+            # A failure counts as slower than anything that ran; e-fold 4 below the best.
+            matrix.set_label(np.log(np.maximum(labels, np.exp(-4.0))))
+        steps = [_Reporting(progress, self.config.num_rounds)] if progress is not None else []
+        self._booster = xgboost.train(
+            self._parameters(rng),
+            matrix,
+            num_boost_round=self.config.num_rounds,
+            callbacks=steps,
+            xgb_model=start,
+        )
 
     def _parameters(self, rng: np.random.Generator) -> dict[str, Any]:
         return {
@@ -139,7 +160,7 @@ def _padded(rows: NDArray[np.float32], num: int) -> NDArray[np.float32]:
     return np.pad(rows, ((0, 0), (0, num - rows.shape[1]), (0, 0)))
 
 
-class _Reporting(xgboost.callback.TrainingCallback):  # type: ignore[misc]
+class _Reporting(xgboost.callback.TrainingCallback):
     """Tells the progress of boosting."""
 
     def __init__(self, progress: Progress, num_rounds: int) -> None:

@@ -1,8 +1,8 @@
 """The default model: a child-sum tree GRU over the loop tree (arXiv:1805.08166, section 3.2)."""
 
+# ruff: noqa: F722 - shapes in annotations are jaxtyping's
 from __future__ import annotations
 
-import copy
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from costmodel.batching import TreeBatch
-from costmodel.dataset import FeatureDataset
+from costmodel.dataset import FeatureDataset, TaskFeatures
+from costmodel.encoders.treegru_native import SketchScorer, Weights, compile_sketch
+from costmodel.encoders.treegru_text import ROWS
 from costmodel.features.columns import NODE_COLUMNS, PROGRAM_COLUMNS
+from costmodel.features.featurise import SketchFeatures
 from costmodel.model import ModelState, Progress, Scores
 from costmodel.network import ForestTensors, InputScaling, score_in_blocks
-from costmodel.train import TrainConfig, seed_of, train
+from costmodel.train import RefitConfig, TrainConfig, seed_of, train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +31,9 @@ class TreeGRUConfig:
     readout: int = 64
 
     def __post_init__(self) -> None:
-        if self.hidden < 1 or self.readout < 1:
-            raise ValueError(f"hidden and readout must be positive, got {self.hidden} and {self.readout}")
+        for size in (self.hidden, self.readout):
+            if size < ROWS or size % ROWS:
+                raise ValueError(f"hidden and readout must be multiples of {ROWS}, got {size}")
 
 
 class TreeGRU(nn.Module):
@@ -65,12 +69,29 @@ class TreeGRU(nn.Module):
     def encode(self, forest: ForestTensors) -> Float[Tensor, "tree hidden"]:
         """The state of every root; equals encoding each tree alone."""
         projected = self.input(self.node_scaling(forest.nodes))
-        deepest, *above = torch.split(projected, forest.sizes[::-1])
+        deepest, *above = torch.split(projected, list(reversed(forest.sizes)))
         states = self._leaves(deepest)
         for level, parents in zip(above, reversed(forest.parents)):
             sums = level.new_zeros(len(level), states.shape[1]).index_add(0, parents, states)
             states = self._step(level, sums)
         return states
+
+    def weights(self) -> Weights:
+        """The parameters as the native scorer takes them, with the input scaling folded in."""
+        hidden = self.recurrent.in_features
+        parts = {name: tensor.double().numpy() for name, tensor in self.state_dict().items()}
+        matrix = parts["input.weight"] * parts["node_scaling.scale"]
+        readout = parts["readout.weight"].copy()
+        readout[:, hidden:] *= parts["program_scaling.scale"]
+        arrays = {
+            "input": matrix,
+            "input_bias": parts["input.bias"] - matrix @ parts["node_scaling.mean"],
+            "recurrent": parts["recurrent.weight"],
+            "readout": readout,
+            "readout_bias": parts["readout.bias"] - readout[:, hidden:] @ parts["program_scaling.mean"],
+            "score": np.concatenate([parts["score.bias"], parts["score.weight"][0]]),
+        }
+        return Weights(**{name: array.astype(np.float32) for name, array in arrays.items()})
 
     def _leaves(self, projected: Tensor) -> Tensor:
         update, _, candidate = projected.chunk(3, dim=1)
@@ -89,29 +110,43 @@ class TreeGRUModel:
 
     name: ClassVar[str] = "treegru"
 
-    def __init__(self, config: TreeGRUConfig | None = None, training: TrainConfig | None = None) -> None:
+    def __init__(
+        self,
+        config: TreeGRUConfig | None = None,
+        training: TrainConfig | None = None,
+        refit: RefitConfig | None = None,
+    ) -> None:
         self.config = config or TreeGRUConfig()
         self.training = training or TrainConfig()
+        self.refit = refit or RefitConfig()
         self.network = TreeGRU(self.config)
 
-    def fit(
-        self, data: FeatureDataset, rng: np.random.Generator, progress: Progress | None = None
-    ) -> None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(rng))
-            self.network = TreeGRU(self.config)
-        self.network.measure_inputs(data.learnable().trees)
+    def fit(self, data: FeatureDataset, rng: np.random.Generator, progress: Progress | None = None) -> None:
+        self._begin(data, rng)
         train(self.network, data, self.training, rng, progress)
 
-    def tuned(self, data: FeatureDataset, training: TrainConfig, rng: np.random.Generator) -> TreeGRUModel:
-        """A copy that goes on learning from more data; input scaling stays as it is."""
-        result = TreeGRUModel(self.config, self.training)
-        result.network = copy.deepcopy(self.network)
-        train(result.network, data, training, rng, None)
-        return result
+    @property
+    def is_fitted(self) -> bool:
+        return bool(self.network.node_scaling.scale.any())
+
+    def tuned(self, task: TaskFeatures, rng: np.random.Generator) -> Self:
+        """Fine-tunes a copy; the input scaling stays that of the first training."""
+        data = FeatureDataset((task,))
+        model = type(self)(self.config, self.training, self.refit)
+        if self.is_fitted:
+            model.network.load_state_dict(self.network.state_dict())
+            training = self.refit.training(len(task))
+        else:
+            model._begin(data, rng)
+            training = self.refit.training(len(task), self.training.learning_rate)
+        train(model.network, data, training, rng, None)
+        return model
 
     def score(self, batch: TreeBatch) -> Scores:
         return score_in_blocks(self.network, batch)
+
+    def compile(self, features: SketchFeatures) -> SketchScorer:
+        return compile_sketch(self.network.weights(), features)
 
     def state(self) -> ModelState:
         tensors = self.network.state_dict()
@@ -128,6 +163,13 @@ class TreeGRUModel:
         arrays: dict[str, NDArray[Any]] = {name: np.array(array) for name, array in state.arrays.items()}
         model.network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
         return model
+
+    def _begin(self, data: FeatureDataset, rng: np.random.Generator) -> None:
+        """Fresh weights, and the input scaling of the data."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(rng))
+            self.network = TreeGRU(self.config)
+        self.network.measure_inputs(data.trees)
 
 
 def _known_fields(config: Any) -> dict[str, int]:

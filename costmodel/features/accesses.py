@@ -62,33 +62,46 @@ def loops_inside(leaf: LeafNode, depth: int) -> tuple[Loop, ...]:
     return (*leaf.place.path[depth:], *leaf.merged)
 
 
-def reach(buffer: Buffer, leaves: Sequence[LeafNode], depth: int) -> Reach | None:
-    """What the leaves touch of a buffer while the loops from ``depth`` on run once; None if nothing.
+class Footprints:
+    """What the leaves of one program reach; each question is worked out once."""
 
-    A union of several accesses counts as the largest of them: copies of one read (with and without
-    padding, say) reach the same elements.
-    """
-    elements: list[Int] = []
-    runs: list[Int] = []
-    accesses: list[Int] = []
-    for leaf in leaves:
-        extents = extents_of(loops_inside(leaf, depth))
-        for access in leaf.accesses:
-            if access.buffer == buffer.name:
-                spans = [minimum(i.span(extents), n) for i, n in zip(access.index, buffer.shape)]
-                elements.append(product(spans))
-                runs.append(spans[-1] if spans else 1)
-                accesses.append(product(extents.values()))
-    if not elements:
-        return None
-    return Reach(largest(elements), total(accesses), largest(runs))
+    def __init__(self, program: LoopProgram) -> None:
+        self.program = program
+        self._memory = [buffer for buffer in program.buffers if buffer.scope is not Scope.REGISTER]
+        self._known: dict[tuple[LeafNode, int], dict[str, list[Reach]]] = {}
 
+    def reach(self, buffer: Buffer, leaves: Sequence[LeafNode], depth: int) -> Reach | None:
+        """What leaves touch of a buffer while the loops from ``depth`` on run once; None if nothing.
 
-def working_set(program: LoopProgram, leaves: Sequence[LeafNode], depth: int) -> Int:
-    """Bytes of memory the leaves touch while the loops from ``depth`` on run once; registers are free."""
-    memory = [buffer for buffer in program.buffers if buffer.scope is not Scope.REGISTER]
-    reached = [reach(buffer, leaves, depth) for buffer in memory]
-    return total(ELEMENT_BYTES * each.elements for each in reached if each is not None)
+        A union of several accesses counts as the largest of them: copies of one read (with and without
+        padding, say) reach the same elements.
+        """
+        each = [one for leaf in leaves for one in self._of_leaf(leaf, depth).get(buffer.name, ())]
+        if not each:
+            return None
+        return Reach(
+            largest([one.elements for one in each]),
+            total(one.accesses for one in each),
+            largest([one.run for one in each]),
+        )
+
+    def working_set(self, leaves: Sequence[LeafNode], depth: int) -> Int:
+        """Bytes of memory leaves touch while the loops from ``depth`` on run once; registers are free."""
+        reached = [self.reach(buffer, leaves, depth) for buffer in self._memory]
+        return total(ELEMENT_BYTES * each.elements for each in reached if each is not None)
+
+    def _of_leaf(self, leaf: LeafNode, depth: int) -> dict[str, list[Reach]]:
+        if (leaf, depth) not in self._known:
+            found: dict[str, list[Reach]] = {}
+            extents = extents_of(loops_inside(leaf, depth))
+            count = product(extents.values())
+            for access in leaf.accesses:
+                shape = self.program.buffer(access.buffer).shape
+                spans = [minimum(index.span(extents), size) for index, size in zip(access.index, shape)]
+                one = Reach(product(spans), count, spans[-1] if spans else 1)
+                found.setdefault(access.buffer, []).append(one)
+            self._known[leaf, depth] = found
+        return self._known[leaf, depth]
 
 
 def stride(buffer: Buffer, access: Access, variable: str) -> Int:
@@ -113,19 +126,19 @@ def innermost_vector(leaf: LeafNode) -> Loop | None:
     return found[-1] if found else None
 
 
-def traffic(program: LoopProgram, leaf: LeafNode, caches_bytes: Sequence[int]) -> tuple[Int, ...]:
+def traffic(footprints: Footprints, leaf: LeafNode, caches_bytes: Sequence[int]) -> tuple[Int, ...]:
     """Bytes that enter each cache, given its size, over all runs of a leaf.
 
     A cache keeps what some level of the nest touches, if that fits; everything outside that level
     fetches it again. The best level counts; the innermost one is always allowed.
     """
     path = leaf.place.path
-    sets = [working_set(program, [leaf], depth) for depth in range(len(path) + 1)]
+    sets = [footprints.working_set([leaf], depth) for depth in range(len(path) + 1)]
     runs = [product(loop.extent for loop in path[:depth]) for depth in range(len(path) + 1)]
     moved = [touched * count for touched, count in zip(sets, runs)]
 
     def entering(cache_bytes: int) -> Int:
-        result = moved[-1]
+        result: Int = moved[-1]
         for touched, level in zip(sets[:-1], moved):
             does_not_fit = minimum(maximum(touched - cache_bytes, 0), 1)
             result = minimum(result, level + does_not_fit * _OUT_OF_REACH)

@@ -43,7 +43,9 @@ def _slot(number: int) -> tuple[Column, ...]:
     return (
         Column(f"buffer{number}_touched", "bytes reached by one run of the node"),
         Column(f"buffer{number}_reuse", "accesses per element reached"),
-        Column(f"buffer{number}_stride", "elements between iterations (loop) or lanes (leaf)", Scale.LOG_PLUS_ONE),
+        Column(
+            f"buffer{number}_stride", "elements between iterations (loop) or lanes (leaf)", Scale.LOG_PLUS_ONE
+        ),
         Column(f"buffer{number}_run", "neighbouring elements reached in the last dimension"),
         Column(f"buffer{number}_is_argument", "claim: passed by the caller", Scale.RAW),
         Column(f"buffer{number}_is_packed", "claim: packed ahead of time", Scale.RAW),

@@ -16,6 +16,7 @@ from codegen.schedule.candidates import Candidates
 from codegen.schedule.space import Space
 from codegen.target import Target
 from costmodel.batching import TreeBatch, TreeGroup
+from costmodel.features.accesses import Footprints
 from costmodel.features.columns import NODE_COLUMNS, PROGRAM_COLUMNS, Column, Scale
 from costmodel.features.nodes import Raw, leaf_work, node_columns
 from costmodel.features.program import program_columns
@@ -38,7 +39,7 @@ class SketchFeatures:
     constants: NDArray[np.float32]
 
     def compute(self, values: Mapping[str, NDArray[np.int64]], num: int) -> NDArray[np.float32]:
-        """The varying features of ``num`` candidates, shape (len(varying), num), as ``execute`` returns them."""
+        """The varying features of ``num`` candidates, (len(varying), num), laid out as by ``execute``."""
         columns = np.empty((len(self.inputs), num))
         for row, name in enumerate(self.inputs):
             columns[row] = values[name]
@@ -56,7 +57,7 @@ class SketchFeatures:
 
 
 class Featuriser:
-    """Features of one space's candidates. The first candidate of a sketch costs some ten milliseconds more."""
+    """Features of one space's candidates; the first of each sketch costs some ten milliseconds more."""
 
     def __init__(self, space: Space) -> None:
         self.space = space
@@ -87,14 +88,14 @@ def featurise(space: Space, candidates: Candidates) -> TreeBatch:
 
 def sketch_features(program: LoopProgram, inputs: tuple[str, ...], target: Target) -> SketchFeatures:
     """Record the features of a symbolic (or concrete) loop program over the knobs named ``inputs``."""
-    tree = build_tree(program)
+    tree, footprints = build_tree(program), Footprints(program)
     work = {
-        number: leaf_work(program, node, target)
+        number: leaf_work(footprints, node, target)
         for number, node in enumerate(tree.nodes)
         if isinstance(node, LeafNode)
     }
     outputs: list[Int] = []
-    for raw in node_columns(program, tree, work, target):
+    for raw in node_columns(footprints, tree, work, target):
         outputs.extend(_scaled(raw, NODE_COLUMNS))
     outputs.extend(_scaled(program_columns(program, tree, list(work.values()), target), PROGRAM_COLUMNS))
     tape = record(outputs, inputs)

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from codegen.ir.arithmetic import Int, ceil_div, maximum, minimum
 from codegen.ir.expression import count_flops
-from codegen.ir.loops import Buffer, LoopKind, LoopProgram, Scope
+from codegen.ir.loops import LoopKind, LoopProgram, Scope
 from codegen.ir.trace import ratio
 from codegen.target import Target
 from costmodel.features.accesses import (
     ELEMENT_BYTES,
+    Footprints,
     buffer_slots,
     extents_of,
     innermost_vector,
     largest,
     loops_inside,
     product,
-    reach,
     stride,
     total,
     traffic,
     vectors,
     waste,
-    working_set,
 )
 from costmodel.features.columns import NUM_SLOTS
 from costmodel.features.tree import Access, FeatureTree, LeafNode, LoopNode
@@ -57,21 +56,21 @@ class Work:
 
 
 def node_columns(
-    program: LoopProgram, tree: FeatureTree, work: dict[int, Work], target: Target
+    footprints: Footprints, tree: FeatureTree, work: Mapping[int, Work], target: Target
 ) -> list[Raw]:
     """One dictionary of raw values per node, in the tree's order."""
     result: list[Raw] = []
     for number, node in enumerate(tree.nodes):
         if isinstance(node, LoopNode):
-            result.append(_loop_columns(program, tree, node, work, target))
+            result.append(_loop_columns(footprints, tree, node, work, target))
         elif isinstance(node, LeafNode):
-            result.append(_leaf_columns(program, tree, node, work[number], target))
+            result.append(_leaf_columns(footprints, node, work[number], target))
         else:
             result.append({"is_root": 1})
     return result
 
 
-def leaf_work(program: LoopProgram, leaf: LeafNode, target: Target) -> Work:
+def leaf_work(footprints: Footprints, leaf: LeafNode, target: Target) -> Work:
     """Counts of one leaf over all its runs, with what ragged tiles waste.
 
     Iterations of loops around the leaf that a guard skips cost nothing; lanes and instances that a
@@ -95,14 +94,14 @@ def leaf_work(program: LoopProgram, leaf: LeafNode, target: Target) -> Work:
         instances=instances,
         flops=ratio(outer * instances * flops, overall),
         padded_flops=real_outer * (lanes * others * flops),
-        cycles=real_outer * _cycles(program, leaf, target),
+        cycles=real_outer * _cycles(footprints.program, leaf, target),
         waste=ratio(overall, skipped),
-        beyond=traffic(program, leaf, caches),
+        beyond=traffic(footprints, leaf, caches),
     )
 
 
 def _loop_columns(
-    program: LoopProgram, tree: FeatureTree, node: LoopNode, work: dict[int, Work], target: Target
+    footprints: Footprints, tree: FeatureTree, node: LoopNode, work: Mapping[int, Work], target: Target
 ) -> Raw:
     loop, place = node.loop, node.place
     depth = len(place.path)
@@ -124,14 +123,12 @@ def _loop_columns(
         "inner_iterations": inside,
         "flops": ratio(flops, outer),
     }
-    values |= _memory_columns(program, leaves, depth, outer, values["flops"], target)
-    values |= _slot_columns(program, leaves, depth, loop.variable)
+    values |= _memory_columns(footprints, leaves, depth, outer, values["flops"], target)
+    values |= _slot_columns(footprints, leaves, depth, loop.variable)
     return values
 
 
-def _leaf_columns(
-    program: LoopProgram, tree: FeatureTree, leaf: LeafNode, work: Work, target: Target
-) -> Raw:
+def _leaf_columns(footprints: Footprints, leaf: LeafNode, work: Work, target: Target) -> Raw:
     place, depth = leaf.place, len(leaf.place.path)
     vector = innermost_vector(leaf)
     extent: Int = vector.extent if vector is not None else 1
@@ -155,16 +152,16 @@ def _leaf_columns(
         "beyond_l2": work.beyond[1],
         "beyond_l3": work.beyond[2],
     }
-    values |= _memory_columns(program, (leaf,), depth, work.outer, flops, target)
-    values |= _instruction_columns(program, leaf, target)
-    values |= _slot_columns(program, (leaf,), depth, vector.variable if vector is not None else "")
+    values |= _memory_columns(footprints, (leaf,), depth, work.outer, flops, target)
+    values |= _instruction_columns(footprints.program, leaf, target)
+    values |= _slot_columns(footprints, (leaf,), depth, vector.variable if vector is not None else "")
     return values
 
 
 def _memory_columns(
-    program: LoopProgram, leaves: Sequence[LeafNode], depth: int, outer: Int, flops: Int, target: Target
+    footprints: Footprints, leaves: Sequence[LeafNode], depth: int, outer: Int, flops: Int, target: Target
 ) -> Raw:
-    touched = maximum(working_set(program, leaves, depth), 1)
+    touched = maximum(footprints.working_set(leaves, depth), 1)
     return {
         "working_set": touched,
         "over_l1": ratio(touched, target.l1_bytes),
@@ -175,10 +172,10 @@ def _memory_columns(
     }
 
 
-def _slot_columns(program: LoopProgram, leaves: Sequence[LeafNode], depth: int, variable: str) -> Raw:
+def _slot_columns(footprints: Footprints, leaves: Sequence[LeafNode], depth: int, variable: str) -> Raw:
     values: Raw = {}
-    for number, buffer in enumerate(buffer_slots(program, leaves)[:NUM_SLOTS]):
-        reached = reach(buffer, leaves, depth)
+    for number, buffer in enumerate(buffer_slots(footprints.program, leaves)[:NUM_SLOTS]):
+        reached = footprints.reach(buffer, leaves, depth)
         assert reached is not None  # a slot's buffer is used by the leaves
         accesses = [a for leaf in leaves for a in leaf.accesses if a.buffer == buffer.name]
         values[f"buffer{number}_touched"] = ELEMENT_BYTES * reached.elements
@@ -200,9 +197,7 @@ def _instruction_columns(program: LoopProgram, leaf: LeafNode, target: Target) -
     chains = vectors(store, leaf.merged, lanes)
     all_loads = total(kinds.values())
     needed = chains + minimum(all_loads, target.num_vector_registers)
-    masked = total(
-        vectors(access, leaf.merged, lanes) for access in leaf.accesses if access.is_masked
-    )
+    masked = total(vectors(access, leaf.merged, lanes) for access in leaf.accesses if access.is_masked)
     return {
         **kinds,
         "masked_loads": masked,
@@ -249,7 +244,7 @@ def _cycles(program: LoopProgram, leaf: LeafNode, target: Target) -> Int:
     operations = count * max(count_flops(leaf.store.value), 1)
     loads = _loads_by_kind(program, leaf, target)
     gathers = loads["strided_loads"] * target.vector_lanes
-    issue = largest([operations, loads["broadcast_loads"] + loads["contiguous_loads"] + gathers])
+    issue: Int = largest([operations, loads["broadcast_loads"] + loads["contiguous_loads"] + gathers])
     store = leaf.accesses[-1]
     chains = vectors(store, leaf.merged, target.vector_lanes)
     if program.buffer(store.buffer).scope is not Scope.REGISTER:
@@ -261,7 +256,8 @@ def _cycles(program: LoopProgram, leaf: LeafNode, target: Target) -> Int:
 
 
 def _whole_vectors(extent: Int, target: Target) -> Int:
-    return ceil_div(extent, target.vector_lanes) * target.vector_lanes
+    lanes: Int = ceil_div(extent, target.vector_lanes) * target.vector_lanes
+    return lanes
 
 
 def _is_vector(kind: LoopKind) -> bool:

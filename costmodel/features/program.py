@@ -16,9 +16,7 @@ from costmodel.features.tree import FeatureTree, LeafNode
 def program_columns(program: LoopProgram, tree: FeatureTree, work: Sequence[Work], target: Target) -> Raw:
     """Values by name; ``work`` belongs to the tree's leaves, in order."""
     iterations = [_parallel_iterations(leaf) for leaf in tree.leaves]
-    imbalances = [
-        ratio(ceil_div(each, target.num_threads) * target.num_threads, each) for each in iterations
-    ]
+    imbalances = [ratio(ceil_div(each, target.num_threads) * target.num_threads, each) for each in iterations]
     cycles = total(each.cycles for each in work)
     thread_cycles = total(
         ratio(each.cycles * imbalance, target.num_threads) for each, imbalance in zip(work, imbalances)
@@ -63,4 +61,4 @@ def _num_parallel_nests(tree: FeatureTree) -> int:
 
 
 def _bytes_in(program: LoopProgram, *scopes: Scope) -> Int:
-    return ELEMENT_BYTES * total(product(b.shape) for b in program.buffers if b.scope in scopes)
+    return total(ELEMENT_BYTES * product(b.shape) for b in program.buffers if b.scope in scopes)

@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from codegen.ir.affine import Affine
 from codegen.ir.expression import Expr, Load, Select, children
 from codegen.ir.loops import If, Loop, LoopKind, LoopProgram, Node, Store
-from codegen.ir.affine import Affine
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class LoopNode:
     leaves: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LeafNode:
     """A statement in its unrolled and vectorized loops, outer first."""
 

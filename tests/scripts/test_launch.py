@@ -38,8 +38,8 @@ class Demo:
 def work(run):
     if run.config.folder == "bug":
         raise RuntimeError("a bug of ours")
-    run.logger.log(1, {{"loss": 0.5}})
     text = Path(run.config.folder).read_text()
+    run.logger.log(1, {{"loss": 0.5}})
     return {{"width": run.config.inner.width, "is_wide": run.config.inner.width > 2, "text": text}}
 
 for name, schema in (("csv", CsvConfig), ("tensorboard", TensorBoardConfig), ("wandb", WandbConfig)):
@@ -52,8 +52,6 @@ defaults:
   - folders
   - logger: csv
   - _self_
-  - override /hydra/job_logging: none
-  - override /hydra/hydra_logging: none
 """
 
 
@@ -125,6 +123,14 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     assert lines[0].startswith("error: ")
     for word in words:
         assert word in lines[0]
+
+
+def test_a_mistake_leaves_an_earlier_run_as_it_was(script: Path) -> None:
+    assert run(script, "folder=words.txt", "hydra.run.dir=here").returncode == 0
+    before = {path.name: path.read_bytes() for path in (script.parent / "here").iterdir()}
+    assert run(script, "folder=words.txt", "inner.width=0", "hydra.run.dir=here").returncode == 2
+    assert run(script, "folder=early.txt", "hydra.run.dir=here").returncode == 2
+    assert {path.name: path.read_bytes() for path in (script.parent / "here").iterdir()} == before
 
 
 def test_a_bug_keeps_its_traceback(script: Path) -> None:

@@ -5,11 +5,11 @@ import time
 import numpy as np
 import pytest
 
-from codegen.measure.arrays import aligned_zeros
+from codegen.measure.arrays import touched_zeros
 from codegen.measure.detect import VectorWidth, detect_target, read_host_cpu
 from codegen.measure.drift import MachineProbe
-from codegen.measure.native import NUM_ACCUMULATORS, NativeLoops, PinnedTeam
 from codegen.measure.peak import measure_peak
+from codegen.measure.peak_loops import NUM_ACCUMULATORS, NativeLoops, PinnedTeam
 from codegen.target import Target
 
 HAS_AVX2 = all(read_host_cpu().features.get(name) for name in ("avx2", "fma"))
@@ -35,7 +35,7 @@ def test_the_fma_loop_computes_what_it_claims(target: Target) -> None:
 
 
 def test_the_stream_computes_a_triad_and_stays_in_bounds(target: Target) -> None:
-    a, b, c = (aligned_zeros((1024,)) for _ in range(3))
+    a, b, c = (touched_zeros((1024,)) for _ in range(3))
     b[:], c[:] = np.arange(1024), 2.0
     NativeLoops(target).triad(a.ctypes.data, b.ctypes.data, c.ctypes.data, 512 // target.vector_lanes)
     np.testing.assert_array_equal(a[:512], np.arange(512) + 6.0)

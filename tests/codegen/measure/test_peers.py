@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from codegen.llvm.build import compile_program
 from codegen.measure import peers
-from codegen.measure.peers import Runner, library_binders, time_peers
+from codegen.measure.detect import detect_target, read_host_cpu
+from codegen.measure.peers import Runner, kernel_binder, library_binders, time_peers
 from codegen.ops import Conv2d, Matmul, Operator, Softmax
+from codegen.schedule import build_space
 
 HAS_ONNXRUNTIME = all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime"))
+HAS_AVX2 = all(read_host_cpu().features.get(name) for name in ("avx2", "fma"))
 CONV = Conv2d(height=9, width=8, in_channels=4, out_channels=6, padding=1)
 MATMUL = Matmul(m=9, k=16, n=10)
 
@@ -40,6 +44,19 @@ def test_libraries_and_a_kernel_of_ours_are_timed_and_agree() -> None:
         assert result.max_abs_error < 1e-4
         assert len(result.times_s) == 3
         assert 0 < result.summary.low_s <= result.summary.median_s
+
+
+@pytest.mark.skipif(not HAS_AVX2, reason="no AVX2 with FMA here")
+def test_a_compiled_kernel_takes_part() -> None:
+    target = detect_target(1)
+    space = build_space(CONV.program(), target)
+    candidates = space.sample(1, np.random.default_rng(0))
+    kernel = compile_program(space.lower(candidates, 0), target)
+    results = time_peers(
+        CONV, {"ours": kernel_binder(kernel)}, num_threads=1, num_rounds=1, min_repeat_s=0.0001
+    )
+    assert {"ours", "torch_nchw", "torch_nhwc"} <= set(results)
+    assert all(result.is_correct for result in results.values())
 
 
 def test_a_wrong_kernel_is_reported_however_fast() -> None:

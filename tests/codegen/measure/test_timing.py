@@ -16,6 +16,7 @@ from codegen.measure.timing import (
     summarise,
     tied_with_best,
     time_repeats,
+    time_undisturbed,
 )
 
 times = st.lists(st.floats(1e-7, 10.0), min_size=1, max_size=60)
@@ -68,6 +69,44 @@ def test_one_interrupted_call_does_not_cut_a_fast_candidate() -> None:
     times_s = time_repeats(kernel.time_calls, MeasureConfig(), best_s=0.001)
     assert len(times_s) == 10
     assert statistics.median(times_s) == pytest.approx(0.001)
+
+
+@dataclass
+class BusyMachine:
+    """Every ``period``-th repeat of a kernel loses a core, which costs it 4 ms."""
+
+    kernel: FakeKernel
+    period: int
+    num_preemptions: int = 0
+    num_timed: int = 0
+
+    def time_calls(self, num_calls: int) -> float:
+        self.num_timed += 1
+        is_disturbed = self.num_timed % self.period == 0
+        self.num_preemptions += is_disturbed
+        return self.kernel.time_calls(num_calls) + 0.004 * is_disturbed
+
+
+@pytest.mark.parametrize("period", [2, 3])
+def test_disturbed_repeats_are_made_again(period: int) -> None:
+    machine = BusyMachine(FakeKernel(0.0002), period)
+    times_s = time_repeats(machine.time_calls, MeasureConfig(), 0.0002, lambda: machine.num_preemptions)
+    assert len(times_s) >= 3
+    assert times_s == pytest.approx([0.0002] * len(times_s))
+
+
+def test_a_machine_that_never_rests_still_gives_times() -> None:
+    machine = BusyMachine(FakeKernel(0.0002), period=1)
+    times_s = time_repeats(machine.time_calls, MeasureConfig(), 0.0002, lambda: machine.num_preemptions)
+    assert 3 <= len(times_s) <= 20
+    assert min(times_s) > 0.0002
+    assert time_undisturbed(machine.time_calls, 1, lambda: machine.num_preemptions) > 0.004
+
+
+def test_a_turn_is_taken_again_until_it_is_undisturbed() -> None:
+    machine = BusyMachine(FakeKernel(0.0002), period=2, num_timed=1)
+    elapsed_s = time_undisturbed(machine.time_calls, 5, lambda: machine.num_preemptions)
+    assert elapsed_s == pytest.approx(0.001)
 
 
 def test_cold_caches_mean_one_call_a_repeat() -> None:

@@ -1,0 +1,33 @@
+"""The project's claims as numbers: python scripts/benchmark.py suite=throughput.
+
+Other suites: search, tune, operators; all runs the first three.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts.display import show_table
+from scripts.groups import register_groups
+from scripts.launch import Run, launch
+from scripts.outputs import Metrics
+from scripts.suites import SUITES, Benchmark
+
+
+def run(run: Run[Benchmark]) -> Metrics:
+    """Run the suite, or all of them, one after another."""
+    chosen = ["throughput", "search", "tune"] if run.config.suite == "all" else [run.config.suite]
+    target = run.config.target.detect()
+    metrics: dict[str, float | int | str] = {"target": target.name}
+    for name in chosen:
+        metrics.update(SUITES[name](run.config, target, run.folder))
+    show_table(f"benchmark on {target.name}", ["what", "value"], list(metrics.items()))
+    return metrics
+
+
+if __name__ == "__main__":
+    register_groups()
+    launch("benchmark", Benchmark, run)

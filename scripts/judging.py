@@ -1,0 +1,99 @@
+"""How a trained model is judged: its metrics on tasks, beside chance and the noise of measuring."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from costmodel.dataset import FeatureDataset
+from costmodel.encoders.baselines import RandomModel
+from costmodel.metrics import (
+    TaskMetrics,
+    average,
+    bootstrap_intervals,
+    ceiling_metrics,
+    prefixed,
+    task_metrics,
+)
+from costmodel.model import CostModel
+
+SHOWN = ("pairwise_accuracy", "top1", "top5", "rmse", "r2", "kendall_tau")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Averages over tasks; ``intervals`` (95 %) are of the model's averages, tasks drawn anew.
+
+    ``by_task`` holds the model's metrics of each task. Metrics that no task has are left out.
+    """
+
+    model: TaskMetrics
+    random: TaskMetrics
+    ceiling: TaskMetrics
+    intervals: Mapping[str, tuple[float, float]]
+    by_task: Mapping[str, TaskMetrics]
+
+    def flat(self) -> dict[str, float]:
+        """For ``metrics.json``: each metric by name, and prefixed with random, ceiling, low and high."""
+        lows = {name: low for name, (low, _) in self.intervals.items()}
+        highs = {name: high for name, (_, high) in self.intervals.items()}
+        named = {
+            **self.model,
+            **prefixed(self.random, "random"),
+            **prefixed(self.ceiling, "ceiling"),
+            **prefixed(lows, "low"),
+            **prefixed(highs, "high"),
+        }
+        return {name: value for name, value in named.items() if math.isfinite(value)}
+
+    def csv(self) -> str:
+        """The metrics of each task, one row a task."""
+        names = list(next(iter(self.by_task.values())))
+        lines = [",".join(["task", *names])]
+        lines += [",".join([task, *(str(row[name]) for name in names)]) for task, row in self.by_task.items()]
+        return "\n".join(lines) + "\n"
+
+    def rows(self) -> list[tuple[object, ...]]:
+        """For a table: metric, model, its interval, random, ceiling."""
+        rows: list[tuple[object, ...]] = []
+        for name in SHOWN:
+            low, high = self.intervals[name]
+            known = self.ceiling.get(name, math.nan)
+            rows.append((name, self.model[name], f"{low:.3f} to {high:.3f}", self.random[name], known))
+        return rows
+
+
+def judge(model: CostModel, data: FeatureDataset, seed: int) -> Judgement:
+    """Score every candidate of every task; ValueError if no task holds a comparison."""
+    tasks = data.learnable().tasks
+    if not tasks:
+        raise ValueError(
+            f"nothing to judge on: none of {len(data.tasks)} tasks has two comparable candidates"
+        )
+    chance = RandomModel(seed)
+    by_task = {task.name: task_metrics(model.score(task.trees), task.labels) for task in tasks}
+    random = [task_metrics(chance.score(task.trees), task.labels) for task in tasks]
+    ceilings = [ceiling for task in tasks if (ceiling := ceiling_metrics(task.repeat_pairs)) is not None]
+    scored = list(by_task.values())
+    return Judgement(
+        model=average(scored),
+        random=average(random),
+        ceiling=average(ceilings),
+        intervals=bootstrap_intervals(scored, np.random.default_rng(seed)),
+        by_task=by_task,
+    )
+
+
+def scoring_rate(model: CostModel, data: FeatureDataset, min_s: float = 0.5) -> float:
+    """Candidates a second that the model scores, features at hand; over at least ``min_s`` seconds."""
+    trees = data.trees
+    model.score(trees)
+    num, start_s = 0, time.perf_counter()
+    while (elapsed_s := time.perf_counter() - start_s) < min_s:
+        model.score(trees)
+        num += len(trees)
+    return num / elapsed_s

@@ -1,0 +1,48 @@
+"""The model that guides a search: shipped, trained by you, or learning from the trials alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codegen.schedule import Space
+from costmodel.model import CostModel
+from costmodel.predictor import Predictor
+from scripts.models import ModelOption
+
+PRETRAINED = Path(__file__).resolve().parents[1] / "costmodel" / "pretrained"
+
+
+@dataclass(frozen=True)
+class Guide:
+    """Options of the groups ``model`` and ``loss``; ``checkpoint`` is a file, ``shipped`` or ``none``."""
+
+    option: ModelOption
+    loss: Any
+    checkpoint: str
+
+    def predictor(self, space: Space, seed: int) -> Predictor:
+        """The model at work on a space; ValueError as ``open_model``."""
+        model = open_model(self.option, self.loss, self.checkpoint)
+        return Predictor(model, space, seed, space.target.num_threads)
+
+
+def open_model(option: ModelOption, loss: Any, checkpoint: str) -> CostModel:
+    """The model, trained unless ``checkpoint`` is ``none`` or it is one that learns nothing.
+
+    Raises:
+        ValueError: there is no such checkpoint, or it holds another model.
+    """
+    untrained = option.build(loss)
+    if checkpoint == "none" or (checkpoint == "shipped" and untrained.is_fitted):
+        return untrained
+    if checkpoint != "shipped":
+        return option.load(Path(checkpoint), loss)
+    shipped = PRETRAINED / f"{untrained.name}.safetensors"
+    if not shipped.exists():
+        raise ValueError(
+            f"no checkpoint of model {untrained.name} is shipped; train one with scripts/train.py and give "
+            "its path as checkpoint=..., or learn from the trials alone with checkpoint=none"
+        )
+    return option.load(shipped, loss)

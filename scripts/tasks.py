@@ -1,0 +1,92 @@
+"""List what an ONNX network computes: python scripts/tasks.py onnx=model.onnx [batch=8] [output=tasks.yaml].
+
+The list is written as ``tasks.yaml``, which ``collect.py`` and ``tune.py`` accept.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from omegaconf import MISSING
+
+from codegen.graph.onnx_tasks import NetworkTasks, OperatorTask, onnx_tasks
+from codegen.ops import operator_parameters
+from datasets.tasks import Task, save_tasks
+from scripts.display import say, show_table
+from scripts.groups import register_groups
+from scripts.launch import Run, launch
+from scripts.outputs import Metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tasks:
+    """``batch`` replaces the first dimension of every input; ``dims`` gives sizes to symbolic dimensions.
+
+    ``output`` is a second place for the list; the run folder always gets one.
+    """
+
+    seed: int = 0
+    onnx: str = MISSING
+    batch: int | None = None
+    dims: dict[str, int] = field(default_factory=dict)
+    output: str | None = None
+    logger: Any = MISSING
+
+
+def run(run: Run[Tasks]) -> Metrics:
+    """Read, show and write."""
+    config = run.config
+    network = onnx_tasks(Path(config.onnx), config.batch, config.dims)
+    _show(network)
+    tasks = [_as_task(task) for task in network.tasks]
+    paths = [run.folder / "tasks.yaml", *([Path(config.output)] if config.output else [])]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_tasks(tasks, path)
+    say(f"wrote {' and '.join(map(str, paths))}")
+    return {
+        "num_tasks": len(tasks),
+        "num_operators": sum(task.count for task in tasks),
+        "num_unsupported": sum(network.unsupported.values()),
+        "total_flops": network.total_flops,
+        "producer": network.producer,
+        "opset": network.opset,
+    }
+
+
+def _show(network: NetworkTasks) -> None:
+    inputs = ", ".join(f"{name} {_size(shape)}" for name, shape in network.inputs.items())
+    say(f"producer {network.producer}, opset {network.opset}, inputs {inputs}")
+    rows = [
+        (task.name, _shapes(task), task.count, task.flops / 1e6, task.num_bytes / 1e6)
+        for task in network.tasks
+    ]
+    show_table("distinct operators", ["task", "shapes", "count", "MFLOP each", "MB each"], rows)
+    if network.unsupported:
+        show_table("not supported", ["operation", "count"], list(network.unsupported.items()))
+    say(f"{network.total_flops / 1e9:.3f} GFLOP in all, without what is not supported")
+
+
+def _shapes(task: OperatorTask) -> str:
+    shapes: Mapping[str, tuple[int, ...]] = task.operator.user_shapes()
+    return ", ".join(f"{name} {_size(shape)}" for name, shape in shapes.items())
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def _as_task(task: OperatorTask) -> Task:
+    parameters: dict[str, Any] = operator_parameters(task.operator)
+    return Task(task.name, task.operator.operator_name, parameters, task.count)
+
+
+if __name__ == "__main__":
+    register_groups()
+    launch("tasks", Tasks, run)

@@ -1,0 +1,94 @@
+"""Tune one operator: python scripts/tune.py task=conv2d task.in_channels=96 search.trials=128.
+
+The winner is verified, timed beside libraries and saved. The same hydra.run.dir continues a run.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from omegaconf import MISSING
+
+from codegen.measure.config import MeasureConfig
+from codegen.measure.pool import MeasurePool
+from codegen.schedule import build_space
+from scripts.display import progress, say, show_table
+from scripts.groups import TargetConfig, listed_task, read_task, register_groups
+from scripts.launch import Run, launch
+from scripts.outputs import Metrics
+from scripts.predicting import Guide
+from scripts.tuning import (
+    PoolMeasurer,
+    reproduce_command,
+    search_identity,
+    search_schedules,
+    trial_reporter,
+    write_history,
+)
+from scripts.winning import choose_winner, compare, comparison_rows, latency_metrics, save_winner
+from search.journal import open_journal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tune:
+    """``tasks`` is a list that ``tasks.py`` wrote; then ``name`` says which task of it, in place of ``task``.
+
+    ``checkpoint`` is a file, ``shipped``, or ``none`` for a model that learns from the trials alone.
+
+    The ``num_finalists`` fastest candidates are measured again, in turn, before one is chosen.
+    """
+
+    seed: int = 0
+    task: Any = MISSING
+    tasks: str | None = None
+    name: str | None = None
+    target: TargetConfig = MISSING
+    model: Any = MISSING
+    loss: Any = MISSING
+    checkpoint: str = "shipped"
+    search: Any = MISSING
+    measure: MeasureConfig = field(default_factory=MeasureConfig)
+    num_finalists: int = 5
+    logger: Any = MISSING
+
+
+def run(run: Run[Tune]) -> Metrics:
+    """Search, decide between the finalists, verify, compare, save."""
+    config, start_s = run.config, time.monotonic()
+    name, operator = listed_task(Path(config.tasks), config.name) if config.tasks else read_task(config.task)
+    space = build_space(operator.program(), config.target.detect())
+    guide = Guide(config.model, config.loss, config.checkpoint if config.search.uses_model else "none")
+    predictor = guide.predictor(space, config.seed)
+    say(f"{name} on {space.target.name}: {space.count():.3g} schedules")
+    with MeasurePool(config.measure, reproduce_command) as pool, progress("tuning") as tick:
+        on_trial = trial_reporter(tick, config.search.trials, run.logger)
+        measurer = PoolMeasurer(pool, operator, space, config.seed)
+        identity = search_identity(config.search, guide, measurer, config.measure, config.seed)
+        with open_journal(run.folder / "journal.jsonl", identity) as journal:
+            result = search_schedules(config.search, predictor, measurer, config.seed, journal, on_trial)
+        write_history(run.folder / "history.csv", result.history)
+        winner = choose_winner(measurer.measure_finalists(result, config.num_finalists), space)
+    kernel = save_winner(winner, operator, run.folder / "kernel")
+    times = compare(operator, kernel, config.seed)
+    show_table(name, ["kernel", "ms", "GFLOP/s", "correct"], comparison_rows(operator, times))
+    say(f"the kernel is in {run.folder / 'kernel'}, every trial in {run.folder / 'history.csv'}")
+    return {
+        **latency_metrics(operator, times),
+        "task": name,
+        "trials": len(result.history),
+        "num_failed": sum(trial.latency_s is None for trial in result.history),
+        "num_tied": winner.num_tied,
+        "stop_reason": result.stop_reason,
+        "wall_s": time.monotonic() - start_s,
+    }
+
+
+if __name__ == "__main__":
+    register_groups()
+    launch("tune", Tune, run)

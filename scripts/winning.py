@@ -1,0 +1,82 @@
+"""The winner of a tuning run: compiled, checked, and timed beside libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codegen.llvm.artefact import load, save_kernel
+from codegen.llvm.build import compile_program
+from codegen.llvm.kernel import Kernel
+from codegen.measure.peers import PeerTimes, kernel_binder, time_peers
+from codegen.measure.pool import Finalist
+from codegen.measure.timing import Summary
+from codegen.ops import Operator, operator_parameters
+from codegen.schedule import Space
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The fastest finalist as a kernel; ``num_tied`` counts the finalists that are not shown to be slower."""
+
+    candidate: Mapping[str, Any]
+    kernel: Kernel
+    summary: Summary
+    num_tied: int
+
+
+def choose_winner(finalists: Sequence[Finalist], space: Space) -> Winner:
+    """Compile the first of ``measure_finalists``; ValueError if all failed."""
+    if not finalists or finalists[0].summary is None:
+        raise ValueError("no schedule could be measured; history.csv and journal.jsonl say why")
+    candidate = finalists[0].job.candidate
+    kernel = compile_program(space.lower_named(candidate), space.target)
+    return Winner(candidate, kernel, finalists[0].summary, sum(f.is_tied for f in finalists))
+
+
+def save_winner(winner: Winner, operator: Operator, folder: Path) -> Kernel:
+    """Write the kernel with what it computes, and load it again: what is checked is what was saved."""
+    metadata = {
+        "operator": operator.operator_name,
+        "parameters": operator_parameters(operator),
+        "user_shapes": {name: list(shape) for name, shape in operator.user_shapes().items()},
+        "candidate": dict(winner.candidate),
+        "latency_s": winner.summary.median_s,
+    }
+    return load(save_kernel(winner.kernel, folder, metadata))
+
+
+def compare(operator: Operator, kernel: Kernel, seed: int) -> dict[str, PeerTimes]:
+    """Our kernel (``looprank``) and the libraries that have the operator, in one interleaved run."""
+    return time_peers(operator, {"looprank": kernel_binder(kernel)}, kernel.target.num_threads, seed=seed)
+
+
+def comparison_rows(operator: Operator, times: Mapping[str, PeerTimes]) -> list[tuple[object, ...]]:
+    """For a table: who, milliseconds, GFLOP/s, whether the output is right."""
+    return [
+        (name, 1e3 * t.summary.median_s, operator.flops / t.summary.median_s / 1e9, str(t.is_correct))
+        for name, t in times.items()
+    ]
+
+
+def latency_metrics(operator: Operator, times: Mapping[str, PeerTimes]) -> dict[str, float | int]:
+    """Of our kernel (``looprank``) and of every library timed beside it, for ``metrics.json``."""
+    ours = times["looprank"]
+    metrics: dict[str, float | int] = {
+        "latency_s": ours.summary.median_s,
+        "latency_low_s": ours.summary.low_s,
+        "latency_high_s": ours.summary.high_s,
+        "gflops": operator.flops / ours.summary.median_s / 1e9,
+        "correct": int(ours.is_correct),
+        "max_abs_error": ours.max_abs_error,
+    }
+    peers = {name: peer.summary.median_s for name, peer in times.items() if name != "looprank"}
+    metrics.update({f"{name}_latency_s": latency_s for name, latency_s in peers.items()})
+    torch_s = [latency_s for name, latency_s in peers.items() if name.startswith("torch")]
+    if torch_s:
+        metrics["torch_latency_s"] = min(torch_s)
+    if peers:
+        metrics["vs_best"] = min(peers.values()) / ours.summary.median_s
+    return metrics

@@ -1,0 +1,197 @@
+"""Calling kernels: by position, by name, bound, prepared; wrong arguments get one clear sentence."""
+
+from __future__ import annotations
+
+import gc
+import time
+
+import numpy as np
+import pytest
+
+from codegen.ir.affine import variable as var
+from codegen.ir.loops import Buffer, LoopProgram, Scope
+from codegen.llvm.build import compile_program
+from codegen.llvm.kernel import Kernel
+from tests.codegen.llvm.loop_building import at, load, program, runnable_target, some_inputs, store, vector
+from tests.codegen.llvm.tiled_programs import tiled_matmul
+
+
+@pytest.fixture(scope="module")
+def matmul() -> Kernel:
+    return compile_program(tiled_matmul(9, 20, 5, 4, 16, 5), runnable_target(8))
+
+
+@pytest.fixture(scope="module")
+def operands(matmul: Kernel) -> dict[str, np.ndarray]:
+    assert matmul.loops is not None
+    return some_inputs(matmul.loops)
+
+
+def test_all_ways_to_call_agree(matmul: Kernel, operands: dict[str, np.ndarray]) -> None:
+    a, b = operands["a"], operands["b"]
+    out = np.empty((9, 20), np.float32)
+    bound = matmul.bind(b=b)
+    results = [matmul(a, b), matmul(a, b=b), matmul(b=b, a=a), bound.run(a), bound.run(a, out=out)]
+    assert results[-1] is out
+    prepared_out = np.empty((9, 20), np.float32)
+    bound.prepare(a, out=prepared_out)()
+    for result in [*results, prepared_out]:
+        np.testing.assert_array_equal(result, a @ b)
+
+
+def test_constants_are_packed_when_they_are_bound(matmul: Kernel, operands: dict[str, np.ndarray]) -> None:
+    a, b = operands["a"], operands["b"].copy()
+    bound = matmul.bind(b=b)
+    expected = a @ b
+    b[:] = 0
+    np.testing.assert_array_equal(bound.run(a), expected)
+
+
+def test_constants_that_are_not_bound_are_packed_in_each_run(
+    matmul: Kernel, operands: dict[str, np.ndarray]
+) -> None:
+    a, b = operands["a"], operands["b"]
+    bound = matmul.bind(a=a)
+    assert [buffer.name for buffer in bound.free] == ["b"]
+    np.testing.assert_array_equal(bound.run(b), a @ b)
+    np.testing.assert_array_equal(bound.run(2 * b), a @ (2 * b))
+
+
+def test_tensors_give_tensors(matmul: Kernel, operands: dict[str, np.ndarray]) -> None:
+    torch = pytest.importorskip("torch")
+    a, b = (torch.from_numpy(operands[name]) for name in "ab")
+    for result in (matmul(a, b), matmul.bind(b=operands["b"]).run(a), matmul.bind(a=a, b=b).run()):
+        assert isinstance(result, torch.Tensor)
+        assert torch.equal(result, a @ b)
+
+
+def test_a_changed_tensor_is_looked_at_again(matmul: Kernel, operands: dict[str, np.ndarray]) -> None:
+    torch = pytest.importorskip("torch")
+    a, b = (torch.from_numpy(operands[name]) for name in "ab")
+    bound = matmul.bind(b=b)
+    bound.run(a)
+    a.set_((3 * a).contiguous())
+    assert torch.equal(bound.run(a), a @ b)
+
+
+def _transposed(a: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(a.T).T
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: a[:8], r"a must have shape \(9, 5\), got \(8, 5\)"),
+        (lambda a: a.astype(np.float64), "a must be float32, got float64"),
+        (_transposed, "a must be C-contiguous"),
+        (lambda a: a.tolist(), "a must be a numpy array or a torch tensor, got list"),
+    ],
+)
+def test_wrong_arrays_are_named(
+    matmul: Kernel, operands: dict[str, np.ndarray], change: object, message: str
+) -> None:
+    wrong = change(operands["a"])  # type: ignore[operator]
+    with pytest.raises(ValueError, match=message):
+        matmul(wrong, operands["b"])
+    with pytest.raises(ValueError, match=message):
+        matmul.bind(b=operands["b"]).run(wrong)
+
+
+def test_wrong_tensors_are_named(matmul: Kernel, operands: dict[str, np.ndarray]) -> None:
+    torch = pytest.importorskip("torch")
+    for wrong, message in (
+        (torch.zeros(9, 5, dtype=torch.float64), "float32"),
+        (torch.zeros(5, 9).t(), "C-contiguous"),
+        (torch.zeros(9, 5, device="meta"), "on the CPU"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            matmul(wrong, operands["b"])
+
+
+def test_wrong_calls_are_explained(matmul: Kernel, operands: dict[str, np.ndarray]) -> None:
+    a, b = operands["a"], operands["b"]
+    with pytest.raises(ValueError, match="takes 2 inputs, got 3"):
+        matmul(a, b, a)
+    with pytest.raises(ValueError, match="a is given twice"):
+        matmul(a, a=a)
+    with pytest.raises(ValueError, match="needs a value for b"):
+        matmul(a)
+    with pytest.raises(ValueError, match="no input w, only a, b"):
+        matmul.bind(w=b)
+    with pytest.raises(ValueError, match="takes a, got 0 arrays"):
+        matmul.bind(b=b).run()
+    with pytest.raises(ValueError, match="num_calls must be positive, got 0"):
+        matmul.bind(b=b).time_calls(0, a)
+
+
+def test_an_output_over_an_input_is_refused() -> None:
+    loops = program(
+        {"x": (Scope.INPUT, (16,)), "y": (Scope.OUTPUT, (16,))},
+        vector("v", 16, store("y", at("v"), load("x", "v"))),
+    )
+    memory = np.zeros(40, np.float32)
+    bound = compile_program(loops, runnable_target(8)).bind()
+    for _ in range(2):
+        with pytest.raises(ValueError, match="out must not overlap the input x"):
+            bound.run(memory[:16], out=memory[8:24])
+    bound.run(memory[:16], out=memory[16:32])
+
+
+def test_a_read_only_output_is_refused(matmul: Kernel, operands: dict[str, np.ndarray]) -> None:
+    out = np.zeros((9, 20), np.float32)
+    out.flags.writeable = False
+    with pytest.raises(ValueError, match="y must be writable"):
+        matmul.bind(b=operands["b"]).run(operands["a"], out=out)
+
+
+def test_a_prepared_call_outlives_its_kernel(operands: dict[str, np.ndarray]) -> None:
+    out = np.zeros((9, 20), np.float32)
+    call = (
+        compile_program(tiled_matmul(9, 20, 5, 4, 16, 5), runnable_target(8))
+        .bind(b=operands["b"])
+        .prepare(operands["a"].copy(), out=out)
+    )
+    gc.collect()
+    call()
+    np.testing.assert_array_equal(out, operands["a"] @ operands["b"])
+
+
+def test_native_timing_covers_all_calls(matmul: Kernel, operands: dict[str, np.ndarray]) -> None:
+    bound = matmul.bind(b=operands["b"])
+    out = np.zeros((9, 20), np.float32)
+    few, many = (min(bound.time_calls(n, operands["a"], out=out) for _ in range(5)) for n in (100, 10_000))
+    assert 0 < few < many
+    np.testing.assert_array_equal(out, operands["a"] @ operands["b"])
+
+
+def test_a_call_from_python_costs_few_microseconds(matmul: Kernel, operands: dict[str, np.ndarray]) -> None:
+    bound = matmul.bind(b=operands["b"])
+    a, out = operands["a"], np.empty((9, 20), np.float32)
+    bound.run(a, out=out)
+
+    def seconds() -> float:
+        start = time.perf_counter()
+        for _ in range(1000):
+            bound.run(a, out=out)
+        return (time.perf_counter() - start) / 1000
+
+    assert min(seconds() for _ in range(5)) < 20e-6
+
+
+def test_unknown_sizes_are_refused() -> None:
+    loops = LoopProgram("test", (Buffer("x", (np.array([3]),), Scope.INPUT),), ())
+    with pytest.raises(ValueError, match="buffer x of test has no plain int shape"):
+        compile_program(loops, runnable_target(8))
+
+
+def test_spare_lanes_stay_inside_the_buffers() -> None:
+    # The last row ends with the array; a full vector would read past it.
+    loops = program(
+        {"x": (Scope.INPUT, (3, 5)), "y": (Scope.OUTPUT, (3, 5)), "t": (Scope.REGISTER, (5,))},
+        vector("v", 5, store("t", at("v"), load("x", 2, "v"))),
+        vector("v", 5, store("y", at(0, "v"), load("t", "v"))),
+        vector("v", 5, store("y", at(1, "v"), load("x", 1, var("v") * 1))),
+    )
+    text = compile_program(loops, runnable_target(8)).text
+    assert text.count("call <8 x float> @llvm.masked.load") == 1
+    assert text.count("call void @llvm.masked.store") == 2

@@ -1,0 +1,140 @@
+"""What holds for every cost model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from costmodel.batching import TreeBatch, TreeGroup
+from costmodel.checkpoint import load_checkpoint, save_checkpoint
+from costmodel.dataset import FeatureDataset, TaskFeatures
+from costmodel.encoders.baselines import ConstantModel, RandomModel, RooflineModel
+from costmodel.encoders.gradient_boosting import GradientBoostingConfig, GradientBoostingModel
+from costmodel.encoders.treegru import TreeGRUConfig, TreeGRUModel
+from costmodel.metrics import task_metrics
+from costmodel.model import CostModel
+from costmodel.train import RefitConfig, TrainConfig
+from tests.costmodel.synthetic import dataset, task
+
+
+def small_treegru() -> CostModel:
+    training = TrainConfig(num_epochs=25, tasks_per_step=3, candidates_per_task=40)
+    return TreeGRUModel(TreeGRUConfig(hidden=16, readout=16), training, RefitConfig(num_steps=60))
+
+
+MODELS: dict[str, Callable[[], CostModel]] = {
+    "constant": ConstantModel,
+    "random": RandomModel,
+    "roofline": RooflineModel,
+    "xgboost": lambda: GradientBoostingModel(GradientBoostingConfig(num_rounds=20)),
+    "xgboost_pairs": lambda: GradientBoostingModel(GradientBoostingConfig(num_rounds=20, ranks_pairs=True)),
+    "treegru": small_treegru,
+}
+LEARNING = ("xgboost", "xgboost_pairs", "treegru")
+UNSEEN = "depthwise"
+
+
+def fitted(name: str, seed: int = 0) -> CostModel:
+    model = MODELS[name]()
+    model.fit(dataset("matmul", "small_matmul", "conv2d"), np.random.default_rng(seed))
+    return model
+
+
+@pytest.fixture(scope="module", params=list(MODELS))
+def model(request: pytest.FixtureRequest) -> CostModel:
+    return fitted(request.param)
+
+
+@pytest.fixture(scope="module")
+def trees() -> TreeBatch:
+    return task(UNSEEN).trees
+
+
+def test_scores_have_one_finite_number_per_tree(model: CostModel, trees: TreeBatch) -> None:
+    scores = model.score(trees)
+    assert scores.shape == (len(trees),)
+    assert np.isfinite(scores).all()
+
+
+def test_scores_follow_their_candidates_into_any_order(model: CostModel, trees: TreeBatch) -> None:
+    order = np.random.default_rng(0).permutation(len(trees))
+    np.testing.assert_allclose(model.score(trees.take(order)), model.score(trees)[order], atol=1e-5)
+
+
+def test_a_batch_scores_as_its_trees_alone(model: CostModel, trees: TreeBatch) -> None:
+    scores = model.score(trees)
+    alone = [model.score(trees.take(np.array([row])))[0] for row in range(0, len(trees), 7)]
+    np.testing.assert_allclose(alone, scores[::7], atol=1e-5)
+
+
+def test_nothing_to_score_gives_no_scores(model: CostModel, trees: TreeBatch) -> None:
+    assert model.score(trees.take(np.zeros(0, dtype=np.int64))).shape == (0,)
+
+
+def test_a_saved_model_scores_identically(model: CostModel, trees: TreeBatch, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "model.safetensors", model, "data")
+    loaded = load_checkpoint(tmp_path / "model.safetensors", type(model), "data")
+    np.testing.assert_array_equal(loaded.score(trees), model.score(trees))
+    assert loaded.is_fitted == model.is_fitted
+
+
+def test_a_tuned_model_leaves_the_first_as_it_was(model: CostModel, trees: TreeBatch) -> None:
+    before = model.score(trees)
+    tuned = model.tuned(task(UNSEEN, 40), np.random.default_rng(0))
+    assert tuned.is_fitted
+    assert np.isfinite(tuned.score(trees)).all()
+    np.testing.assert_array_equal(model.score(trees), before)
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_the_same_seed_gives_the_same_model(name: str, trees: TreeBatch) -> None:
+    np.testing.assert_array_equal(fitted(name, 1).score(trees), fitted(name, 1).score(trees))
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_training_ranks_what_it_saw_better_than_chance(name: str) -> None:
+    seen = task("conv2d")
+    accuracy = task_metrics(fitted(name).score(seen.trees), seen.labels)["pairwise_accuracy"]
+    assert accuracy > 0.75
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_tuning_teaches_a_model_that_knows_nothing(name: str) -> None:
+    new = task(UNSEEN)
+    fresh = MODELS[name]()
+    assert not fresh.is_fitted
+    tuned = fresh.tuned(new, np.random.default_rng(0))
+    assert task_metrics(tuned.score(new.trees), new.labels)["pairwise_accuracy"] > 0.7
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_failures_alone_are_nothing_to_learn_from(name: str) -> None:
+    known = task("conv2d")
+    failed = np.full(len(known), np.nan)
+    useless = TaskFeatures("failed", known.trees, failed, known.repeat_rows, known.repeat_pairs)
+    with pytest.raises(ValueError, match="nothing to learn from"):
+        MODELS[name]().fit(FeatureDataset((useless,)), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("name", ["constant", "random", "roofline"])
+def test_models_that_learn_nothing_are_ready_at_once(name: str) -> None:
+    assert MODELS[name]().is_fitted
+
+
+def test_the_constant_model_is_no_better_than_chance() -> None:
+    seen = task("conv2d")
+    metrics = task_metrics(ConstantModel().score(seen.trees), seen.labels)
+    assert metrics["pairwise_accuracy"] == 0.5
+    assert metrics["kendall_tau"] == 0
+
+
+def test_groups_need_not_be_in_the_order_of_rows(model: CostModel, trees: TreeBatch) -> None:
+    shuffled = TreeBatch(tuple(_reversed(group) for group in reversed(trees.groups)))
+    np.testing.assert_allclose(model.score(shuffled), model.score(trees), atol=1e-5)
+
+
+def _reversed(group: TreeGroup) -> TreeGroup:
+    return TreeGroup(group.parents, group.nodes[::-1], group.programs[::-1], group.rows[::-1])

@@ -1,0 +1,91 @@
+"""The tree GRU: its fold against a recursion, and its native code against torch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from costmodel.batching import TreeGroup, forest_of
+from costmodel.encoders.treegru import TreeGRU, TreeGRUConfig, TreeGRUModel
+from costmodel.features.featurise import Featuriser
+from costmodel.network import tensors_of
+from tests.costmodel.synthetic import OPERATORS, dataset, sample, space_of, task
+
+
+def network(hidden: int = 16, readout: int = 24) -> TreeGRU:
+    """Random weights, input scaling of real features."""
+    torch.manual_seed(0)
+    result = TreeGRU(TreeGRUConfig(hidden=hidden, readout=readout))
+    result.measure_inputs(dataset("matmul", "conv2d").trees)
+    return result
+
+
+def recursive_state(model: TreeGRU, group: TreeGroup, place: int, node: int) -> torch.Tensor:
+    """The equations of the cell, one node at a time."""
+    children = [child for child, parent in enumerate(group.parents) if parent == node]
+    states = [recursive_state(model, group, place, child) for child in children]
+    total = sum(states, start=torch.zeros(model.recurrent.in_features))
+    x = model.input(model.node_scaling(torch.from_numpy(group.nodes[place, node])))
+    u = model.recurrent(total)
+    (xz, xr, xc), (uz, ur, uc) = x.chunk(3), u.chunk(3)
+    keep = torch.sigmoid(xz + uz)
+    return keep * total + (1 - keep) * torch.tanh(xc + torch.sigmoid(xr + ur) * uc)
+
+
+def test_the_fold_equals_the_recursion() -> None:
+    model = network()
+    batch = task("conv2d", 20).trees
+    with torch.no_grad():
+        forest = forest_of(batch)
+        roots = model.encode(tensors_of(forest))
+        for group in batch.groups:
+            for place, row in enumerate(group.rows):
+                found = roots[int(np.flatnonzero(forest.rows == row)[0])]
+                torch.testing.assert_close(
+                    found, recursive_state(model, group, place, 0), atol=1e-5, rtol=1e-4
+                )
+
+
+@pytest.mark.parametrize("name", list(OPERATORS))
+@pytest.mark.parametrize("lanes", [8, 16])
+def test_native_scores_are_torchs(name: str, lanes: int) -> None:
+    model = TreeGRUModel(TreeGRUConfig(hidden=16, readout=24))
+    model.network = network()
+    space, candidates = space_of(name), sample(name, 90)
+    featuriser = Featuriser(space)
+    expected = model.score(featuriser(candidates))
+    for number, rows in space.by_sketch(candidates):
+        scorer = replace(model.compile(featuriser.sketch(number)), lanes=lanes)
+        scores = scorer.score(space.values(number, candidates.positions[rows]), len(rows))
+        np.testing.assert_allclose(scores, expected[rows], atol=1e-5)
+
+
+def test_features_that_never_varied_are_ignored() -> None:
+    model = network()
+    batch = task("matmul", 30).trees
+    varying = model.node_scaling.scale.numpy() > 0
+    changed = [
+        replace(g, nodes=np.where(varying, g.nodes, g.nodes + 100).astype(np.float32)) for g in batch.groups
+    ]
+    assert not varying.all()
+    with torch.no_grad():
+        before = model(tensors_of(forest_of(batch)))
+        after = model(tensors_of(forest_of(replace(batch, groups=tuple(changed)))))
+    torch.testing.assert_close(before, after)
+
+
+def test_gradients_reach_every_parameter() -> None:
+    model = network()
+    model(tensors_of(forest_of(task("conv2d", 20).trees))).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert float(parameter.grad.abs().sum()) > 0, name
+
+
+@pytest.mark.parametrize("sizes", [{"hidden": 0}, {"hidden": 12}, {"readout": 7}])
+def test_sizes_that_do_not_fill_a_tile_are_refused(sizes: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="multiples of 8"):
+        TreeGRUConfig(**sizes)

@@ -1,0 +1,90 @@
+"""From recorded candidates to features."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from codegen.schedule import Candidates
+from costmodel.dataset import candidates_of, dataset_of, labels_of, task_features
+from costmodel.features.featurise import featurise
+from datasets.table import RecordTable, TaskTable
+from tests.costmodel.synthetic import OPERATORS, sample, space_of
+
+
+def recorded(name: str, candidates: Candidates) -> TaskTable:
+    """The table that records of the candidates give, sketches numbered in another order than the space's."""
+    space, (operator, parameters) = space_of(name), OPERATORS[name]
+    used = sorted(set(candidates.sketches.tolist()), reverse=True)
+    width = max(len(space.sketches[number].knobs) for number in used)
+    knobs = np.zeros((len(candidates), width), dtype=np.int64)
+    for row in range(len(candidates)):
+        sketch = space.sketches[candidates.sketches[row]]
+        for column, knob in enumerate(sketch.knobs):
+            knobs[row, column] = knob.values[candidates.positions[row, column]]
+    num = len(candidates)
+    return TaskTable(
+        name=name,
+        operator=operator,
+        parameters=parameters,
+        program_hash="",
+        program_text="",
+        target=space.target,
+        sketch_names=tuple(space.sketches[number].name for number in used),
+        knob_names=tuple(tuple(k.name for k in space.sketches[number].knobs) for number in used),
+        sketches=np.array([used.index(number) for number in candidates.sketches.tolist()]),
+        knobs=knobs,
+        latency_s=np.linspace(1e-3, 2e-3, num),
+        spread=np.zeros(num),
+        is_failed=np.arange(num) == 1,
+        failure_kinds=np.full(num, -1),
+        repeat_rows=np.zeros(0, dtype=np.int64),
+        repeat_pairs=np.zeros((0, 2)),
+    )
+
+
+@pytest.mark.parametrize("name", ["matmul", "conv2d"])
+def test_records_become_the_candidates_they_were(name: str) -> None:
+    candidates = sample(name, 50)
+    found = candidates_of(recorded(name, candidates), space_of(name))
+    np.testing.assert_array_equal(found.keys(), candidates.keys())
+
+
+def test_features_of_records_are_those_of_their_candidates() -> None:
+    candidates = sample("matmul", 20)
+    features = task_features(recorded("matmul", candidates))
+    np.testing.assert_array_equal(features.trees.programs, featurise(space_of("matmul"), candidates).programs)
+    assert features.labels[0] == 1
+    assert features.labels[1] == 0
+    assert np.isnan(features.latency_s[1])
+
+
+def test_a_data_set_reports_each_task_and_knows_its_content() -> None:
+    table = RecordTable((recorded("matmul", sample("matmul", 10)), recorded("conv2d", sample("conv2d", 10))))
+    names: list[str] = []
+    data = dataset_of(table, names.append)
+    assert names == ["matmul", "conv2d"]
+    assert len(data) == 20
+    assert data.hash == dataset_of(table).hash
+    other = RecordTable((replace(table.tasks[0], latency_s=table.tasks[0].latency_s * 2), table.tasks[1]))
+    assert data.hash != dataset_of(other).hash
+
+
+def test_a_sketch_that_is_gone_is_named() -> None:
+    table = recorded("matmul", sample("matmul", 5))
+    gone = replace(table, sketch_names=("gone",) * len(table.sketch_names))
+    with pytest.raises(ValueError, match="'gone'"):
+        candidates_of(gone, space_of("matmul"))
+
+
+def test_a_value_outside_the_space_is_named() -> None:
+    table = recorded("matmul", sample("matmul", 5))
+    with pytest.raises(ValueError, match="12345"):
+        candidates_of(replace(table, knobs=np.full_like(table.knobs, 12345)), space_of("matmul"))
+
+
+def test_labels_are_relative_to_the_best() -> None:
+    np.testing.assert_allclose(labels_of(np.array([2.0, 1.0, np.nan, 4.0])), [0.5, 1.0, 0.0, 0.25])
+    np.testing.assert_array_equal(labels_of(np.full(3, np.nan)), np.zeros(3))

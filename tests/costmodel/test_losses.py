@@ -1,0 +1,64 @@
+"""Losses against their definitions, pair by pair."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from costmodel.losses import LogTimeRegression, Loss, PairwiseLogistic, RankAndTime
+
+LABELS = torch.tensor([[1.0, 0.5, 0.25, 0.0], [0.9, 1.0, 0.0, 0.0]])
+REAL = torch.tensor([[True, True, True, True], [True, True, False, False]])
+LOSSES: list[Loss] = [PairwiseLogistic(), LogTimeRegression(), RankAndTime()]
+
+
+def test_the_pairwise_loss_is_the_weighted_mean_over_pairs() -> None:
+    scores = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
+    total = weights = 0.0
+    for t in range(2):
+        for i in range(4):
+            for j in range(4):
+                weight = float(LABELS[t, i] - LABELS[t, j])
+                if weight > 0 and REAL[t, i] and REAL[t, j]:
+                    total += weight * math.log1p(math.exp(float(scores[t, j] - scores[t, i])))
+                    weights += weight
+    assert float(PairwiseLogistic()(scores, LABELS, REAL)) == pytest.approx(total / weights, rel=1e-5)
+
+
+def test_regression_is_zero_for_log_speed_up_to_a_constant_per_task() -> None:
+    scores = LABELS.clamp(min=1e-6).log() + torch.tensor([[3.0], [-7.0]])
+    assert float(LogTimeRegression()(scores, LABELS, REAL)) == pytest.approx(0, abs=1e-9)
+    scores[0, 1] += 1
+    assert float(LogTimeRegression()(scores, LABELS, REAL)) > 0.1
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_candidates_that_are_not_real_change_nothing(loss: Loss) -> None:
+    scores = torch.randn(2, 4, generator=torch.Generator().manual_seed(1))
+    other = scores.clone()
+    other[1, 2:] = 1e6
+    assert float(loss(scores, LABELS, REAL)) == float(loss(other, LABELS, REAL))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_right_order_costs_less_than_the_wrong_one(loss: Loss) -> None:
+    right = LABELS.clamp(min=0.01).log()
+    assert float(loss(right, LABELS, REAL)) < float(loss(-right, LABELS, REAL))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("labels", [torch.zeros(1, 3), torch.ones(1, 3)])
+def test_nothing_to_compare_costs_nothing_and_has_a_finite_gradient(loss: Loss, labels: torch.Tensor) -> None:
+    scores = torch.zeros(1, 3, requires_grad=True)
+    value = loss(scores, labels, torch.ones(1, 3, dtype=torch.bool))
+    value.backward()
+    assert float(value.detach()) == 0
+    assert scores.grad is not None
+    assert torch.isfinite(scores.grad).all()
+
+
+def test_a_negative_share_of_regression_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"-1"):
+        RankAndTime(regression=-1)

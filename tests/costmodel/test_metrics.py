@@ -1,0 +1,138 @@
+"""Metrics against hand-made values, scipy, and enumeration."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import kendalltau
+
+from costmodel.metrics import (
+    average,
+    bootstrap_intervals,
+    ceiling_metrics,
+    pair_metrics,
+    prefixed,
+    task_metrics,
+    top_k,
+)
+
+LABELS = np.array([1.0, 0.5, 0.25, 0.0])
+
+few_numbers = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=12)
+
+
+def test_a_perfect_model_has_perfect_metrics() -> None:
+    metrics = task_metrics(np.log(np.maximum(LABELS, 1e-3)), LABELS)
+    expected = {"rmse": 0, "r2": 1, "pairwise_accuracy": 1, "kendall_tau": 1, "top1": 1, "top5": 1}
+    for name, value in expected.items():
+        assert metrics[name] == pytest.approx(value)
+    assert metrics["regret1"] == metrics["regret5"] == 0
+
+
+def test_the_reversed_order_has_no_right_pair() -> None:
+    metrics = task_metrics(-LABELS, LABELS)
+    assert metrics["pairwise_accuracy"] == 0
+    assert metrics["kendall_tau"] == -1
+    assert metrics["top1"] == 0
+    assert math.isnan(metrics["regret1"])
+
+
+@given(pairs=few_numbers)
+def test_kendall_tau_is_scipys(pairs: list[tuple[int, int]]) -> None:
+    scores, labels = np.array(pairs, dtype=np.float64).T
+    expected = kendalltau(scores, labels).statistic
+    _, tau = pair_metrics(scores, labels)
+    if len(set(labels)) > 1 and len(set(scores)) > 1:
+        assert tau == pytest.approx(expected)
+
+
+@given(pairs=few_numbers)
+def test_pairwise_accuracy_counts_pairs_with_different_labels(pairs: list[tuple[int, int]]) -> None:
+    scores, labels = np.array(pairs, dtype=np.float64).T
+    points = []
+    for i, j in itertools.combinations(range(len(pairs)), 2):
+        if labels[i] != labels[j]:
+            product = (labels[i] - labels[j]) * (scores[i] - scores[j])
+            points.append(1.0 if product > 0 else 0.5 if product == 0 else 0.0)
+    accuracy, _ = pair_metrics(scores, labels)
+    assert math.isnan(accuracy) if not points else accuracy == pytest.approx(np.mean(points))
+
+
+def test_blocks_of_pairs_add_up() -> None:
+    rng = np.random.default_rng(0)
+    scores, labels = rng.normal(size=1300), rng.normal(size=1300)
+    assert pair_metrics(scores, labels)[1] == pytest.approx(kendalltau(scores, labels).statistic)
+
+
+@given(
+    pairs=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), min_size=1, max_size=6),
+    k=st.integers(1, 4),
+)
+def test_ties_in_top_k_give_the_mean_over_their_orders(pairs: list[tuple[int, int]], k: int) -> None:
+    scores, labels = np.array(pairs, dtype=np.float64).T
+    labels = labels / 9
+    best = []
+    for order in itertools.permutations(range(len(pairs))):
+        ranked = sorted(order, key=lambda i: -scores[i])
+        best.append(max(labels[ranked[:k]]))
+    expected = np.mean(best)
+    found = top_k(scores, labels, k)
+    assert math.isnan(found) if labels.max() == 0 else found == pytest.approx(expected)
+
+
+def test_failures_do_not_count_in_the_error_of_times() -> None:
+    some = task_metrics(np.log(np.array([1.0, 0.5])), np.array([1.0, 0.5]))
+    more = task_metrics(np.log(np.array([1.0, 0.5, 0.9])), np.array([1.0, 0.5, 0.0]))
+    assert more["rmse"] == some["rmse"] == pytest.approx(0)
+    assert more["r2"] == some["r2"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("labels", [np.zeros(5), np.ones(5), np.zeros(0), np.array([1.0])])
+def test_tasks_without_comparisons_give_nan_and_no_error(labels: np.ndarray) -> None:
+    if len(labels):
+        metrics = task_metrics(np.zeros(len(labels)), labels)
+        assert math.isnan(metrics["pairwise_accuracy"])
+    assert math.isnan(top_k(np.zeros(len(labels)), labels * 0, 1))
+
+
+def test_averages_leave_out_what_a_task_does_not_have() -> None:
+    mean = average([{"a": 1.0, "b": math.nan}, {"a": 3.0, "b": 5.0}, {"a": 5.0, "b": math.nan}])
+    assert mean == {"a": 3.0, "b": 5.0}
+    assert average([]) == {}
+
+
+def test_bootstrap_intervals_hold_the_mean_and_shrink_with_tasks() -> None:
+    rng = np.random.default_rng(0)
+    tasks = [{"a": float(value), "b": math.nan} for value in rng.normal(size=400)]
+    low, high = bootstrap_intervals(tasks, rng)["a"]
+    few_low, few_high = bootstrap_intervals(tasks[:20], rng)["a"]
+    assert low < average(tasks)["a"] < high
+    assert high - low < few_high - few_low
+    assert all(math.isnan(end) for end in bootstrap_intervals(tasks, rng)["b"])
+
+
+def test_the_ceiling_is_below_one_where_repeats_differ() -> None:
+    steady = np.array([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]])
+    shaky = np.array([[1.0, 2.1], [2.0, 2.0], [3.0, 3.0], [math.nan, 1.0]])
+    exact, noisy = ceiling_metrics(steady), ceiling_metrics(shaky)
+    assert exact is not None
+    assert noisy is not None
+    assert exact["pairwise_accuracy"] == 1
+    assert noisy["pairwise_accuracy"] == pytest.approx(2 / 3)
+    assert ceiling_metrics(steady[:1]) is None
+
+
+def test_shapes_that_differ_and_scores_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(ValueError, match="shape"):
+        task_metrics(np.zeros(3), np.zeros(4))
+    with pytest.raises(ValueError, match="finite"):
+        task_metrics(np.array([np.nan, 1.0]), np.ones(2))
+
+
+def test_prefixes_keep_tables_flat() -> None:
+    assert prefixed({"top1": 0.5}, "random") == {"random_top1": 0.5}
