@@ -11,7 +11,7 @@ import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, Union
+from typing import Literal, TypeAlias
 
 from codegen.ir.affine import Affine
 from codegen.ir.arithmetic import Int
@@ -71,7 +71,7 @@ class Select:
     otherwise: Expr
 
 
-Expr: TypeAlias = Union[Constant, Load, Unary, Binary, Select]
+Expr: TypeAlias = Constant | Load | Unary | Binary | Select
 
 IDENTITY: dict[str, float] = {"sum": 0.0, "max": -math.inf}
 """Start value of each reduction."""

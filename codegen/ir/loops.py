@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias, Union
+from typing import TypeAlias
 
 from codegen.ir.affine import Affine
 from codegen.ir.arithmetic import Int
@@ -99,7 +99,7 @@ class If:
     otherwise: tuple[Node, ...] = ()
 
 
-Node: TypeAlias = Union[Loop, Store, If]
+Node: TypeAlias = Loop | Store | If
 
 
 @dataclass(frozen=True)
