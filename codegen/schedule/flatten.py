@@ -32,9 +32,13 @@ def flatten_program(program: Program) -> Program:
 
 
 def _drop_unit_axes(program: Program) -> Program:
-    keep = {
-        t.name: [d for d, size in enumerate(t.shape) if size > 1] or [0] for t in program.tensors.values()
-    }
+    has_one_row = any(set(stage.output.shape) == {1} for stage in program.stages)
+
+    def kept(shape: tuple[int, ...]) -> list[int]:
+        # The result of a whole reduction has to keep one axis; with it, every tensor keeps its only row.
+        return [d for d, size in enumerate(shape) if size > 1 or (d == 0 and has_one_row)] or [0]
+
+    keep = {t.name: kept(t.shape) for t in program.tensors.values()}
 
     def shrink(tensor: Tensor) -> Tensor:
         return replace(tensor, shape=tuple(tensor.shape[d] for d in keep[tensor.name]))

@@ -21,7 +21,7 @@ STEPS = 20_000
 
 
 def _peak_loop(target: Target) -> LoopProgram:
-    """Products of values in the first-level cache into twelve vectors, enough to hide an addition's latency."""
+    """Products of cached values into twelve vectors, enough to hide an addition's latency."""
     lanes = 2 * target.vector_lanes
     product = binary("mul", load("a", "r"), load("b", "v"))
 

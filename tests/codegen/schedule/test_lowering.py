@@ -70,7 +70,7 @@ def test_a_batch_lowers_like_each_candidate_alone(name: str, parameters: dict[st
 
 
 def integers(loops: LoopProgram) -> Iterator[Int]:
-    """Every extent, bound, coefficient and size of a tree, in a fixed order, left out what may vanish: guards, conditions."""
+    """Every extent, bound, coefficient and size of a tree in a fixed order, without what may vanish."""
     for buffer in loops.buffers:
         yield from buffer.shape
     for node in walk_nodes((*loops.prepack, *loops.body)):
