@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from codegen.ops import OPERATORS, WORKLOADS, operator_parameters
-from scripts import collect, evaluate, measure, reproduce, suites, tasks, train, tune
+from scripts import collect, describe, evaluate, measure, reproduce, suites, tasks, train, tune
 from scripts.groups import OPTIONS, read_task, register_groups
 from scripts.schemas import reject_added_keys, store
 
@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS: dict[str, type[Any]] = {
     "benchmark": suites.Benchmark,
     "collect": collect.Collect,
+    "describe": describe.Describe,
     "evaluate": evaluate.Evaluate,
     "measure": measure.Measure,
     "reproduce": reproduce.Reproduce,

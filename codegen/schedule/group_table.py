@@ -49,8 +49,9 @@ class GroupTable:
         draws = rng.random((num_rows, num_groups))
         chosen = self._offset[sketches] + (draws * self._size[sketches]).astype(np.int64)
         positions = np.zeros((num_rows, self.num_columns + 1), dtype=np.int64)
-        columns = self._columns[sketches].reshape(num_rows, -1)
-        values = self._rows[chosen].reshape(num_rows, -1)
+        width = num_groups * self._columns.shape[2]  # said outright: -1 has no meaning for no rows
+        columns = self._columns[sketches].reshape(num_rows, width)
+        values = self._rows[chosen].reshape(num_rows, width)
         np.put_along_axis(positions, columns, values, axis=1)
         return positions[:, :-1]
 

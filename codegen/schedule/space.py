@@ -91,6 +91,8 @@ class Space:
 
     def by_sketch(self, candidates: Candidates) -> list[tuple[int, NDArray[np.int64]]]:
         """Sketch numbers that occur, each with its rows."""
+        if not len(candidates):
+            return []
         order = np.argsort(candidates.sketches, kind="stable")
         numbers, starts = np.unique(candidates.sketches[order], return_index=True)
         return list(zip(numbers.tolist(), np.split(order, starts[1:]), strict=True))

@@ -30,6 +30,35 @@ def test_enumeration_yields_exactly_the_counted_points() -> None:
     assert len(np.unique(everything.keys())) == space.count()
 
 
+def test_no_candidates_at_all_are_a_batch_too() -> None:
+    space = small_space()
+    none = space.sample(0, np.random.default_rng(0))
+    assert len(none) == 0
+    assert space.by_sketch(none) == []
+    assert len(space.canonical(space.mutate(none, np.random.default_rng(0)))) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("softmax", {"rows": 1, "cols": 1000}),
+        ("layer_norm", {"rows": 1, "cols": 64}),
+        ("matmul", {"m": 1, "k": 512, "n": 1000}),
+        ("matmul", {"m": 64, "k": 96, "n": 1}),
+    ],
+)
+def test_a_single_row_has_schedules_like_any_other(name: str, parameters: dict[str, object]) -> None:
+    space = build_space(make_operator(name, parameters).program(), make_target(16, 32))
+    candidates = space.sample(5, np.random.default_rng(0))
+    assert all(space.lower(candidates, row).body for row in range(5))
+
+
+def test_a_vector_times_a_constant_matrix_may_pack_the_matrix() -> None:
+    parameters = {"m": 1, "k": 512, "n": 1000}
+    space = build_space(make_operator("matmul", parameters).program(), make_target(16, 32))
+    assert any(sketch.name.startswith("vector_n") for sketch in space.sketches)
+
+
 def test_enumeration_stops_at_its_limit() -> None:
     assert len(conv_space().enumerate(1000)) == 1000
 

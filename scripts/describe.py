@@ -1,0 +1,93 @@
+"""Say what a set of records holds and how far its measurements can be trusted: python scripts/describe.py.
+
+Counts by operator, failures by kind, the target, and the noise: how far two trials of one candidate lie apart.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+from omegaconf import MISSING
+
+from codegen.measure.measurement import FAILURE_KINDS
+from datasets.table import RecordTable, TaskTable
+from scripts.data import DataConfig
+from scripts.display import say, show_table
+from scripts.groups import register_groups
+from scripts.launch import Run, launch
+from scripts.outputs import Metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Describe:
+    """``data.path`` names the records; their split plays no part."""
+
+    seed: int = 0
+    data: DataConfig = MISSING
+    logger: Any = MISSING
+
+
+def run(run: Run[Describe]) -> Metrics:
+    """Print the tables of a data card."""
+    table = run.config.data.table()
+    for name in dict.fromkeys(task.target.name for task in table.tasks):
+        say(f"target: {name}")
+    headings = ["operator", "tasks", "candidates", "failed", "median spread of best", "slowest / fastest"]
+    show_table("records by operator", headings, list(_operator_rows(table)))
+    noise = noise_of(table)
+    show_table("noise", ["what", "value"], list(noise.items()))
+    failed = Counter(FAILURE_KINDS[kind] for task in table.tasks for kind in task.failure_kinds if kind >= 0)
+    return {
+        "num_tasks": len(table.tasks),
+        "num_candidates": table.num_candidates,
+        "num_failed": failed.total(),
+        **{f"num_failed_{kind}": count for kind, count in failed.items()},
+        **noise,
+        "data_hash": run.config.data.hash(),
+    }
+
+
+def noise_of(table: RecordTable) -> dict[str, float]:
+    """Candidates measured twice, minutes to hours apart, and quantiles of slower / faster - 1."""
+    pairs = np.concatenate([task.repeat_pairs for task in table.tasks])
+    apart = np.abs(np.log(pairs[:, 0] / pairs[:, 1]))
+    quantiles = {"median": 0.5, "p90": 0.9, "p99": 0.99} if len(pairs) else {}
+    values = {
+        f"repeat_difference_{name}": float(np.expm1(np.quantile(apart, q))) for name, q in quantiles.items()
+    }
+    return {"num_repeated": len(pairs), **values}
+
+
+def _operator_rows(table: RecordTable) -> Iterator[Sequence[object]]:
+    for operator in sorted({task.operator for task in table.tasks}):
+        tasks = [task for task in table.tasks if task.operator == operator]
+        timed = [task for task in tasks if task.has_times]
+        yield (
+            operator,
+            len(tasks),
+            sum(map(len, tasks)),
+            sum(int(task.is_failed.sum()) for task in tasks),
+            float(np.median([_best_spread(task) for task in timed])) if timed else float("nan"),
+            float(np.median([1 / _slowest_label(task) for task in timed])) if timed else float("nan"),
+        )
+
+
+def _best_spread(task: TaskTable) -> float:
+    return float(task.spread[int(np.nanargmin(task.latency_s))])
+
+
+def _slowest_label(task: TaskTable) -> float:
+    return float(task.labels[~task.is_failed].min())
+
+
+if __name__ == "__main__":
+    register_groups()
+    launch("describe", Describe, run)
