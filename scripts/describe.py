@@ -1,6 +1,6 @@
 """Say what a set of records holds and how far its measurements can be trusted: python scripts/describe.py.
 
-Counts by operator, failures by kind, the target, and the noise: how far two trials of one candidate lie apart.
+Counts by operator, failures by kind, the target, and the noise: how far two trials of a candidate lie apart.
 """
 
 from __future__ import annotations
