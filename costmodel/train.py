@@ -28,10 +28,10 @@ class TrainConfig:
     the weights that rank them best after any epoch are the result.
     """
 
-    num_epochs: int = 20
+    num_epochs: int = 40
     tasks_per_step: int = 8
     candidates_per_task: int = 64
-    learning_rate: float = 3e-3
+    learning_rate: float = 6e-3
     weight_decay: float = 1e-2
     clip_norm: float = 1.0
     warmup_fraction: float = 0.05
