@@ -20,6 +20,7 @@ setup: ## create .venv from requirements.lock (skipped when the lock has not cha
 	  && cp requirements.lock $(VENV)/installed.lock; }
 
 run: setup ## train on the shipped measurements, then tune, verify and time one operator beside torch
+	rm -rf $(OUTPUTS)
 	$(RUN) scripts/train.py hydra.run.dir=$(OUTPUTS)/train
 	$(RUN) scripts/tune.py task=resnet18_c6 search.trials=96 checkpoint=$(OUTPUTS)/train/checkpoint.safetensors \
 	  hydra.run.dir=$(OUTPUTS)/tune

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,11 @@ class Guide:
         model = open_model(self.option, self.loss, self.checkpoint)
         return Predictor(model, space, seed, space.target.num_threads)
 
+    def checkpoint_sha256(self) -> str | None:
+        """Of the bytes of the checkpoint, wherever it lies; None if no checkpoint is read."""
+        path = checkpoint_file(self.option, self.loss, self.checkpoint)
+        return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+
 
 def open_model(option: ModelOption, loss: Any, checkpoint: str) -> CostModel:
     """The model, trained unless ``checkpoint`` is ``none`` or it is one that learns nothing.
@@ -34,15 +40,21 @@ def open_model(option: ModelOption, loss: Any, checkpoint: str) -> CostModel:
     Raises:
         ValueError: there is no such checkpoint, or it holds another model.
     """
+    path = checkpoint_file(option, loss, checkpoint)
+    return option.build(loss) if path is None else option.load(path, loss)
+
+
+def checkpoint_file(option: ModelOption, loss: Any, checkpoint: str) -> Path | None:
+    """The file that ``open_model`` reads, None if it reads none; ValueError if the model has none shipped."""
+    if checkpoint not in ("none", "shipped"):
+        return Path(checkpoint)
     untrained = option.build(loss)
-    if checkpoint == "none" or (checkpoint == "shipped" and untrained.is_fitted):
-        return untrained
-    if checkpoint != "shipped":
-        return option.load(Path(checkpoint), loss)
+    if checkpoint == "none" or untrained.is_fitted:
+        return None
     shipped = PRETRAINED / f"{untrained.name}.safetensors"
     if not shipped.exists():
         raise ValueError(
             f"no checkpoint of model {untrained.name} is shipped; train one with scripts/train.py and give "
             "its path as checkpoint=..., or learn from the trials alone with checkpoint=none"
         )
-    return option.load(shipped, loss)
+    return shipped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import shlex
@@ -94,17 +95,31 @@ def trial_reporter(tick: Ticker, num_trials: int, logger: Logger) -> Callable[[T
 def search_identity(
     option: SearchOption, guide: Guide, measurer: PoolMeasurer, measure: MeasureConfig, seed: int
 ) -> dict[str, Any]:
-    """What fixes the sequence of proposals, for the journal; a longer budget may continue a shorter run."""
+    """What fixes the sequence of proposals, for the journal; a longer budget may continue a shorter run.
+
+    A checkpoint and a space count by content: what was learnt or tried under others is no part of this run.
+    """
     settings: dict[str, Any] = {"search": asdict(replace(option, trials=1, max_elapsed_s=None))}
     settings |= {"searcher": type(option).__name__, "measure": asdict(measure), "seed": seed}
     if option.uses_model:
         settings |= {
             "model": asdict(guide.option),
             "loss": asdict(guide.loss),
-            "checkpoint": guide.checkpoint,
+            "checkpoint_sha256": guide.checkpoint_sha256(),
         }
-    program, target = measurer.operator.program().hash, measurer.space.target.fingerprint
-    return {"program": program, "target": target, **dict(_flattened(settings, ""))}
+    space = measurer.space
+    return {
+        "program": measurer.operator.program().hash,
+        "target": space.target.fingerprint,
+        "space_sha256": _space_sha256(space),
+        **dict(_flattened(settings, "")),
+    }
+
+
+def _space_sha256(space: Space) -> str:
+    """Over the names of the sketches, and the names and values of their knobs, in order."""
+    named = [[sketch.name, [[k.name, list(k.values)] for k in sketch.knobs]] for sketch in space.sketches]
+    return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
 
 def _flattened(settings: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:

@@ -117,7 +117,7 @@ def open_journal(path: Path, identity: Mapping[str, Any]) -> Journal:
     except BlockingIOError:
         file.close()
         raise ValueError(f"journal {path} is in use by another run") from None
-    except ValueError:
+    except BaseException:
         file.close()
         raise
     file.truncate(num_valid_bytes)
@@ -170,14 +170,19 @@ def _check_identity(header: dict[str, Any], wanted: dict[str, Any], path: Path) 
         raise ValueError(
             f"journal {path} has version {header['journal']}, this program reads version {JOURNAL_VERSION}"
         )
-    found = header["identity"]
+    found = header.get("identity")
+    if not isinstance(found, dict):
+        raise ValueError(f"journal {path} is damaged: its header does not say which run it is of")
     differences = [
         f"{name} is {found.get(name)!r} in the journal and {wanted.get(name)!r} now"
         for name in sorted({*found, *wanted})
         if found.get(name) != wanted.get(name)
     ]
     if differences:
-        raise ValueError(f"journal {path} belongs to another run: {'; '.join(differences)}")
+        raise ValueError(
+            f"journal {path} belongs to another run: {'; '.join(differences)}; write to another folder, or "
+            "delete the journal to start anew"
+        )
 
 
 def _read_plans(lines: list[dict[str, Any]], path: Path) -> list[JournaledPlan]:

@@ -5,20 +5,27 @@ from __future__ import annotations
 import csv
 import shlex
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from codegen.measure.config import MeasureConfig
 from codegen.measure.jobs import MeasureJob
+from codegen.measure.pool import MeasurePool
 from codegen.ops import make_operator, operator_parameters
-from codegen.schedule import build_space
+from codegen.schedule import Space, build_space
 from codegen.target import Target
-from scripts.groups import read_task, register_groups
+from costmodel.losses import RankAndTime
+from scripts.groups import AnnealerConfig, read_task, register_groups
 from scripts.measure import Measure
+from scripts.models import TreeGRUOption
+from scripts.predicting import Guide
 from scripts.schemas import store
-from scripts.tuning import reproduce_command, write_history
+from scripts.tuning import PoolMeasurer, reproduce_command, search_identity, write_history
+from search.journal import open_journal
 from search.tuner import Trial
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -82,3 +89,38 @@ def test_a_failed_trial_has_an_empty_latency_in_the_history(tmp_path: Path) -> N
     assert list(rows[0])[:5] == ["trial", "elapsed_s", "latency_s", "best_latency_s", "status"]
     assert [row["latency_s"] for row in rows] == ["", "0.001"]
     assert [row["status"] for row in rows] == ["timeout", "ok"]
+
+
+MATMUL = make_operator("matmul", {"m": 8, "k": 5, "n": 16})
+
+
+def identity_of(checkpoint: Path, space: Space) -> dict[str, Any]:
+    guide = Guide(TreeGRUOption(), RankAndTime(), str(checkpoint))
+    measurer = PoolMeasurer(cast(MeasurePool, None), MATMUL, space)
+    return search_identity(AnnealerConfig(), guide, measurer, MeasureConfig(), 0)
+
+
+def test_trials_made_under_a_checkpoint_since_replaced_are_not_replayed(tmp_path: Path) -> None:
+    checkpoint, journal = tmp_path / "checkpoint.safetensors", tmp_path / "journal.jsonl"
+    space = build_space(MATMUL.program(), TARGET)
+    checkpoint.write_bytes(b"first training")
+    before = identity_of(checkpoint, space)
+    open_journal(journal, before).close()
+    moved = checkpoint.rename(tmp_path / "moved.safetensors")
+    open_journal(journal, identity_of(moved, space)).close()
+    checkpoint.write_bytes(b"second training")
+    after = identity_of(checkpoint, space)
+    was, now = before["checkpoint_sha256"], after["checkpoint_sha256"]
+    words = f"checkpoint_sha256 is '{was}' in the journal and '{now}' now; write to another folder, or delete"
+    with pytest.raises(ValueError, match=words):
+        open_journal(journal, after)
+
+
+def test_trials_of_a_space_with_other_knobs_are_not_replayed(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    checkpoint.write_bytes(b"trained")
+    space = build_space(MATMUL.program(), TARGET)
+    first = identity_of(checkpoint, space)
+    assert first == identity_of(checkpoint, build_space(MATMUL.program(), TARGET))
+    fewer = identity_of(checkpoint, Space(space.program, TARGET, space.sketches[1:]))
+    assert {key for key, value in fewer.items() if first[key] != value} == {"space_sha256"}

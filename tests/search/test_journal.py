@@ -125,6 +125,8 @@ def test_a_journal_of_another_run_is_refused_naming_both(
         (b'{"a": 1}\n', "is not a tuning journal"),
         (b"trial,latency\n1,2\n", "line 1 is not a JSON object"),
         (b'{"journal":99,"identity":{}}\n', "has version 99, this program reads version 1"),
+        (b'{"journal":1}\n', "its header does not say which run it is of"),
+        (b'{"journal":1,"identity":[1]}\n', "its header does not say which run it is of"),
         (b'{"journal":1,"identity":{}}\nx\n{}\n', "line 2 is not a JSON object"),
         (b'{"journal":1,"identity":{}}\n{"plan":0,"trial":0}\n', "is damaged: line 2"),
     ],
