@@ -100,13 +100,7 @@ def to_columns(records: Sequence[Record]) -> pa.Table:
         columns[name] = [getattr(record.measurement, name) for record in records]
     for name in ("source", "seed", "trial", "code_version"):
         columns[name] = [getattr(record, name) for record in records]
-    described = {
-        "schema_version": SCHEMA_VERSION,
-        "tasks": tasks.values,
-        "targets": [target_to_json(target) for target in targets.values],
-        "layouts": layouts.values,
-    }
-    schema = pa.schema(COLUMNS.items(), {METADATA_KEY: json.dumps(described).encode()})
+    schema = pa.schema(COLUMNS.items(), _described(tasks, targets, layouts))
     return pa.table({name: columns[name] for name in COLUMNS}, schema=schema)
 
 
@@ -115,6 +109,24 @@ def from_columns(table: pa.Table) -> list[Record]:
     listed = dictionaries(table)
     rows = zip(*(table.column(name).to_pylist() for name in COLUMNS), strict=True)
     return [_record(dict(zip(COLUMNS, row, strict=True)), listed) for row in rows]
+
+
+def concatenate_columns(tables: Sequence[pa.Table]) -> pa.Table:
+    """The rows of all tables one after the other, with one list of tasks, targets and layouts."""
+    tasks, targets, layouts = _Numbering(), _Numbering(), _Numbering()
+    parts = []
+    for table in tables:
+        listed = dictionaries(table)
+        renumbered = {
+            "task": [tasks.number(_entry_key(entry)) for entry in listed.tasks],
+            "target": [targets.number(target) for target in listed.targets],
+            "layout": [layouts.number(layout) for layout in listed.layouts],
+        }
+        for name, numbers in renumbered.items():
+            column = pa.array(numbers, COLUMNS[name]).take(table.column(name).combine_chunks())
+            table = table.set_column(table.schema.get_field_index(name), name, column)
+        parts.append(table.select(list(COLUMNS)).cast(pa.schema(COLUMNS.items())))
+    return pa.concat_tables(parts).replace_schema_metadata(_described(tasks, targets, layouts))
 
 
 def dictionaries(table: pa.Table) -> Dictionaries:
@@ -156,9 +168,24 @@ class _Numbering:
         return list(self._numbers)
 
 
+def _described(tasks: _Numbering, targets: _Numbering, layouts: _Numbering) -> dict[bytes, bytes]:
+    described = {
+        "schema_version": SCHEMA_VERSION,
+        "tasks": tasks.values,
+        "targets": [target_to_json(target) for target in targets.values],
+        "layouts": layouts.values,
+    }
+    return {METADATA_KEY: json.dumps(described).encode()}
+
+
 def _task_key(record: Record) -> tuple[str, ...]:
     parameters = canonical_json(record.parameters)
     return (record.task, record.operator, parameters, record.program_hash, record.program_text)
+
+
+def _entry_key(entry: TaskEntry) -> tuple[str, ...]:
+    parameters = canonical_json(entry.parameters)
+    return (entry.name, entry.operator, parameters, entry.program_hash, entry.program_text)
 
 
 def _record(row: Mapping[str, Any], listed: Dictionaries) -> Record:

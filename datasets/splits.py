@@ -44,7 +44,7 @@ def by_task(
     the tasks.
     """
     _check_fraction(test_fraction)
-    fixed = {task.program_hash for task in table.tasks if _matches(task.name, held_out)}
+    fixed = {task.program_hash for task in table.tasks if _matches(task.names, held_out)}
     others = sorted({task.program_hash for task in table.tasks} - fixed)
     drawn = rng.permutation(len(others))[: round(test_fraction * len(others))]
     chosen = fixed | {others[position] for position in drawn}
@@ -57,8 +57,8 @@ def by_name(table: RecordTable, test_names: Collection[str]) -> Split:
     Raises:
         ValueError: a name does not occur, or a program would be on both sides.
     """
-    _check_known("task", test_names, {task.name for task in table.tasks})
-    return _separate(table, lambda task: task.name in test_names)
+    _check_known("task", test_names, {name for task in table.tasks for name in task.names})
+    return _separate(table, lambda task: not set(test_names).isdisjoint(task.names))
 
 
 def by_operator(table: RecordTable, test_operators: Collection[str]) -> Split:
@@ -104,8 +104,8 @@ def _without_empty(tasks: Sequence[TaskTable]) -> RecordTable:
     return RecordTable(tuple(task for task in tasks if len(task)))
 
 
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+def _matches(names: Sequence[str], patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
 
 
 def _check_fraction(test_fraction: float) -> None:

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from codegen.measure.measurement import FAILURE_KINDS
 from codegen.target import Target
 from datasets.columns import Dictionaries, dictionaries, to_columns
+from datasets.grouping import Floats, Ints, first_two, medians, number_rows, number_texts
 from datasets.parquet import load_columns
 from datasets.record import JsonValue, Record
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
@@ -28,6 +27,7 @@ class TaskTable:
     """The N distinct candidates measured for one task on one target, in the order of first measurement.
 
     Attributes:
+        name: of the task in the first record; ``aliases`` are the other names of the program.
         sketch_names: what ``sketches`` numbers.
         knob_names: per sketch, the names of the columns of ``knobs``.
         sketches: shape (N,).
@@ -56,9 +56,15 @@ class TaskTable:
     failure_kinds: Ints
     repeat_rows: Ints
     repeat_pairs: Floats
+    aliases: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.latency_s)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name of the program, ``name`` first."""
+        return (self.name, *self.aliases)
 
     @cached_property
     def best_latency_s(self) -> float:
@@ -108,7 +114,7 @@ class TaskTable:
 
 @dataclass(frozen=True, eq=False)
 class RecordTable:
-    """Tasks in the order of their first record; candidates of different targets are different tasks."""
+    """Tasks in the order of their first record, each a program on a target, whatever its names and files."""
 
     tasks: tuple[TaskTable, ...]
 
@@ -129,19 +135,31 @@ def table_from_records(records: Sequence[Record]) -> RecordTable:
 
 
 def table_from_columns(columns: pa.Table) -> RecordTable:
-    """Merge the trials of each candidate, and group candidates by task and target."""
+    """Merge the trials of each candidate, and group candidates by program and target.
+
+    A trial that occurs twice, as in a store and in a file exported from it, counts once.
+    """
     listed = dictionaries(columns)
     in_time = columns.sort_by("measured_at")
-    owners = np.column_stack([_ints(in_time, name) for name in ("task", "target", "layout")])
+    programs = number_texts([task.program_hash for task in listed.tasks])
+    targets = number_texts([target.fingerprint for target in listed.targets])
+    tasks, layouts = _ints(in_time, "task"), _ints(in_time, "layout")
     knobs = _padded(in_time.column("knobs"), max((len(names) for _, names in listed.layouts), default=0))
-    candidate_of_trial, first_trial = _number_rows(np.column_stack([owners, knobs]))
-    merged = _merge_trials(in_time, candidate_of_trial, len(first_trial))
-    owners, knobs = owners[first_trial], knobs[first_trial]
-    groups, first_candidate = _number_rows(owners[:, :2])
+    owners = np.column_stack([programs[tasks], targets[_ints(in_time, "target")], layouts])
+    candidate_of_trial, _ = number_rows(np.column_stack([owners, knobs]))
+    identity = [_ints(in_time, name) for name in ("seed", "trial", "measured_at")]
+    _, distinct = number_rows(np.column_stack([candidate_of_trial, *identity]))
+    candidate_of_trial, first_trial = number_rows(candidate_of_trial[distinct, None])
+    merged = _merge_trials(in_time.take(distinct), candidate_of_trial, len(first_trial))
+    first_trial = distinct[first_trial]
+    groups, first_candidate = number_rows(owners[first_trial, :2])
     order = np.argsort(groups, kind="stable")
     ends = np.cumsum(np.bincount(groups, minlength=len(first_candidate)))[:-1]
     parts = np.split(order, ends) if len(first_candidate) else []
-    return RecordTable(tuple(_task_table(listed, rows, owners, knobs, merged) for rows in parts))
+    origins = np.column_stack([tasks, _ints(in_time, "target"), layouts])[first_trial]
+    return RecordTable(
+        tuple(_task_table(listed, rows, origins, knobs[first_trial], merged) for rows in parts)
+    )
 
 
 @dataclass(frozen=True)
@@ -159,7 +177,7 @@ def _merge_trials(columns: pa.Table, candidates: Ints, num_candidates: int) -> _
     times_s, trial_of_time = _flat(columns.column("times_s"))
     times_s = times_s.astype(np.float64)
     kinds = _failure_kinds(columns)
-    latency_s, quartile_range_s = _medians(times_s, candidates[trial_of_time], num_candidates)
+    latency_s, quartile_range_s = medians(times_s, candidates[trial_of_time], num_candidates)
     # A wrong result is no matter of chance as a timeout can be: one such trial condemns the candidate.
     wrong = np.zeros(num_candidates, dtype=bool)
     wrong[candidates[kinds == FAILURE_KINDS.index("correctness")]] = True
@@ -168,19 +186,21 @@ def _merge_trials(columns: pa.Table, candidates: Ints, num_candidates: int) -> _
     failed_trials = np.flatnonzero(kinds >= 0)[::-1]  # backwards, so that the first failure is written last
     candidate_kinds = np.full(num_candidates, -1, dtype=np.int64)
     candidate_kinds[candidates[failed_trials]] = kinds[failed_trials]
-    trial_latency_s, _ = _medians(times_s, trial_of_time, len(candidates))
+    trial_latency_s, _ = medians(times_s, trial_of_time, len(candidates))
     return _Merged(
         latency_s=latency_s,
         spread=quartile_range_s / latency_s,
         is_failed=failed,
         failure_kinds=np.where(failed, candidate_kinds, -1),
-        pairs=_first_two(trial_latency_s, candidates, num_candidates),
+        pairs=first_two(trial_latency_s, candidates, num_candidates),
     )
 
 
-def _task_table(listed: Dictionaries, rows: Ints, owners: Ints, knobs: Ints, merged: _Merged) -> TaskTable:
-    task = listed.tasks[owners[rows[0], 0]]
-    used, sketches = np.unique(owners[rows, 2], return_inverse=True)
+def _task_table(listed: Dictionaries, rows: Ints, origins: Ints, knobs: Ints, merged: _Merged) -> TaskTable:
+    """``origins``: number of the task, the target and the layout of each candidate's first trial."""
+    task = listed.tasks[origins[rows[0], 0]]
+    twins = [entry.name for entry in listed.tasks if entry.program_hash == task.program_hash]
+    used, sketches = np.unique(origins[rows, 2], return_inverse=True)
     layouts = [listed.layouts[number] for number in used]
     failed, pairs = merged.is_failed[rows], merged.pairs[rows]
     repeated = np.flatnonzero(~np.isnan(pairs[:, 1]) & ~failed)
@@ -190,7 +210,7 @@ def _task_table(listed: Dictionaries, rows: Ints, owners: Ints, knobs: Ints, mer
         parameters=task.parameters,
         program_hash=task.program_hash,
         program_text=task.program_text,
-        target=listed.targets[owners[rows[0], 1]],
+        target=listed.targets[origins[rows[0], 1]],
         sketch_names=tuple(sketch for sketch, _ in layouts),
         knob_names=tuple(names for _, names in layouts),
         sketches=sketches.astype(np.int64),
@@ -201,6 +221,7 @@ def _task_table(listed: Dictionaries, rows: Ints, owners: Ints, knobs: Ints, mer
         failure_kinds=merged.failure_kinds[rows],
         repeat_rows=repeated,
         repeat_pairs=pairs[repeated],
+        aliases=tuple(name for name in dict.fromkeys(twins) if name != task.name),
     )
 
 
@@ -231,42 +252,3 @@ def _failure_kinds(columns: pa.Table) -> Ints:
     positions = encoded.indices.fill_null(len(numbers)).to_numpy()
     kinds: Ints = np.array([*numbers, -1], dtype=np.int64)[positions]
     return kinds
-
-
-def _number_rows(rows: Ints) -> tuple[Ints, Ints]:
-    """Number equal rows alike, in the order of first appearance; also where each first appears."""
-    opaque = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).reshape(-1)
-    _, first, inverse = np.unique(opaque, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    return rank[inverse], first[order]
-
-
-def _medians(values: Floats, groups: Ints, num_groups: int) -> tuple[Floats, Floats]:
-    """Median and difference of the quartiles of each group; NaN for an empty group."""
-    ordered = values[np.lexsort((values, groups))]
-    counts = np.bincount(groups, minlength=num_groups)
-    starts = np.cumsum(counts) - counts
-    median, low, high = (np.full(num_groups, np.nan) for _ in range(3))
-    some = counts > 0
-    for quantile, result in ((0.5, median), (0.25, low), (0.75, high)):
-        position = quantile * (counts[some] - 1)
-        below = position.astype(np.int64)
-        above = np.minimum(below + 1, counts[some] - 1)
-        left, right = ordered[starts[some] + below], ordered[starts[some] + above]
-        result[some] = left + (position - below) * (right - left)
-    return median, high - low
-
-
-def _first_two(trial_latency_s: Floats, candidates: Ints, num_candidates: int) -> Floats:
-    """Latency of each candidate's first and second trial with times, shape (candidates, 2)."""
-    trials = np.flatnonzero(~np.isnan(trial_latency_s))
-    trials = trials[np.argsort(candidates[trials], kind="stable")]
-    counts = np.bincount(candidates[trials], minlength=num_candidates)
-    starts = np.cumsum(counts) - counts
-    pairs = np.full((num_candidates, 2), np.nan)
-    for column in range(2):
-        some = counts > column
-        pairs[some, column] = trial_latency_s[trials[starts[some] + column]]
-    return pairs

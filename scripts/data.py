@@ -8,11 +8,13 @@ from glob import glob
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
-from datasets.parquet import data_hash
+from datasets.columns import concatenate_columns, to_columns
+from datasets.parquet import data_hash, load_columns
 from datasets.splits import HELD_OUT, Split, by_name, by_operator, by_target, by_task, within_task
 from datasets.store import RecordStore
-from datasets.table import RecordTable, load_table, table_from_records
+from datasets.table import RecordTable, table_from_columns
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -43,8 +45,8 @@ class DataConfig:
         raise ValueError(f"data.path names no file: {self.path}")
 
     def table(self) -> RecordTable:
-        """All candidates, by task."""
-        return RecordTable(tuple(task for path in self.files() for task in _read(path).tasks))
+        """All candidates, by task; what several files hold of one task is one task."""
+        return table_from_columns(concatenate_columns([_read(path) for path in self.files()]))
 
     def hash(self) -> str:
         """Changes whenever the bytes of a file do; what a checkpoint says it was trained on."""
@@ -55,11 +57,11 @@ class DataConfig:
         return _SPLITS[self.split](table, self, np.random.default_rng(seed))
 
 
-def _read(path: Path) -> RecordTable:
+def _read(path: Path) -> pa.Table:
     if path.suffix == ".parquet":
-        return load_table(path)
+        return load_columns(path)
     with RecordStore(path) as store:
-        return table_from_records(store.records(all_targets=True))
+        return to_columns(store.records(all_targets=True))
 
 
 def _by_task(table: RecordTable, config: DataConfig, rng: np.random.Generator) -> Split:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codegen.measure.measurement import FAILURE_KINDS
+from datasets.columns import concatenate_columns, to_columns
+from datasets.grouping import medians
 from datasets.parquet import save_records
-from datasets.table import _medians, load_table, table_from_records
+from datasets.table import load_table, table_from_columns, table_from_records
 
 SECONDS_FOR_30_000 = 5.0  # about 0.2 on a quiet machine
 
@@ -82,6 +85,36 @@ def test_sketches_with_different_knobs_share_a_table(make_record) -> None:
     assert task.knobs.shape == (2, 2)
 
 
+def test_a_task_in_two_tables_is_one_task(make_record) -> None:
+    here = [make_record(1, (2e-3,)), make_record(2, (4e-3,), minute=1), make_record(9, task="other")]
+    there = [
+        make_record(1, (1e-3,), minute=2, task="alias", program="task_a"),
+        make_record(3, (8e-3,), minute=3, sketch="packed", knobs={"tile": 3}),
+    ]
+    table = table_from_columns(concatenate_columns([to_columns(here), to_columns(there)]))
+    task, other = table.tasks
+    assert (task.names, other.names) == (("task_a", "alias"), ("other",))
+    assert [task.named(row)["knobs"].get("tile_m") for row in range(3)] == [1, 2, None]
+    assert task.labels == pytest.approx([1.0, 1.5 / 4, 1.5 / 8])
+    assert task.repeat_pairs == pytest.approx(np.array([[2e-3, 1e-3]]))
+
+
+def test_targets_of_one_fingerprint_are_one_target(make_record, target) -> None:
+    table = table_from_records([make_record(1), make_record(2, target=replace(target, name="renamed"))])
+    assert [len(task) for task in table.tasks] == [2]
+
+
+def test_a_trial_that_is_in_two_tables_counts_once(make_record) -> None:
+    columns = to_columns([make_record(1), make_record(1, minute=1)])
+    once, twice = (table_from_columns(concatenate_columns([columns] * num)) for num in (1, 2))
+    assert twice.tasks[0].repeat_pairs.tolist() == once.tasks[0].repeat_pairs.tolist()
+    assert twice.tasks[0].spread.tolist() == once.tasks[0].spread.tolist()
+
+
+def test_no_tables_at_all_make_an_empty_one(make_record) -> None:
+    assert table_from_columns(concatenate_columns([to_columns([])] * 2)).tasks == ()
+
+
 def test_taking_rows_keeps_their_repeats(make_record) -> None:
     trials = [make_record(tile, (tile * 1e-3,), minute=tile) for tile in (1, 2, 3)]
     again = [make_record(tile, (tile * 2e-3,), minute=tile + 10) for tile in (1, 3)]
@@ -116,10 +149,10 @@ def test_thirty_thousand_records_load_quickly(tmp_path: Path, make_record) -> No
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.floats(1e-9, 1e3)), max_size=30))
-def test_grouped_medians_are_medians(pairs: list[tuple[int, float]]) -> None:
+def test_grouped_medians_aremedians(pairs: list[tuple[int, float]]) -> None:
     groups = np.array([group for group, _ in pairs], dtype=np.int64)
     values = np.array([value for _, value in pairs])
-    median, quartile_range = _medians(values, groups, 5)
+    median, quartile_range = medians(values, groups, 5)
     for group in range(5):
         mine = values[groups == group]
         if len(mine):
