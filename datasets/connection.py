@@ -87,36 +87,57 @@ def open_engine(location: str) -> Engine:
     Raises:
         ValueError: naming the location and what is wrong with it.
     """
-    url = _url(location)
+    url, shown = _url(location), shown_location(location)
     backend = url.get_backend_name()
     if backend not in ("sqlite", "postgresql"):
-        raise ValueError(f"records live in SQLite or PostgreSQL, got {location!r}")
+        raise ValueError(f"records live in SQLite or PostgreSQL, got {shown!r}")
     path = Path(url.database) if backend == "sqlite" and url.database else None
     if path is not None:
         _check_file(path)
-    engine = create_engine(url)
+    try:
+        engine = create_engine(url)
+    except ImportError as error:
+        raise ValueError(
+            f"record store {shown} needs a driver ({error}): pip install 'looprank[postgresql]'"
+        ) from None
     if backend == "sqlite":
         event.listen(engine, "connect", _set_pragmas)
     try:
-        _check_schema(engine, location)
+        _check_schema(engine, shown)
         _create_tables(engine)
     except DatabaseError as error:
         engine.dispose()
-        raise ValueError(f"cannot open record store {location}: {error.orig}") from None
+        raise ValueError(f"cannot open record store {shown}: {error.orig}") from None
     except ValueError:
         engine.dispose()
         raise
     return engine
 
 
+def is_url(location: str) -> bool:
+    """Whether a location is a database URL rather than the path of a file."""
+    return "://" in location
+
+
+def shown_location(location: str) -> str:
+    """The location as messages may show it: without a password."""
+    try:
+        return make_url(location).render_as_string(hide_password=True) if is_url(location) else location
+    except (ArgumentError, ValueError):
+        return location.partition("://")[0] + "://..."
+
+
 def _url(location: str) -> URL:
-    if "://" not in location:
+    if not is_url(location):
         return URL.create("sqlite", database=location)
     try:
         url = make_url(location)
+        if url.drivername == "postgresql":
+            url = url.set(drivername="postgresql+psycopg")  # the driver of our extra, whatever the default
         url.get_dialect()
-    except (ArgumentError, NoSuchModuleError) as error:
-        raise ValueError(f"not a database URL: {location!r} ({error})") from None
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
+        reason = str(error).replace(location, shown_location(location))
+        raise ValueError(f"not a database URL: {shown_location(location)!r} ({reason})") from None
     return url
 
 

@@ -61,8 +61,8 @@ def load_columns(path: Path) -> pa.Table:
         raise ValueError(f"{path} is not a whole file of records: {reason}") from None
 
 
-def data_hash(path: Path) -> str:
-    """SHA-256 of the file's bytes, 64 hex digits: what a checkpoint says it was trained on."""
+def file_hash(path: Path) -> str:
+    """SHA-256 of the file's bytes, 64 hex digits."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

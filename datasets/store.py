@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError
 
 from codegen.target import Target
-from datasets.connection import RECORDS, TARGETS, TASKS, open_engine
+from datasets.connection import RECORDS, TARGETS, TASKS, open_engine, shown_location
 from datasets.record import Record, candidate_key, fingerprint, target_to_json
 from datasets.rows import TaskKey, joined_rows, read_records, read_targets, record_row, task_key
 from datasets.verify import find_problems
@@ -22,7 +22,7 @@ _BATCH = 2_000  # records held in memory at once while merging; below SQLite's l
 
 
 class RecordStore:
-    """Records under a file path or a database URL; a missing file is created.
+    """Records under a file path or a database URL; a missing file is created, its folder is not.
 
     Every ``append`` is one transaction: once it returns, killing the process loses nothing (SQLite
     in WAL mode with synchronous=NORMAL; only a power cut may cost the last moments).
@@ -32,8 +32,8 @@ class RecordStore:
     """
 
     def __init__(self, location: str | Path) -> None:
-        self.location = str(location)
-        self._engine = open_engine(self.location)
+        self.location = shown_location(str(location))
+        self._engine = open_engine(str(location))
 
     def __enter__(self) -> RecordStore:
         return self

@@ -26,8 +26,8 @@ from codegen.target import Target
 from datasets.collect import Workload, collect
 from datasets.parquet import save_records
 from datasets.plan import CollectConfig
-from datasets.store import RecordStore
 from datasets.tasks import load_tasks
+from scripts.data import open_store
 from scripts.display import progress, say, show_table
 from scripts.groups import TargetConfig, register_groups
 from scripts.launch import ROOT, Run, launch
@@ -37,7 +37,10 @@ from scripts.tuning import reproduce_command
 
 @dataclass(frozen=True, kw_only=True)
 class Collect:
-    """``only`` holds patterns of task names; ``parquet`` also writes the whole store to a published file."""
+    """``only`` holds patterns of task names; ``parquet`` also writes the whole store to a published file.
+
+    ``store`` is a file or a database URL; leave a password to PGPASSWORD, as ``config.yaml`` shows the URL.
+    """
 
     seed: int = 0
     tasks: str = str(ROOT / "datasets" / "published" / "tasks.yaml")
@@ -54,20 +57,18 @@ def run(run: Run[Collect]) -> Metrics:
     """Collect, count, and publish if asked to."""
     config, target = run.config, run.config.target.detect()
     workloads = _workloads(config, target)
-    Path(config.store).parent.mkdir(parents=True, exist_ok=True)
     start_s, num_records, num_failed = time.monotonic(), 0, 0
     with (
-        RecordStore(config.store) as store,
+        open_store(config.store) as store,
         MeasurePool(config.measure, reproduce_command) as pool,
         progress("collecting") as tick,
     ):
-        version = code_version(ROOT)
-        for record in collect(workloads, pool, store, target, config.collect, version):
+        for record in collect(workloads, pool, store, target, config.collect, code_version(ROOT)):
             num_records, num_failed = num_records + 1, num_failed + (record.failure is not None)
             run.logger.log(num_records, {"compile_s": record.measurement.compile_s, "num_failed": num_failed})
             tick(num_records, len(workloads) * config.collect.num_trials, record.task)
         num_stored = store.count()
-        if config.parquet is not None:
+        if config.parquet:
             save_records(store.records(all_targets=True), Path(config.parquet))
     wall_s = time.monotonic() - start_s
     metrics = {
@@ -78,8 +79,8 @@ def run(run: Run[Collect]) -> Metrics:
         "records_per_s": num_records / wall_s,
         "wall_s": wall_s,
     }
-    show_table("collected", ["what", "value"], list(metrics.items()))
-    say(f"{config.store} now holds {num_stored} records; the same command goes on where this one ended.")
+    show_table("collected", ["what", "value"], [*metrics.items()])
+    say(f"{store.location} now holds {num_stored} records; the same command goes on where this one ended.")
     return metrics
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from datasets.columns import concatenate_columns, to_columns
-from datasets.parquet import data_hash, load_columns
+from datasets.connection import is_url
+from datasets.parquet import file_hash, load_columns
 from datasets.splits import HELD_OUT, Split, by_name, by_operator, by_target, by_task, within_task
 from datasets.store import RecordStore
 from datasets.table import RecordTable, table_from_columns
@@ -23,9 +24,9 @@ ROOT = Path(__file__).resolve().parents[1]
 class DataConfig:
     """Records and their split.
 
-    ``path`` is a Parquet file, a pattern of them, or a record store (SQLite file); a relative one is
-    looked for here and then in the project. ``held_out`` holds patterns of task names (``by_task``), task
-    names (``by_name``), operators (``by_operator``) or target fingerprints (``by_target``).
+    ``path`` is a Parquet file, a record store (SQLite file), a pattern of these, or a database URL; a
+    relative path is looked for here and then in the project. ``held_out`` holds patterns of task names
+    (``by_task``), task names (``by_name``), operators (``by_operator``) or target fingerprints.
     """
 
     path: str = "datasets/published/*.parquet"
@@ -46,21 +47,36 @@ class DataConfig:
 
     def table(self) -> RecordTable:
         """All candidates, by task; what several files hold of one task is one task."""
-        return table_from_columns(concatenate_columns([_read(path) for path in self.files()]))
+        if is_url(self.path):
+            return table_from_columns(read_columns(self.path))
+        return table_from_columns(concatenate_columns([read_columns(str(path)) for path in self.files()]))
 
-    def hash(self) -> str:
-        """Changes whenever the bytes of a file do; what a checkpoint says it was trained on."""
-        return hashlib.sha256("".join(data_hash(path) for path in self.files()).encode()).hexdigest()
+    def file_hash(self) -> str:
+        """64 hex digits that change whenever a file's bytes do, or the records behind a database URL."""
+        if is_url(self.path):
+            with RecordStore(self.path) as store:
+                parts = sorted(record.digest for batch in store.batches() for record in batch)
+        else:
+            parts = [file_hash(path) for path in self.files()]
+        return hashlib.sha256("".join(parts).encode()).hexdigest()
 
     def divide(self, table: RecordTable, seed: int) -> Split:
         """The side to learn from and the side to be judged on."""
         return _SPLITS[self.split](table, self, np.random.default_rng(seed))
 
 
-def _read(path: Path) -> pa.Table:
-    if path.suffix == ".parquet":
-        return load_columns(path)
-    with RecordStore(path) as store:
+def open_store(location: str) -> RecordStore:
+    """The record store at a path or URL, created where there is none; a file's folder is made as well."""
+    if not is_url(location):
+        Path(location).parent.mkdir(parents=True, exist_ok=True)
+    return RecordStore(location)
+
+
+def read_columns(location: str) -> pa.Table:
+    """All records of a Parquet file, a store's file or a store's URL."""
+    if not is_url(location) and Path(location).suffix == ".parquet":
+        return load_columns(Path(location))
+    with RecordStore(location) as store:
         return to_columns(store.records(all_targets=True))
 
 

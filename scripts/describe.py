@@ -51,7 +51,7 @@ def run(run: Run[Describe]) -> Metrics:
         "num_failed": failed.total(),
         **{f"num_failed_{kind}": count for kind, count in failed.items()},
         **noise,
-        "data_hash": run.config.data.hash(),
+        "file_hash": run.config.data.file_hash(),
     }
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from codegen.measure.measurement import FAILURE_KINDS, Failure, Measurement
 from codegen.target import Target
 from datasets.columns import METADATA_KEY, from_columns, to_columns
-from datasets.parquet import data_hash, load_records, save_records
+from datasets.parquet import file_hash, load_records, save_records
 from datasets.record import SOURCES, Record
 
 MAX_BYTES_PER_RECORD = 100  # 30,000 records in 3 MB
@@ -131,16 +131,16 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no record file .*absent\.parquet"):
         load_records(tmp_path / "absent.parquet")
     with pytest.raises(ValueError, match=r"cannot read .*absent\.parquet"):
-        data_hash(tmp_path / "absent.parquet")
+        file_hash(tmp_path / "absent.parquet")
 
 
-def test_the_data_hash_follows_the_contents(tmp_path: Path, make_record) -> None:
+def test_the_hash_of_a_file_follows_the_contents(tmp_path: Path, make_record) -> None:
     one, same, other = tmp_path / "one", tmp_path / "same", tmp_path / "other"
     save_records([make_record()], one)
     save_records([make_record()], same)
     save_records([make_record(minute=1)], other)
-    assert data_hash(one) == data_hash(same) != data_hash(other)
-    assert len(data_hash(one)) == 64
+    assert file_hash(one) == file_hash(same) != file_hash(other)
+    assert len(file_hash(one)) == 64
 
 
 def ordered(record: Record) -> Record:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 from dataclasses import asdict
 from pathlib import Path
@@ -125,6 +126,25 @@ def test_an_empty_file_left_by_a_killed_process_is_used(tmp_path: Path, make_rec
     path.touch()
     with RecordStore(path) as store:
         assert store.append([make_record()]) == 1
+
+
+def test_no_message_shows_a_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for url in (
+        "postgresql://me:secret@127.0.0.1:1/records",
+        "mysql://me:secret@x/y",
+        "nothing://me:secret@x",
+    ):
+        with pytest.raises(ValueError, match=r"me:|nothing|mysql") as caught:
+            RecordStore(url)
+        assert "secret" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_driver_is_one_sentence_that_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ValueError, match=r"needs a driver .*looprank\[postgresql\]"):
+        RecordStore("postgresql://me@127.0.0.1/records")
 
 
 @pytest.mark.parametrize(

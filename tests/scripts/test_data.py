@@ -70,6 +70,17 @@ def test_no_candidate_of_two_files_is_on_both_sides(two_files: Path) -> None:
     assert not train & test
 
 
+def test_a_database_url_names_a_store(tmp_path: Path) -> None:
+    config = DataConfig(path=f"sqlite:///{tmp_path}/mine.db")
+    hashes = []
+    for tile in (1, 2):
+        with RecordStore(config.path) as store:
+            store.append([record(tile, 1e-3, tile)])
+        hashes += [config.file_hash(), config.file_hash()]
+    assert config.table().num_candidates == 2
+    assert hashes[0] == hashes[1] != hashes[2] == hashes[3]
+
+
 def test_stores_and_published_files_mix(two_files: Path) -> None:
     with RecordStore(two_files / "mine.db") as store:
         store.append([record(3, 5e-4, 3, "b"), record(4, 1e-3, 4)])
