@@ -50,6 +50,11 @@ def convert(graph: Graph, node: Node, claimed: Claimed) -> Converted:
     return _CONVERTERS[node.op](graph, node, claimed)
 
 
+def reduces_nothing(graph: Graph, node: Node) -> bool:
+    """Whether a reduction has no axes, and no axes are to mean none instead of all."""
+    return bool(node.integer("noop_with_empty_axes", 0)) and _axes(graph, node) == ()
+
+
 def _convolution(graph: Graph, node: Node, claimed: Claimed) -> Converted:
     x, w = graph.shape(node.inputs[0]), graph.shape(node.inputs[1])
     if len(x) != 4:
@@ -84,7 +89,7 @@ def _gemm(graph: Graph, node: Node, claimed: Claimed) -> Converted:
     m, k = (a[1], a[0]) if transpose_a else (a[0], a[1])
     n = b[0] if transpose_b else b[1]
     has_bias, has_residual = _gemm_addend(graph, node, (m, n))
-    tail = epilogue_after(graph, node, 1, claimed, has_residual=not has_residual)
+    tail = epilogue_after(graph, node, 1, claimed, has_residual)
     operator = Matmul(
         m=m,
         k=k,
@@ -93,7 +98,7 @@ def _gemm(graph: Graph, node: Node, claimed: Claimed) -> Converted:
         transpose_b=transpose_b,
         bias=has_bias or tail.bias,
         relu=tail.relu,
-        residual=has_residual or tail.residual,
+        residual=tail.residual,
     )
     return Converted(operator, tuple(tail.nodes))
 
@@ -199,16 +204,24 @@ def _transpose(graph: Graph, node: Node, claimed: Claimed) -> Converted:
 def _reduce(graph: Graph, node: Node, claimed: Claimed) -> Converted:
     kinds: Mapping[str, ReduceKind] = {"ReduceSum": "sum", "ReduceMax": "max", "ReduceMean": "mean"}
     x = graph.shape(node.inputs[0])
-    axes = node.integers("axes")
-    if axes is None and node.has_input(1):
-        if node.inputs[1] not in graph.values:
-            raise ValueError("unknown axes")
-        axes = tuple(int(axis) for axis in graph.values[node.inputs[1]].reshape(-1).tolist())
-    reduced = {axis % len(x) for axis in (range(len(x)) if axes is None else axes)}
+    axes = _axes(graph, node)
+    if axes is None:
+        raise ValueError("unknown axes")
+    reduced = {axis % len(x) for axis in axes or range(len(x))}
     first = min(reduced, default=len(x))
     if any(size > 1 and dim not in reduced for dim, size in enumerate(x) if dim > first):
         raise ValueError(f"axes {sorted(reduced)} of {len(x)}")
     return Converted(Reduce(rows=math.prod(x[:first]), cols=math.prod(x[first:]), kind=kinds[node.op]))
+
+
+def _axes(graph: Graph, node: Node) -> tuple[int, ...] | None:
+    """Of a reduction: an attribute, in later opsets an input; empty where left out, None where computed."""
+    attribute = node.integers("axes")
+    if attribute is not None or not node.has_input(1):
+        return attribute or ()
+    if node.inputs[1] not in graph.values:
+        return None
+    return tuple(int(axis) for axis in graph.values[node.inputs[1]].reshape(-1).tolist())
 
 
 def _elementwise(graph: Graph, node: Node, claimed: Claimed) -> Converted:

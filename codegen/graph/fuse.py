@@ -23,7 +23,7 @@ class Tail:
 
 
 def epilogue_after(
-    graph: Graph, node: Node, channel_dim: int, claimed: Collection[Node], has_residual: bool = True
+    graph: Graph, node: Node, channel_dim: int, claimed: Collection[Node], has_residual: bool = False
 ) -> Tail:
     """Follow the operator's result as long as only an epilogue reads it.
 
@@ -35,12 +35,12 @@ def epilogue_after(
         node: the operator.
         channel_dim: dimension of its result that the bias runs along, not negative.
         claimed: nodes that are part of operators already.
-        has_residual: whether the epilogue may add another tensor.
+        has_residual: whether the operator itself adds a tensor, which no factor can fold into.
     """
-    tail = Tail(node.outputs[0], [])
+    tail = Tail(node.outputs[0], [], residual=has_residual)
     while not tail.relu:
         reader = graph.sole_consumer(tail.value)
-        if reader is None or reader in claimed or not _absorb(graph, reader, tail, channel_dim, has_residual):
+        if reader is None or reader in claimed or not _absorb(graph, reader, tail, channel_dim):
             break
         tail.nodes.append(reader)
         tail.value = reader.outputs[0]
@@ -81,7 +81,7 @@ def is_channel_constant(graph: Graph, node: Node, value: str, channel_dim: int) 
     return is_per_channel(graph.shape(other), graph.shape(value), channel_dim)
 
 
-def _absorb(graph: Graph, node: Node, tail: Tail, channel_dim: int, has_residual: bool) -> bool:
+def _absorb(graph: Graph, node: Node, tail: Tail, channel_dim: int) -> bool:
     """Take one node into the tail; False if it does not belong there."""
     if node.op == "Relu":
         tail.relu = True
@@ -96,7 +96,7 @@ def _absorb(graph: Graph, node: Node, tail: Tail, channel_dim: int, has_residual
     if is_channel_constant(graph, node, tail.value, channel_dim):
         tail.bias = tail.bias or node.op != "Mul"
         return True
-    tail.residual = has_residual and _adds_tensor(graph, node, tail.value)
+    tail.residual = _adds_tensor(graph, node, tail.value)
     return tail.residual
 
 

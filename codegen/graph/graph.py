@@ -14,12 +14,18 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One operation; ``op`` carries its domain unless it is ONNX's own. Left-out inputs are empty names."""
+    """One operation; ``op`` carries its domain unless it is ONNX's own. Left-out inputs are empty names.
+
+    ``has_graphs``: it runs graphs of its own (If, Loop, Scan). ``captured`` names what those may
+    read besides ``inputs``.
+    """
 
     op: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, object] = field(default_factory=dict)
+    has_graphs: bool = False
+    captured: frozenset[str] = frozenset()
 
     def integer(self, name: str, default: int) -> int:
         """An integer attribute."""
@@ -80,6 +86,6 @@ class Graph:
         """The nodes that read each value, each once."""
         found: dict[str, list[Node]] = {}
         for node in self.nodes:
-            for name in dict.fromkeys(node.inputs):
+            for name in dict.fromkeys((*node.inputs, *node.captured)):
                 found.setdefault(name, []).append(node)
         return found

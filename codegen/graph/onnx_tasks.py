@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from codegen.graph.convert import convert
+from codegen.graph.convert import convert, reduces_nothing
 from codegen.graph.fuse import PASS_THROUGH
 from codegen.graph.graph import Graph, Node, Shape
 from codegen.graph.read_onnx import read_onnx
@@ -91,7 +91,7 @@ def count_operators(graph: Graph) -> tuple[Counter[Operator], Counter[str]]:
 
 def _is_view(graph: Graph, node: Node) -> bool:
     if node.op != "Transpose":
-        return node.op in VIEWS
+        return node.op in VIEWS or reduces_nothing(graph, node)
     shape = graph.shapes.get(node.inputs[0], ())
     order = [dim for dim in node.integers("perm") or () if dim < len(shape) and shape[dim] > 1]
     # Moving dimensions of size 1 leaves the order of the elements as it is.

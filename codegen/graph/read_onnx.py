@@ -42,7 +42,8 @@ def read_onnx(path: Path, batch: int | None = None, dims: Mapping[str, int] | No
     if batch is not None and (isinstance(batch, bool) or batch < 1):
         raise ValueError(f"batch must be a positive integer, got {batch}")
     shapes = [value.type.tensor_type.shape for value in _fed_inputs(model)]
-    old_batches = {shape.dim[0].dim_value for shape in shapes if shape.dim}
+    # A symbolic one has the size 0, which in the target of a Reshape copies a dimension.
+    old_batches = {shape.dim[0].dim_value for shape in shapes if shape.dim} - {0}
     inputs = _fix_inputs(model, path, batch, dims or {})
     if batch is not None:
         _rebatch_reshapes(model.graph, old_batches, batch)
@@ -214,7 +215,23 @@ def _node(node: Any) -> Node:
         name: list(value) if hasattr(value, "__len__") and not isinstance(value, (bytes, str)) else value
         for name, value in attributes.items()
     }
-    return Node(op, tuple(node.input), tuple(node.output), plain)
+    nested = list(_nested_graphs(node))
+    captured = frozenset(name for graph in nested for name in _read_names(graph))
+    return Node(op, tuple(node.input), tuple(node.output), plain, bool(nested), captured)
+
+
+def _nested_graphs(node: Any) -> Iterator[Any]:
+    for attribute in node.attribute:
+        yield from (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs)
+
+
+def _read_names(graph: Any) -> Iterator[str]:
+    """Every name that a nested graph reads, its own included: they are unique in a model."""
+    yield from (output.name for output in graph.output)
+    for node in graph.node:
+        yield from node.input
+        for nested in _nested_graphs(node):
+            yield from _read_names(nested)
 
 
 def _shapes(graph: Any) -> dict[str, Shape]:
@@ -267,6 +284,6 @@ def _constants(nodes: tuple[Node, ...], initial: Iterator[str]) -> set[str]:
     constants = set(initial)
     for node in nodes:
         is_fixed = node.op == "Shape" or all(not name or name in constants for name in node.inputs)
-        if is_fixed and node.op not in _RANDOM_OPS:
+        if is_fixed and node.op not in _RANDOM_OPS and not node.has_graphs:
             constants.update(name for name in node.outputs if name)
     return constants

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("onnx")
 
 import onnx
-from onnx import NodeProto
+from onnx import NodeProto, TensorProto, helper
 
 from codegen.graph.onnx_tasks import NetworkTasks, onnx_tasks
 from codegen.ops import (
@@ -171,6 +171,19 @@ def test_gemm_and_matmul_are_matrix_products(tasks: Tasks) -> None:
     ]
 
 
+@pytest.mark.parametrize("scaled", ["Mul", "BatchNormalization"])
+def test_a_factor_after_the_sum_of_gemm_with_a_tensor_is_an_operator_of_its_own(
+    tasks: Tasks, scaled: str
+) -> None:
+    gemm = node("Gemm", "x w z", "g")
+    last = node("Mul", "g s", "y") if scaled == "Mul" else node("BatchNormalization", "g s b m v", "y")
+    norm: dict[str, tuple[int, ...]] = dict.fromkeys("sbmv", (5,))
+    assert tasks.operators([gemm, last], {"x": [3, 4], "z": [3, 5]}, {"w": (4, 5), **norm}) == [
+        Matmul(m=3, k=4, n=5, residual=True),
+        ScaleShift(batch=3, channels=5, size=1),
+    ]
+
+
 def test_pooling_with_ceil_mode_pads_below_and_on_the_right(tasks: Tasks) -> None:
     nodes = [node("MaxPool", "x", "y", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)]
     assert tasks.operators(nodes, IMAGE) == [
@@ -187,6 +200,15 @@ def test_means_of_images_and_rows(tasks: Tasks) -> None:
     ]
     summed = [node("ReduceSum", "x axes", "y")]
     assert tasks.operators(summed, IMAGE, {"axes": np.array([-1])}) == [Reduce(rows=16, cols=8)]
+
+
+def test_a_sum_over_no_axes_is_one_over_all_or_nothing(tasks: Tasks) -> None:
+    summed, none = [node("ReduceSum", "x axes", "y")], {"axes": np.array([], np.int64)}
+    assert tasks.operators(summed, {"x": [2, 3]}, none) == [Reduce(rows=1, cols=6)]
+    assert tasks.operators([node("ReduceSum", "x", "y")], {"x": [2, 3]}) == [Reduce(rows=1, cols=6)]
+    for inputs in ("x axes", "x"):
+        kept = [node("ReduceSum", inputs, "s", noop_with_empty_axes=1), node("Relu", "s", "y")]
+        assert tasks.operators(kept, {"x": [2, 3]}, none) == [Elementwise(shape=(2, 3), ops=("relu",))]
 
 
 def test_softmax_has_the_meaning_of_its_opset(tasks: Tasks) -> None:
@@ -304,3 +326,19 @@ def test_networks_of_the_literature_have_the_known_work(
 def test_four_images_are_four_times_the_work() -> None:
     path = NETWORKS / "light_shufflenet.onnx"
     assert onnx_tasks(path, batch=4).total_flops == 4 * onnx_tasks(path).total_flops
+
+
+def test_a_result_that_a_branch_reads_is_not_fused(tasks: Tasks) -> None:
+    branch = helper.make_graph(
+        [node("Neg", "c", "n")], "branch", [], [helper.make_tensor_value_info("n", TensorProto.FLOAT, None)]
+    )
+    nodes = [
+        CONV,
+        node("Relu", "c", "r"),
+        node("If", "flag", "i", then_branch=branch, else_branch=branch),
+        node("Add", "r i", "y"),
+    ]
+    network = tasks.network(nodes, IMAGE, {**W, "flag": np.array(True)})
+    operators = [task.operator for task in network.tasks]
+    assert operators[:2] == [conv(), Elementwise(shape=(1, 2, 8, 8), ops=("relu", "add"))]
+    assert network.unsupported == {"If": 1}

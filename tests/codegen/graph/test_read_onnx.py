@@ -145,3 +145,23 @@ def test_what_follows_from_shapes_and_weights_alone_is_constant(tmp_path: Path) 
     nodes = [node("Shape", "x", "s"), node("Neg", "w", "v"), node("Mul", "x v", "y")]
     graph = read_onnx(save_network(tmp_path / "c.onnx", nodes, {"x": [2, 3]}, {"w": (2, 3)}))
     assert graph.constants == {"w", "s", "v"}
+
+
+def test_a_branch_that_reads_the_input_makes_its_node_no_constant(tmp_path: Path) -> None:
+    branch = helper.make_graph(
+        [node("Relu", "x", "r")], "branch", [], [helper.make_tensor_value_info("r", TensorProto.FLOAT, None)]
+    )
+    nodes = [node("If", "flag", "v", then_branch=branch, else_branch=branch), node("MatMul", "v w", "y")]
+    weights = {"flag": np.array(True), "w": (3, 4)}
+    graph = read_onnx(save_network(tmp_path / "if.onnx", nodes, {"x": [2, 3]}, weights))
+    assert graph.constants == {"flag", "w"}
+
+
+def test_a_reshape_target_that_copies_the_batch_is_left_alone(tmp_path: Path) -> None:
+    path = save_network(
+        tmp_path / "reshape.onnx",
+        [node("Transpose", "x", "t", perm=[1, 0, 2]), node("Reshape", "t shape", "y")],
+        {"x": ["N", 4, 6]},
+        {"shape": np.array([0, -1])},
+    )
+    assert read_onnx(path, batch=3).shape("y") == (4, 18)
