@@ -22,20 +22,25 @@ from codegen.ops import (
 from codegen.ops.elementwise import BINARY_OPS, UNARY_OPS
 
 flags = st.booleans()
+seeds = st.integers(0, 2**32 - 1)
+
+LONG = (13, 16, 17, 31, 32, 37, 64, 67)
+"""Extents of one vector and more, exactly and by a tail; the last two are reductions that get cut."""
 
 
-def sizes(largest: int) -> st.SearchStrategy[int]:
-    """Extents from 1 on, including primes and others that tiles do not divide."""
-    return st.integers(1, largest)
+def sizes(largest: int, *, wide: bool = False) -> st.SearchStrategy[int]:
+    """Extents from 1 on, including primes and others that tiles do not divide; long ones if wide."""
+    small = st.integers(1, largest)
+    return st.one_of(small, st.sampled_from(LONG)) if wide else small
 
 
-def matmuls() -> st.SearchStrategy[Matmul]:
+def matmuls(*, wide: bool = False) -> st.SearchStrategy[Matmul]:
     """All transposes, batches and epilogues."""
     return st.builds(
         Matmul,
-        m=sizes(9),
-        k=sizes(9),
-        n=sizes(9),
+        m=sizes(9, wide=wide),
+        k=sizes(9, wide=wide),
+        n=sizes(9, wide=wide),
         batch=sizes(3),
         transpose_a=flags,
         transpose_b=flags,
@@ -46,15 +51,17 @@ def matmuls() -> st.SearchStrategy[Matmul]:
 
 
 @st.composite
-def convolutions(draw: st.DrawFn) -> Conv2d:
+def convolutions(draw: st.DrawFn, *, wide: bool = False) -> Conv2d:
     """Plain, grouped and depthwise, with every kind of window, layout and epilogue."""
-    groups, in_each, out_each = draw(st.sampled_from([(1, 3, 4), (1, 1, 1), (2, 2, 3), (3, 1, 2), (4, 1, 1)]))
+    channels = [(1, 3, 4), (1, 1, 1), (2, 2, 3), (3, 1, 2), (4, 1, 1)]
+    channels += [(1, 66, 5), (1, 5, 37), (2, 3, 17), (19, 1, 1)] if wide else []
+    groups, in_each, out_each = draw(st.sampled_from(channels))
     pairs = st.one_of(sizes(3), st.tuples(sizes(3), sizes(3)))
     pads = st.integers(0, 2)
     parameters = {
         "batch": draw(sizes(2)),
         "height": draw(sizes(6)),
-        "width": draw(sizes(6)),
+        "width": draw(sizes(6, wide=wide)),
         "in_channels": groups * in_each,
         "out_channels": groups * out_each,
         "groups": groups,
@@ -73,14 +80,14 @@ def convolutions(draw: st.DrawFn) -> Conv2d:
 
 
 @st.composite
-def pools(draw: st.DrawFn) -> Pool2d:
+def pools(draw: st.DrawFn, *, wide: bool = False) -> Pool2d:
     """Both kinds, with even and uneven padding."""
     pads = st.integers(0, 2)
     parameters = {
         "batch": draw(sizes(2)),
         "channels": draw(sizes(3)),
         "height": draw(sizes(7)),
-        "width": draw(sizes(7)),
+        "width": draw(sizes(7, wide=wide)),
         "kernel": draw(st.one_of(sizes(3), st.tuples(sizes(3), sizes(3)))),
         "stride": draw(sizes(3)),
         "padding": draw(st.one_of(pads, st.tuples(pads, pads, pads, pads))),
@@ -92,33 +99,45 @@ def pools(draw: st.DrawFn) -> Pool2d:
     return operator
 
 
-def elementwise_chains() -> st.SearchStrategy[Elementwise]:
+def elementwise_chains(*, wide: bool = False) -> st.SearchStrategy[Elementwise]:
     """Short chains; exponentials of exponentials are left out, for they overflow."""
     tame = sorted({*BINARY_OPS, *UNARY_OPS} - {"exp"})
     chains = st.lists(st.sampled_from(tame), min_size=1, max_size=3)
     return st.builds(
         Elementwise,
-        shape=st.lists(sizes(5), min_size=1, max_size=3).map(tuple),
+        shape=st.lists(sizes(5, wide=wide), min_size=1, max_size=2 if wide else 3).map(tuple),
         ops=st.one_of(chains.map(tuple), st.just(("exp",))),
     )
 
 
-def row_operators() -> st.SearchStrategy[Operator]:
+def row_operators(*, wide: bool = False) -> st.SearchStrategy[Operator]:
     """Operators on the rows of a matrix or the channels of an image."""
-    shape = {"rows": sizes(7), "cols": sizes(11)}
+    shape = {"rows": sizes(7, wide=wide), "cols": sizes(11, wide=wide)}
     return st.one_of(
         st.builds(Softmax, **shape),
         st.builds(LayerNorm, **shape),
         st.builds(Transpose, **shape),
         st.builds(Reduce, **shape, kind=st.sampled_from(["sum", "max", "mean"])),
-        st.builds(ScaleShift, batch=sizes(2), channels=sizes(4), size=sizes(9), relu=flags),
-        st.builds(GlobalAveragePool, batch=sizes(2), channels=sizes(5), height=sizes(4), width=sizes(4)),
+        st.builds(ScaleShift, batch=sizes(2), channels=sizes(4), size=sizes(9, wide=wide), relu=flags),
+        st.builds(
+            GlobalAveragePool,
+            batch=sizes(2),
+            channels=sizes(5, wide=wide),
+            height=sizes(4),
+            width=sizes(4, wide=wide),
+        ),
     )
 
 
-def operators() -> st.SearchStrategy[Operator]:
-    """A small operator of any kind."""
-    return st.one_of(matmuls(), convolutions(), pools(), elementwise_chains(), row_operators())
+def operators(*, wide: bool = False) -> st.SearchStrategy[Operator]:
+    """An operator of any kind: a small one, or wide ones too, which fill vectors and have tails."""
+    return st.one_of(
+        matmuls(wide=wide),
+        convolutions(wide=wide),
+        pools(wide=wide),
+        elementwise_chains(wide=wide),
+        row_operators(wide=wide),
+    )
 
 
 def _make_if_possible(name: str, parameters: dict[str, object]) -> Operator:

@@ -33,12 +33,15 @@ def flatten_program(program: Program) -> Program:
 
 def _drop_unit_axes(program: Program) -> Program:
     has_one_row = any(set(stage.output.shape) == {1} for stage in program.stages)
+    padded = _padded_dimensions(program)
 
-    def kept(shape: tuple[int, ...]) -> list[int]:
+    def kept(tensor: Tensor) -> list[int]:
         # The result of a whole reduction has to keep one axis; with it, every tensor keeps its only row.
-        return [d for d, size in enumerate(shape) if size > 1 or (d == 0 and has_one_row)] or [0]
+        first = 0 if has_one_row else -1
+        sizes = enumerate(tensor.shape)
+        return [d for d, size in sizes if size > 1 or d == first or (tensor.name, d) in padded] or [0]
 
-    keep = {t.name: kept(t.shape) for t in program.tensors.values()}
+    keep = {name: kept(tensor) for name, tensor in program.tensors.items()}
 
     def shrink(tensor: Tensor) -> Tensor:
         return replace(tensor, shape=tuple(tensor.shape[d] for d in keep[tensor.name]))
@@ -62,6 +65,18 @@ def _drop_unit_axes(program: Program) -> Program:
             replace(stage, output=shrink(stage.output), axes=axes, reduce_axes=reduce_axes, value=value)
         )
     return replace(program, inputs=tuple(shrink(t) for t in program.inputs), stages=tuple(stages), _hash=[])
+
+
+def _padded_dimensions(program: Program) -> set[Dimension]:
+    """Dimensions of size 1 that some read leaves: what is copied has to hold their padding."""
+    found: set[Dimension] = set()
+    for stage in program.stages:
+        units = {a.name: Affine() for a in (*stage.axes, *stage.reduce_axes) if a.extent == 1}
+        for load in loads(stage.value):
+            indices = [index.substitute(units) for index in load.index]
+            shape = program.tensors[load.buffer].shape
+            found |= {(load.buffer, d) for d, i in enumerate(indices) if shape[d] == 1 and i != Affine()}
+    return found
 
 
 def _neighbours(axes: tuple[Axis, ...]) -> list[tuple[str, str]]:

@@ -33,7 +33,7 @@ def _simplify(nodes: Nodes, scope: _Scope) -> Nodes:
     result: list[Node] = []
     for node in nodes:
         if isinstance(node, Store):
-            value = map_expr(node.value, lambda expr: _without_conditions(expr, scope.extents))
+            value = map_expr(node.value, lambda expr: _without_conditions(expr, scope))
             result.append(replace(node, value=value))
         elif isinstance(node, Loop):
             result.extend(_simplify_loop(node, scope))
@@ -56,11 +56,11 @@ def _simplify_loop(loop: Loop, scope: _Scope) -> Nodes:
     return (replace(loop, guards=guards, body=_simplify(loop.body, inside)),)
 
 
-def _without_conditions(expr: Expr, extents: dict[str, Int]) -> Expr | None:
+def _without_conditions(expr: Expr, scope: _Scope) -> Expr | None:
     if not isinstance(expr, Select):
         return None
-    conditions = tuple(c for c in expr.conditions if not _is_inside(c, extents))
-    then = map_expr(expr.then, lambda part: _without_conditions(part, extents))
+    conditions = tuple(c for c in expr.conditions if not _is_inside(c, scope))
+    then = map_expr(expr.then, lambda part: _without_conditions(part, scope))
     return Select(conditions, then, expr.otherwise) if conditions else then
 
 
@@ -93,11 +93,16 @@ def _follows(guard: Guard, loop: Loop, outer: tuple[Guard, ...]) -> bool:
     )
 
 
-def _is_inside(condition: InRange, extents: dict[str, Int]) -> bool:
-    greatest = _greatest(condition.index, extents)
-    if greatest is None:
+def _is_inside(condition: InRange, scope: _Scope) -> bool:
+    """Whether extents, or a guard on a part of the index, keep it in range."""
+    index = condition.index
+    if _greatest(index, scope.extents) is None or _int(condition.low) > _int(index.constant):
         return False
-    return _int(condition.low) <= _int(condition.index.constant) and greatest < _int(condition.high)
+    bounds = [_greatest(index, scope.extents)]
+    for guard in scope.guards:
+        rest = _greatest(index - guard.index, scope.extents)
+        bounds.append(None if rest is None else _int(guard.bound) - 1 + rest)
+    return any(bound is not None and bound < _int(condition.high) for bound in bounds)
 
 
 def _int(value: Int) -> int:

@@ -230,6 +230,9 @@ def _cached_load(body: Nodes, buffer: str) -> tuple[Load, Constant | None]:
             for part in walk(node.value):
                 if isinstance(part, Select) and isinstance(part.then, Load) and part.then.buffer == buffer:
                     require(isinstance(part.otherwise, Constant), f"padding of {buffer!r} is not a constant")
+                    read = {name for index in part.then.index for name in index.variables}
+                    tested = {name for condition in part.conditions for name in condition.index.variables}
+                    require(tested <= read, f"padding of {buffer!r} depends on more than where it is read")
                     return part.then, part.otherwise  # type: ignore[return-value]
             for load in loads(node.value):
                 if load.buffer == buffer:

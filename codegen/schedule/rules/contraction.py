@@ -36,8 +36,11 @@ class Contraction:
 
     @property
     def batch_axes(self) -> tuple[str, ...]:
-        """Axes that index every operand alone: nothing is reused along them."""
-        names = [axis.name for axis in self.stage.axes]
+        """Axes that index every operand alone: nothing is reused along them.
+
+        Not the last one, along which the result is contiguous: vectors may run along it.
+        """
+        names = [axis.name for axis in self.stage.axes[:-1]]
         several = len(self.loads) > 1
         return tuple(n for n in names if several and all(variable(n) in load.index for load in self.loads))
 
@@ -87,10 +90,14 @@ def match(program: Program, target: Target) -> Contraction | None:
 
 
 def choices(contraction: Contraction) -> list[Choice]:
-    """Every structure worth searching, in a fixed order."""
+    """Every structure worth searching, in a fixed order; vectors are gathered only if there is no other."""
+    return _choices(contraction, gathers=False) or _choices(contraction, gathers=True)
+
+
+def _choices(contraction: Contraction, *, gathers: bool) -> list[Choice]:
     result = []
     for axis in contraction.tiled_axes:
-        stagings = [_stagings(contraction, load, axis.name) for load in contraction.loads]
+        stagings = [_stagings(contraction, load, axis.name, gathers) for load in contraction.loads]
         if not _can_vectorize(contraction, axis.name) or not all(stagings):
             continue
         named = [
@@ -126,7 +133,7 @@ def _can_vectorize(contraction: Contraction, axis: str) -> bool:
     return bool(users) and all(contraction.is_constant(load.buffer) for load in users)
 
 
-def _stagings(contraction: Contraction, load: Load, vector: str) -> list[Staging]:
+def _stagings(contraction: Contraction, load: Load, vector: str, gathers: bool) -> list[Staging]:
     if contraction.is_constant(load.buffer):
         return ["packed"]
     padded = is_padded(contraction, load.buffer)
@@ -139,7 +146,7 @@ def _stagings(contraction: Contraction, load: Load, vector: str) -> list[Staging
         kinds += ["whole", "tile"]
     elif _is_packable(load):
         kinds.append("packed")
-    if in_vector and not _is_contiguous(load, vector) and not overlaps:
+    if in_vector and not _is_contiguous(load, vector) and not overlaps and not gathers:
         kinds = [kind for kind in kinds if kind == "packed"]
     return kinds
 

@@ -33,6 +33,13 @@ def test_a_padded_convolution_only_loses_its_batch() -> None:
     assert flattened_shapes("conv2d", parameters) == ((4, 8, 8), [4, 8, 8], [8, 3, 3])
 
 
+def test_a_padded_row_of_one_element_is_kept() -> None:
+    operator = make_operator(
+        "conv2d", {"height": 1, "width": 8, "in_channels": 2, "out_channels": 4, "padding": 1}
+    )
+    assert flatten_program(operator.program()).inputs[0].shape == (2, 1, 8)
+
+
 def test_an_elementwise_chain_becomes_one_loop() -> None:
     assert flattened_shapes("elementwise", {"shape": [2, 3, 4], "ops": ["relu"]}) == ((24,), [24], [])
 

@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codegen.ir.affine import Affine, variable
+from codegen.ir.expression import Axis, Constant, InRange, Load, Program, Select, Stage, Tensor
 from codegen.ir.interpret import interpret_loops
 from codegen.ir.loops import LoopProgram, Scope
 from codegen.schedule import ScheduleError
 from codegen.schedule.examples import padded_sum, row_sum, scaled_relu, transpose, vector_add
+from codegen.schedule.naive import naive_loops
 from codegen.schedule.primitives import (
     Block,
     cache_read,
@@ -30,6 +33,14 @@ from codegen.schedule.primitives import (
     vectorize,
 )
 
+
+def masked_copy() -> LoopProgram:
+    """``c[i] = a[0]`` for the first two i, else 0: a copy of ``a`` cannot hold the zeros."""
+    value = Select((InRange(variable("i"), 0, 2),), Load("a", (Affine(),)), Constant(0.0))
+    stage = Stage(Tensor("c", (4,)), (Axis("i", 4),), value)
+    return naive_loops(Program("masked_copy", (Tensor("a", (1,)),), (stage,)))
+
+
 ILLEGAL: list[tuple[str, Callable[[], LoopProgram]]] = [
     ("there is no loop 'z'", lambda: split(vector_add(8), "z", 2, ("a", "b"))),
     ("must be positive, got 0", lambda: split(vector_add(8), "i", 0, ("a", "b"))),
@@ -41,6 +52,7 @@ ILLEGAL: list[tuple[str, Callable[[], LoopProgram]]] = [
     ("must be positive, got -1", lambda: unroll(vector_add(8), "i", -1)),
     ("does not write 'a'", lambda: cache_write(row_sum(2, 3), "i", "a", "acc", Scope.REGISTER)),
     ("is not read here", lambda: cache_read(row_sum(2, 3), "i", "c", "copy", Scope.LOCAL)),
+    ("depends on more than", lambda: cache_read(masked_copy(), None, "a", "copy", Scope.GLOBAL)),
     ("is padded", lambda: pack(padded_sum(4), "a", "p", (Block(0, "i", 2),), is_constant=True)),
     ("nodes inside", lambda: fission(row_sum(2, 3), "i", ("",))),
     ("do not number", lambda: fission(row_sum(2, 3), "k", ("",))),

@@ -59,6 +59,24 @@ def test_a_vector_times_a_constant_matrix_may_pack_the_matrix() -> None:
     assert any(sketch.name.startswith("vector_n") for sketch in space.sketches)
 
 
+@pytest.mark.parametrize("image", [{"height": 14, "width": 14}, {"height": 3, "width": 3}])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_a_depthwise_convolution_has_schedules_in_every_layout(layout: str, image: dict[str, object]) -> None:
+    parameters = {**image, "in_channels": 32, "out_channels": 32, "groups": 32, "layout": layout}
+    space = build_space(make_operator("conv2d", parameters).program(), make_target(16, 32))
+    vectors = {"NCHW": "vector_ow" if image["width"] == 14 else "vector_c", "NHWC": "vector_c"}
+    assert all(sketch.name.startswith(vectors[layout]) for sketch in space.sketches)
+
+
+def test_gathered_vectors_are_offered_only_where_there_are_no_others() -> None:
+    strided = {"height": 9, "width": 9, "kernel": 1, "stride": 2}
+    pool = build_space(make_operator("pool2d", {**strided, "channels": 3}).program(), make_target())
+    assert {sketch.name.split(".")[0] for sketch in pool.sketches} == {"vector_ow"}
+    conv = make_operator("conv2d", {**strided, "in_channels": 3, "out_channels": 5})
+    names = {sketch.name.split(".")[0] for sketch in build_space(conv.program(), make_target()).sketches}
+    assert names == {"vector_oc"}
+
+
 def test_enumeration_stops_at_its_limit() -> None:
     assert len(conv_space().enumerate(1000)) == 1000
 
