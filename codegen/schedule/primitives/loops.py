@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from codegen.ir.affine import variable
-from codegen.ir.arithmetic import Int, ceil_div, is_known
+from codegen.ir.arithmetic import Int, Symbol, ceil_div, is_known
 from codegen.ir.loops import Guard, Loop, LoopKind, LoopProgram
 from codegen.schedule.errors import require
 from codegen.schedule.rewrite import Nodes, chain, find_loop, loop_extents, replace_loop, substitute, wrap
@@ -34,9 +36,9 @@ def split(program: LoopProgram, name: str, factor: Int, names: tuple[str, str]) 
     def cut(loop: Loop) -> Nodes:
         bounds = [Guard(g.index.substitute({name: whole}), g.bound) for g in loop.guards]
         starts = [Guard(g.index.substitute({name: start}), g.bound) for g in loop.guards]
-        divides = is_known(loop.extent, factor) and loop.extent % factor == 0  # type: ignore[operator]
-        if not divides and not loop.guards:
-            bounds = [Guard(whole, loop.extent)]
+        is_full = is_known(loop.extent, factor) and loop.extent % factor == 0  # type: ignore[operator]
+        if not is_full and not (loop.guards and _is_multiple(loop.extent, factor)):
+            bounds.append(Guard(whole, loop.extent))
         body = substitute(loop.body, {name: whole})
         inside = replace(loop, variable=inner, extent=factor, body=body, guards=tuple(bounds))
         num_tiles = ceil_div(loop.extent, factor)
@@ -118,6 +120,14 @@ def parallel(program: LoopProgram, name: str) -> LoopProgram:
 def _is_positive(factor: Int) -> bool:
     """Arrays and symbols are taken on trust: knob values are positive."""
     return not isinstance(factor, int) or factor >= 1
+
+
+def _is_multiple(extent: Int, factor: Int) -> bool:
+    """Whether the factor surely divides the extent, because the extent was made as a product with it."""
+    if isinstance(extent, Symbol):
+        parts = extent.operands if extent.operation == "mul" else ()
+        return extent is factor or any(_is_multiple(part, factor) for part in parts)  # type: ignore[arg-type]
+    return not isinstance(factor, Symbol) and not np.any(np.asarray(extent) % np.asarray(factor))
 
 
 def _annotate(program: LoopProgram, name: str, kind: LoopKind) -> LoopProgram:
