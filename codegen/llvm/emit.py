@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from codegen.ir.known import require_known
 from codegen.ir.loops import Buffer, LoopProgram, Scope
 from codegen.llvm.planning import plan_nodes
 from codegen.llvm.signature import Signature, prepack_inputs, slice_elements
@@ -29,7 +30,7 @@ class ModuleText:
 
 def emit_module(program: LoopProgram, target: Target) -> ModuleText:
     """Emit a program whose Ints are all plain ints; ValueError otherwise."""
-    _check_known(program)
+    require_known(program)
     arguments = tuple(buffer for buffer in program.buffers if buffer.scope is not Scope.REGISTER)
     symbol = re.sub(r"\W", "_", program.name) or "kernel"
     declarations: set[str] = set()
@@ -61,12 +62,6 @@ TEAM_DECLARATIONS = frozenset(
         "i32 @omp_get_num_threads()",
     }
 )
-
-
-def _check_known(program: LoopProgram) -> None:
-    for buffer in program.buffers:
-        if not all(isinstance(size, int) for size in buffer.shape):
-            raise ValueError(f"buffer {buffer.name} of {program.name} has no plain int shape: {buffer.shape}")
 
 
 def _new_writer(arguments: tuple[Buffer, ...], declarations: set[str]) -> Writer:
