@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
 
@@ -82,13 +83,14 @@ class MeasurePool:
             yield position, self.measure_one(job)
 
     def measure_one(self, job: MeasureJob) -> Measurement:
-        """As ``measure``, for one job. A lost process is replaced before this returns."""
+        """As ``measure``, for one job. A lost process is replaced before this returns, if it can be."""
         start_s = time.perf_counter()
         [measurement] = self._ask([job], self._best_s.get(job.task_key), num_rounds=None)
         if measurement.failure is None:
             best_s = self._best_s.get(job.task_key, measurement.latency_s)
             self._best_s[job.task_key] = min(best_s, measurement.latency_s)
-        self._running_worker()
+        with suppress(RuntimeError):  # said by the next call, which needs the process
+            self._running_worker()
         return replace(measurement, total_s=time.perf_counter() - start_s)
 
     def remeasure_interleaved(self, jobs: Sequence[MeasureJob], num_rounds: int = 20) -> list[Finalist]:
@@ -110,7 +112,6 @@ class MeasurePool:
                 results = self._ask_unguarded([jobs[position] for position in remaining], None, num_rounds)
                 measurements.update(zip(remaining, results))
             except LostWorkerError as error:
-                self._discard_worker()
                 lost = remaining[error.position]
                 measurements[lost] = self._lost(jobs[lost], error)
         return _rank(jobs, [measurements[position] for position in range(len(jobs))])
@@ -121,13 +122,18 @@ class MeasurePool:
         try:
             return self._ask_unguarded(jobs, best_s, num_rounds)
         except LostWorkerError as error:
-            self._discard_worker()
             return [self._lost(job, error) for job in jobs]
 
     def _ask_unguarded(
         self, jobs: Sequence[MeasureJob], best_s: float | None, num_rounds: int | None
     ) -> list[Measurement]:
-        answer = self._running_worker().ask([job_to_json(job) for job in jobs], best_s, num_rounds)
+        worker = self._running_worker()
+        try:
+            answer = worker.ask([job_to_json(job) for job in jobs], best_s, num_rounds)
+        except BaseException:
+            # Lost, or interrupted and about to send a result that nobody waits for.
+            self._discard_worker()
+            raise
         if answer["is_exhausted"]:
             # After a failed allocation nobody knows what state the process is in.
             self._discard_worker()

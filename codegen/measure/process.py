@@ -39,7 +39,8 @@ class LostWorkerError(Exception):
     """The process did not answer: it died, or was killed at its time limit.
 
     ``phase`` and ``position`` tell what it was doing with which job. ``is_timeout`` tells which; the
-    message has the signal's name or the limit, and the last line that the process wrote to stderr.
+    message has the signal's name or the limit, and the last line that the process wrote to stderr since
+    it was asked.
     """
 
     def __init__(self, message: str, *, is_timeout: bool, phase: str, position: int) -> None:
@@ -60,12 +61,13 @@ class WorkerProcess:
         self._config = setup.config
         self._connection, far_end = Pipe(duplex=True)
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
+        self._num_old_bytes = 0
         arguments = [str(far_end.fileno()), str(os.getpid())]
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "codegen.measure.worker", *arguments],
                 pass_fds=[far_end.fileno()],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT_ROOT), *setup.search_path])},
+                env={**os.environ, "PYTHONPATH": _python_path(setup)},
                 stdin=subprocess.DEVNULL,
                 stdout=self._stderr,
                 stderr=self._stderr,
@@ -104,6 +106,7 @@ class WorkerProcess:
         Raises:
             LostWorkerError: no answer; the process is gone then.
         """
+        self._num_old_bytes = self._num_stderr_bytes()
         phase, position = "preparing", 0
         deadline_s = time.monotonic() + self._config.prepare_timeout_s
         try:
@@ -135,7 +138,16 @@ class WorkerProcess:
         return LostWorkerError(message, is_timeout=False, phase=phase, position=position)
 
     def _last_words(self) -> str:
-        end = self._stderr.seek(0, os.SEEK_END)
-        self._stderr.seek(max(0, end - MAX_STDERR_BYTES))
+        self._stderr.seek(max(self._num_old_bytes, self._num_stderr_bytes() - MAX_STDERR_BYTES))
         lines = self._stderr.read().decode(errors="replace").strip().splitlines()
         return f": {lines[-1].strip()[:300]}" if lines else ""
+
+    def _num_stderr_bytes(self) -> int:
+        # The process writes at the file's position, which it shares with us: seeking would move it.
+        return os.fstat(self._stderr.fileno()).st_size
+
+
+def _python_path(setup: WorkerSetup) -> str:
+    """The project comes first, and what the user has set stays."""
+    folders = (str(PROJECT_ROOT), *setup.search_path, os.environ.get("PYTHONPATH"))
+    return os.pathsep.join(filter(None, folders))

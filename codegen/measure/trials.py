@@ -13,7 +13,7 @@ from codegen.measure.jobs import ConstraintError, MeasureJob, Trial, Workbench
 from codegen.measure.measurement import Failure, FailureKind, Measurement
 from codegen.measure.timing import CountPreemptions, TimeCalls, calibrate, time_repeats, time_undisturbed
 
-Phase: TypeAlias = Literal["preparing", "building", "checking", "timing"]
+Phase: TypeAlias = Literal["preparing", "building", "probing", "checking", "timing"]
 
 MAX_MESSAGE_LENGTH = 500
 
@@ -89,7 +89,7 @@ def run_trial(bench: Bench, job: MeasureJob, best_s: float | None) -> Measuremen
         every = bench.config.reference_every
         if every and (bench.num_trials - 1) % every == 0:
             # Here and not after the check: threads of a parallel kernel spin for a while after it.
-            reference_s = bench.probe(job).reference_s()
+            reference_s = _reference_s(bench, job)
         _check(bench, trial, 0)
         with phase(bench, "timing", 0, "runtime"):
             clock = _clock(bench, job, trial)
@@ -105,15 +105,20 @@ def run_interleaved(bench: Bench, jobs: Sequence[MeasureJob], num_rounds: int) -
     Slow changes of the machine then hit all of them alike, and none always runs in another's wake.
     """
     entrants = [_entrant(bench, job, position) for position, job in enumerate(jobs)]
-    running = [entrant for entrant in entrants if isinstance(entrant, _Entrant)]
-    reference_s = bench.probe(jobs[0]).reference_s() if bench.config.reference_every and jobs else 0.0
+    try:
+        reference_s = _reference_s(bench, jobs[0]) if bench.config.reference_every and jobs else 0.0
+    except TrialError as error:
+        return [Measurement((), error.failure) for _ in jobs]
     for number in range(num_rounds):
-        for entrant in running if number % 2 == 0 else reversed(running):
-            bench.report_phase("timing", entrant.position)
-            entrant.clock.time_calls(1)  # brings its own data back into the caches
-            clock = entrant.clock
-            elapsed_s = time_undisturbed(clock.time_calls, entrant.num_calls, clock.num_preemptions)
-            entrant.times_s.append(elapsed_s / entrant.num_calls)
+        for position in range(len(jobs))[:: 1 if number % 2 == 0 else -1]:
+            entrant = entrants[position]
+            if isinstance(entrant, Failure):
+                continue
+            try:
+                with phase(bench, "timing", position, "runtime"):
+                    entrant.run_round()
+            except TrialError as error:
+                entrants[position] = error.failure
     return [
         Measurement((), entrant, reference_s=reference_s)
         if isinstance(entrant, Failure)
@@ -124,11 +129,15 @@ def run_interleaved(bench: Bench, jobs: Sequence[MeasureJob], num_rounds: int) -
 
 @dataclass
 class _Entrant:
-    position: int
     clock: _Clock
     num_calls: int
     compile_s: float
     times_s: list[float] = field(default_factory=list)
+
+    def run_round(self) -> None:
+        self.clock.time_calls(1)  # brings its own data back into the caches
+        elapsed_s = time_undisturbed(self.clock.time_calls, self.num_calls, self.clock.num_preemptions)
+        self.times_s.append(elapsed_s / self.num_calls)
 
 
 def _entrant(bench: Bench, job: MeasureJob, position: int) -> _Entrant | Failure:
@@ -143,7 +152,12 @@ def _entrant(bench: Bench, job: MeasureJob, position: int) -> _Entrant | Failure
             )
     except TrialError as error:
         return error.failure
-    return _Entrant(position, clock, num_calls, trial.compile_s)
+    return _Entrant(clock, num_calls, trial.compile_s)
+
+
+def _reference_s(bench: Bench, job: MeasureJob) -> float:
+    with phase(bench, "probing", 0, "runtime"):
+        return bench.probe(job).reference_s()
 
 
 def _check(bench: Bench, trial: Trial, position: int) -> None:

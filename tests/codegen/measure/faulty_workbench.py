@@ -31,6 +31,10 @@ def abort_with_words() -> None:
     os.abort()
 
 
+def chatter() -> None:
+    print("a warning of no consequence", file=sys.stderr, flush=True)
+
+
 def fill_memory() -> None:
     hoard = []
     while True:
@@ -49,6 +53,7 @@ MISDEEDS: dict[str, Callable[[], None]] = {
     "crash": crash,
     "hang": hang,
     "abort": abort_with_words,
+    "chatter": chatter,
     "memory": fill_memory,
     "raise": fail,
     "constraints": refuse,
@@ -61,6 +66,7 @@ class Sleeper:
 
     job: MeasureJob
     compile_s: float = 0.001
+    num_timings: int = 0
 
     def check(self) -> str | None:
         if self.job.candidate["sketch"] == "wrong":
@@ -69,7 +75,9 @@ class Sleeper:
         return None
 
     def time_calls(self, num_calls: int) -> float:
+        self.num_timings += 1
         misbehave(self.job, "time")
+        misbehave(self.job, f"{self.num_timings}th call")
         start_s = time.perf_counter()
         for _ in range(num_calls):
             time.sleep(self.job.candidate["knobs"].get("duration_us", 100) / 1e6)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from codegen.measure.config import MeasureConfig
 from codegen.measure.jobs import MeasureJob
 from codegen.measure.pool import MeasurePool
+from codegen.measure.process import WorkerProcess, WorkerSetup
 from codegen.target import Target
 
 HERE = str(Path(__file__).parent)
@@ -125,6 +127,40 @@ def test_a_worker_killed_from_outside_costs_one_trial(pool: MeasurePool) -> None
     assert first.failure is not None
     assert "SIGKILL" in first.failure.message
     assert second.failure is None
+
+
+def test_a_death_is_not_explained_by_what_an_earlier_trial_wrote(pool: MeasurePool) -> None:
+    assert pool.measure_one(job("chatter in check")).failure is None
+    failure = pool.measure_one(job("crash in check")).failure
+    assert failure is not None
+    assert failure.message == "worker died of SIGSEGV while checking"
+
+
+def test_an_interrupted_trial_leaves_no_result_to_the_next_one(pool: MeasurePool) -> None:
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        pool.measure_one(job("good", duration_us=300_000, operator="interrupted"))
+    measurement = pool.measure_one(job("good", duration_us=2000, operator="interrupted"))
+    assert 0.002 <= measurement.latency_s < 0.02
+
+
+def test_a_result_outlives_a_worker_that_cannot_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(setup: WorkerSetup) -> WorkerProcess:
+        raise RuntimeError("no more processes")
+
+    with new_pool() as pool:
+        monkeypatch.setattr("codegen.measure.pool.WorkerProcess", refuse)
+        measurement = pool.measure_one(job("memory in check"))
+        assert measurement.failure is not None
+        assert "out of memory" in measurement.failure.message
+        with pytest.raises(RuntimeError, match="no more processes"):
+            pool.measure_one(job("good"))
+
+
+def test_a_workbench_may_come_from_the_users_python_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", HERE)
+    with MeasurePool(CONFIG, reproduce, WORKBENCH) as pool:
+        assert pool.measure_one(job("good")).failure is None
 
 
 def test_jobs_start_only_when_their_result_is_asked_for(pool: MeasurePool) -> None:
