@@ -33,6 +33,7 @@ class TaskFeatures:
     latency_s: FloatArray
     repeat_rows: NDArray[np.int64]
     repeat_pairs: FloatArray
+    target_name: str = ""
 
     def __post_init__(self) -> None:
         if len(self.trees) != len(self.latency_s):
@@ -104,7 +105,8 @@ def task_features(table: TaskTable) -> TaskFeatures:
     space = build_space(operator.program(), table.target)
     trees = Featuriser(space)(candidates_of(table, space))
     latency_s = np.where(table.is_failed, np.nan, table.latency_s)
-    return TaskFeatures(table.name, trees, latency_s, table.repeat_rows, table.repeat_pairs)
+    repeats = (table.repeat_rows, table.repeat_pairs)
+    return TaskFeatures(table.name, trees, latency_s, *repeats, target_name=table.target.name)
 
 
 def candidates_of(table: TaskTable, space: Space) -> Candidates:

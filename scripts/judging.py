@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,17 +27,26 @@ SHOWN = ("pairwise_accuracy", "top1", "top5", "rmse", "r2", "kendall_tau")
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """Averages over tasks; ``intervals`` (95 %) are of the model's averages, tasks drawn anew.
+class JudgedTask:
+    """The model's metrics on one program on one target; one name may occur on several targets."""
 
-    ``by_task`` holds the model's metrics of each task. Metrics that no task has are left out.
+    name: str
+    target: str
+    metrics: TaskMetrics
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Averages over ``tasks``; ``intervals`` (95 %) are of the model's averages, tasks drawn anew.
+
+    Metrics that no task has are left out.
     """
 
     model: TaskMetrics
     random: TaskMetrics
     ceiling: TaskMetrics
     intervals: Mapping[str, tuple[float, float]]
-    by_task: Mapping[str, TaskMetrics]
+    tasks: Sequence[JudgedTask]
 
     def flat(self) -> dict[str, float]:
         """For ``metrics.json``: each metric by name, and prefixed with random, ceiling, low and high."""
@@ -52,10 +63,11 @@ class Judgement:
 
     def csv(self) -> str:
         """The metrics of each task, one row a task."""
-        names = list(next(iter(self.by_task.values())))
-        lines = [",".join(["task", *names])]
-        lines += [",".join([task, *(str(row[name]) for name in names)]) for task, row in self.by_task.items()]
-        return "\n".join(lines) + "\n"
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["task", "target", *self.tasks[0].metrics])
+        writer.writerows([task.name, task.target, *task.metrics.values()] for task in self.tasks)
+        return text.getvalue()
 
     def rows(self) -> list[tuple[object, ...]]:
         """For a table: metric, model, its interval, random, ceiling."""
@@ -75,16 +87,19 @@ def judge(model: CostModel, data: FeatureDataset, seed: int) -> Judgement:
             f"nothing to judge on: none of {len(data.tasks)} tasks has two comparable candidates"
         )
     chance = RandomModel(seed)
-    by_task = {task.name: task_metrics(model.score(task.trees), task.labels) for task in tasks}
+    judged = [
+        JudgedTask(task.name, task.target_name, task_metrics(model.score(task.trees), task.labels))
+        for task in tasks
+    ]
     random = [task_metrics(chance.score(task.trees), task.labels) for task in tasks]
     ceilings = [ceiling for task in tasks if (ceiling := ceiling_metrics(task.repeat_pairs)) is not None]
-    scored = list(by_task.values())
+    scored = [task.metrics for task in judged]
     return Judgement(
         model=average(scored),
         random=average(random),
         ceiling=average(ceilings),
         intervals=bootstrap_intervals(scored, np.random.default_rng(seed)),
-        by_task=by_task,
+        tasks=judged,
     )
 
 

@@ -1,0 +1,47 @@
+"""Which tasks a checkpoint has learnt from: it is not judged on those unless the user says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from costmodel.checkpoint import read_header
+from datasets.table import RecordTable, TaskTable
+from scripts.display import say
+
+NOTE = "trained_on"
+
+
+def training_notes(table: RecordTable) -> dict[str, Any]:
+    """For the notes of a checkpoint: the keys by which a split tells tasks apart, sorted."""
+    return {NOTE: sorted({_key(task) for task in table.tasks})}
+
+
+def num_seen(checkpoint: Path | None, table: RecordTable, allow_seen: bool) -> int | None:
+    """Tasks of the table that a checkpoint was trained on; None, and a warning, if it does not say.
+
+    Raises:
+        ValueError: there are some, and ``allow_seen`` is not set; one of them is named.
+    """
+    if checkpoint is None:
+        return 0
+    notes: Mapping[str, Any] = read_header(checkpoint).notes
+    if NOTE not in notes:
+        say(
+            f"warning: {checkpoint} does not say which tasks it was trained on; some of those it is judged "
+            "on may be among them"
+        )
+        return None
+    known = set(notes[NOTE])
+    seen = [task.name for task in table.tasks if _key(task) in known]
+    if seen and not allow_seen:
+        raise ValueError(
+            f"{checkpoint} was trained on {len(seen)} of the {len(table.tasks)} tasks it would be judged on, "
+            f"{seen[0]} among them; choose the split and seed of its training, or set allow_seen=true"
+        )
+    return len(seen)
+
+
+def _key(task: TaskTable) -> str:
+    return task.program_hash
