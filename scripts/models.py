@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -23,7 +23,7 @@ class ModelOption(Protocol):
         """The model before training; those that minimise no loss of ours ignore ``loss``."""
 
     def load(self, checkpoint: Path, loss: Any) -> CostModel:
-        """The model of a checkpoint; ValueError if it holds another one."""
+        """The model of a checkpoint; ValueError if it holds another one, or one of other options."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +53,7 @@ class TreeGRUOption:
 
     def load(self, checkpoint: Path, loss: Any) -> CostModel:
         model = load_checkpoint(checkpoint, TreeGRUModel)
+        _check_options(checkpoint, "model.network", self.network, model.config)
         model.training = replace(self.training, loss=loss)
         model.refit = replace(self.refit, loss=loss)
         return model
@@ -68,7 +69,9 @@ class GradientBoostingOption:
         return GradientBoostingModel(self.boosting)
 
     def load(self, checkpoint: Path, loss: Any) -> CostModel:
-        return load_checkpoint(checkpoint, GradientBoostingModel)
+        model = load_checkpoint(checkpoint, GradientBoostingModel)
+        _check_options(checkpoint, "model.boosting", self.boosting, model.config)
+        return model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +84,9 @@ class RooflineOption:
         return RooflineModel(self.roofline)
 
     def load(self, checkpoint: Path, loss: Any) -> CostModel:
-        return load_checkpoint(checkpoint, RooflineModel)
+        model = load_checkpoint(checkpoint, RooflineModel)
+        _check_options(checkpoint, "model.roofline", self.roofline, model.config)
+        return model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,3 +109,14 @@ class ConstantOption:
 
     def load(self, checkpoint: Path, loss: Any) -> CostModel:
         return load_checkpoint(checkpoint, ConstantModel)
+
+
+def _check_options(checkpoint: Path, path: str, asked: Any, held: Any) -> None:
+    """A checkpoint fixes these options: what was asked for besides would be ignored in silence."""
+    for name, value in asdict(held).items():
+        given = getattr(asked, name)
+        if given != value:
+            raise ValueError(
+                f"{path}.{name} is {given}, but {checkpoint} holds a model with {value}; "
+                f"give {path}.{name}={value}, or train one with {given}"
+            )
