@@ -65,7 +65,8 @@ class Predictor:
     ) -> None:
         """Learn from all measurements so far; a latency that is not finite counts as failed.
 
-        While there is nothing to compare (no success, or one candidate) the model stays as it is.
+        While there is nothing to compare (no success, or one candidate), and when learning diverges, the
+        model stays as it is.
         """
         latency_s = np.where(np.isfinite(latencies_s), latencies_s, np.nan)
         if failed is not None:
@@ -74,8 +75,13 @@ class Predictor:
             return
         nothing = np.zeros(0, dtype=np.int64)
         task = TaskFeatures("tuning", self._featuriser(candidates), latency_s, nothing, np.zeros((0, 2)))
-        self.model = self._pretrained.tuned(task, np.random.default_rng(self._seed))
-        self._scorers.clear()
+        try:
+            tuned = self._pretrained.tuned(task, np.random.default_rng(self._seed))
+        except FloatingPointError:
+            return
+        if np.isfinite(tuned.score(task.trees)).all():
+            self.model = tuned
+            self._scorers.clear()
 
     def _jobs(self, candidates: Candidates, model: CompilesSketches, result: Scores) -> list[_Job]:
         jobs = []

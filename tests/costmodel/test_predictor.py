@@ -104,3 +104,18 @@ def test_nothing_comparable_leaves_the_model_as_it_is() -> None:
     predictor.refit(candidates, np.full(5, np.nan), np.ones(5, dtype=bool))
     predictor.refit(candidates[:1], np.ones(1), np.zeros(1, dtype=bool))
     assert not predictor.is_fitted
+
+
+@pytest.mark.parametrize("learning_rate", [1e10, 1e30])
+def test_a_refit_that_diverges_leaves_the_model_as_it_is(trained: TreeGRUModel, learning_rate: float) -> None:
+    refit = RefitConfig(num_steps=10, learning_rate=learning_rate)
+    model = TreeGRUModel.from_state(trained.state())
+    model.refit = refit
+    predictor = Predictor(model, space_of(SPACE))
+    candidates = sample(SPACE, 50)
+    before = predictor.score(candidates)
+    predictor.refit(candidates, latencies(candidates))
+    after = predictor.score(candidates)
+    assert np.isfinite(after).all()
+    if learning_rate == 1e30:
+        np.testing.assert_array_equal(after, before)
