@@ -201,25 +201,30 @@ class _Run:
         """Take over what the journal knows of the plan, measure the rest while there is time."""
         plan, num_known = entry.plan, len(entry.outcomes)
         for row in range(num_known):
-            self._record(plan, row, entry.outcomes[row])
-        if num_known == len(plan.candidates):
-            return
-        self.start_clock()
+            self._record(plan.arms[row], entry.outcomes[row])
         num_measured = num_known
-        for measurement in measurer.measure(plan.candidates[num_known:]):
+        # A plan with outcomes may be what the time limit of an earlier run cut short.
+        if num_known < len(plan.candidates) and not (num_known and self._is_out_of_time()):
+            num_measured += self._measure(plan, num_known, measurer, journal)
+        self.candidates = concatenate([self.candidates, plan.candidates[:num_measured]])
+
+    def _measure(self, plan: Plan, first: int, measurer: Measurer, journal: Journal | None) -> int:
+        """Measure the candidates of a plan from number ``first`` on; how many there was time for."""
+        self.start_clock()
+        num_measured = 0
+        for measurement in measurer.measure(plan.candidates[first:]):
             outcome = Outcome(measurement, self._elapsed_s())
             if journal is not None:
                 journal.append_outcome(outcome)
-            self._record(plan, num_measured, outcome)
+            self._record(plan.arms[first + num_measured], outcome)
             num_measured += 1
-            if num_measured == len(plan.candidates) or self._is_out_of_time():
-                return
+            if first + num_measured == len(plan.candidates) or self._is_out_of_time():
+                return num_measured
         raise ValueError(
-            f"the measurer gave {num_measured - num_known} measurements "
-            f"for {len(plan.candidates) - num_known} candidates"
+            f"the measurer gave {num_measured} measurements for {len(plan.candidates) - first} candidates"
         )
 
-    def _record(self, plan: Plan, row: int, outcome: Outcome) -> None:
+    def _record(self, arm: Arm, outcome: Outcome) -> None:
         measurement = outcome.measurement
         failure = measurement.failure
         latency_s = measurement.latency_s if failure is None else None
@@ -232,9 +237,8 @@ class _Run:
             latency_s=latency_s,
             best_latency_s=best_latency_s,
             status="ok" if failure is None else failure.kind,
-            arm=plan.arms[row],
+            arm=arm,
         )
-        self.candidates = concatenate([self.candidates, plan.candidates[row : row + 1]])
         self.measurements.append(measurement)
         self.history.append(trial)
         if self._on_trial is not None:

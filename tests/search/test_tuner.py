@@ -3,16 +3,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from codegen.measure.measurement import Failure, Measurement
-from codegen.schedule.candidates import Candidates
+from codegen.schedule.candidates import Candidates, concatenate
 from search.annealer import AnnealConfig, Annealer
 from search.arms import PlanConfig
 from search.exhaustive import ExhaustiveSearch
+from search.journal import open_journal
 from search.protocols import Searcher
 from search.random_search import RandomSearch
 from search.tuner import Trial, TuneConfig, expected_gain, tune
@@ -244,3 +246,31 @@ def test_a_measurer_that_gives_too_little_is_named() -> None:
 def test_an_impossible_setting_is_refused_by_name(settings: dict[str, float | None], name: str) -> None:
     with pytest.raises(ValueError, match=name):
         TuneConfig(**settings)  # type: ignore[arg-type]
+
+
+def test_a_run_that_used_up_its_time_does_not_grow_when_it_is_repeated(tmp_path: Path) -> None:
+    config = TuneConfig(num_trials=None, max_elapsed_s=20.5, plan=PlanConfig(num_trials=8))
+    lengths = []
+    for _ in range(3):
+        clock = FakeClock()
+        measurer = ClockedMeasurer(clock)
+        with open_journal(tmp_path / "journal.jsonl", {}) as journal:
+            rng = np.random.default_rng(0)
+            result = tune(SPACE, RandomSearch(SPACE), measurer, None, config, rng, journal, clock=clock)
+        lengths.append(len(result.history))
+        assert result.stop_reason == "seconds"
+        assert len(result.candidates) == len(result.history)
+    assert lengths == [21, 21, 21]
+
+
+def test_candidates_are_gathered_once_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def counting(parts: list[Candidates]) -> Candidates:
+        sizes.append(sum(len(part) for part in parts))
+        return concatenate(parts)
+
+    monkeypatch.setattr("search.tuner.concatenate", counting)
+    config = TuneConfig(num_trials=40, plan=PlanConfig(num_trials=10))
+    tune(SPACE, RandomSearch(SPACE), RuggedMeasurer(), None, config, np.random.default_rng(0))
+    assert sizes == [10, 20, 30, 40]
