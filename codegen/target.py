@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 class Target:
     """A CPU as the lowering sees it. Two targets with the same fingerprint have comparable timings.
 
-    ``vector_lanes`` counts float32 per vector register (16 for AVX-512, 8 for AVX2). Caches are per
-    core where private, in all for the last level. ``llvm_cpu`` and ``llvm_features`` go to LLVM as they are.
+    ``vector_lanes`` counts float32 per vector register (16 for AVX-512, 8 for AVX2). Caches are those of
+    one core: of a shared one the whole, but not the instances of other cores. ``llvm_cpu`` and
+    ``llvm_features`` go to LLVM as they are.
     """
 
     name: str

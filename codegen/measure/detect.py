@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import warnings
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from codegen.measure.cores import ControlGroups, usable_cores
 from codegen.target import Target
 
 VectorWidth: TypeAlias = Literal["auto", 512, 256]
@@ -34,7 +34,7 @@ class HostCpu:
 
 @dataclass(frozen=True)
 class Caches:
-    """Sizes in bytes: first and second level of one core, last level in all."""
+    """Sizes in bytes, as the first core has them: its own, or those that it shares with other cores."""
 
     l1_bytes: int = 32 * 2**10
     l2_bytes: int = 2**20
@@ -48,22 +48,24 @@ def detect_target(
     *,
     host: HostCpu | None = None,
     cpu_folder: Path = CPU_FOLDER,
+    groups: ControlGroups | None = None,
 ) -> Target:
     """The target that this process can run code for.
 
     Args:
-        num_threads: cores to use; all that the process may run on by default.
+        num_threads: cores to use; by default all that the process may run on and its container has time for.
         vector_width: bits of a vector register; by default the widest there is. 256 on a wider CPU
             turns AVX-512 off in LLVM as well, so that only 16 registers exist.
         host: the CPU; the one at hand by default.
         cpu_folder: where the kernel describes caches, ``/sys/devices/system/cpu``.
+        groups: where it describes the limits of containers; those of this process by default.
 
     Raises:
         ValueError: the CPU has no AVX2 with FMA, the width is not there, or there are not that many cores.
     """
     host = read_host_cpu() if host is None else host
     bits = _chosen_bits(host, vector_width)
-    available = len(os.sched_getaffinity(0))
+    available = usable_cores(groups)
     if num_threads is not None and not 1 <= num_threads <= available:
         raise ValueError(f"num_threads must be from 1 to {available} (usable cores), got {num_threads}")
     threads = available if num_threads is None else num_threads

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
+from codegen.measure.cores import ControlGroups, usable_cores
 from codegen.measure.detect import HostCpu, detect_target, llvm_feature_text, read_caches, read_host_cpu
 
 AVX2 = {"avx2": True, "fma": True, "sse2": True, "avx512f": False, "avx512bw": False, "avx512vl": False}
@@ -89,11 +89,20 @@ def test_without_a_third_level_the_second_is_the_last(tmp_path: Path) -> None:
 
 
 def test_threads_are_limited_by_the_cores_of_the_process(cpu_folder: Path) -> None:
-    available = len(os.sched_getaffinity(0))
+    available = usable_cores()
     assert detect_target(host=host(AVX2), cpu_folder=cpu_folder).num_threads == available
     for wrong in (0, available + 1):
         with pytest.raises(ValueError, match=f"from 1 to {available} .*got {wrong}"):
             detect_target(wrong, host=host(AVX2), cpu_folder=cpu_folder)
+
+
+def test_a_container_with_one_core_of_time_gets_one_thread(cpu_folder: Path, tmp_path: Path) -> None:
+    groups = ControlGroups(tmp_path, tmp_path / "membership")
+    groups.membership.write_text("0::/\n")
+    (tmp_path / "cpu.max").write_text("100000 100000\n")
+    assert detect_target(host=host(AVX2), cpu_folder=cpu_folder, groups=groups).num_threads == 1
+    with pytest.raises(ValueError, match="from 1 to 1 "):
+        detect_target(2, host=host(AVX2), cpu_folder=cpu_folder, groups=groups)
 
 
 def test_feature_text_does_not_depend_on_order() -> None:
