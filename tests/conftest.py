@@ -1,9 +1,12 @@
-"""Settings that hold for every test: hypothesis profiles and run-time checks of array shapes."""
+"""What holds for every test: hypothesis profiles, run-time checks of array shapes, golden texts."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
@@ -16,3 +19,25 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 # Where shapes are part of the signature; the hook has to be there before these modules are imported.
 install_import_hook(["costmodel.network", "costmodel.encoders.treegru"], f"{shapes.__name__}.checked")
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="write the texts in tests/golden anew, not compare them"
+    )
+
+
+@pytest.fixture
+def golden(pytestconfig: pytest.Config) -> Callable[[str, str], None]:
+    """Compares a text with ``tests/golden/NAME.txt``, or stores it there with ``--update-golden``."""
+
+    def check(name: str, text: str) -> None:
+        path = GOLDEN / f"{name}.txt"
+        if pytestconfig.getoption("update_golden"):
+            path.write_text(text)
+        assert path.exists(), f"there is no {path}: --update-golden writes it"
+        assert text == path.read_text(), f"{path} has another text: read the difference, then --update-golden"
+
+    return check
