@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import platform
+import struct
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -11,6 +13,8 @@ import llvmlite.binding as llvm
 
 from codegen.llvm.runtime import load_openmp
 from codegen.llvm.signature import Signature
+
+ELF_HEADER_BYTES = 64
 
 Call = Any
 """A ctypes function of one address (``bench`` has a count besides)."""
@@ -40,18 +44,45 @@ def load_object(code: bytes, signature: Signature) -> NativeCode:
     """Link an object into this process.
 
     Raises:
-        ValueError: if it needs threads and there is no OpenMP runtime.
+        ValueError: if it is no whole object for this architecture, lacks an entry point, or needs threads
+            and there is no OpenMP runtime.
     """
-    if signature.num_threads > 1:
-        load_openmp()
     initialize_llvm()
-    machine = llvm.Target.from_default_triple().create_target_machine()
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    _require_object(code)
+    if b"GOMP_parallel" in code:
+        load_openmp()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
 
     def entry(part: str, *types: Any) -> Call:
         address = engine.get_function_address(f"{signature.symbol}_{part}")
+        if not address:
+            raise ValueError(f"it has no function {signature.symbol}_{part}")
         return ctypes.CFUNCTYPE(None, ctypes.c_void_p, *types)(address)
 
     return NativeCode(code, engine, entry("run"), entry("prepack"), entry("bench", ctypes.c_int64))
+
+
+def _require_object(code: bytes) -> None:
+    """LLVM ends the process over an object that it cannot read, so the outline is checked before."""
+    if len(code) < ELF_HEADER_BYTES or not code.startswith(b"\x7fELF"):
+        raise ValueError("it is no object in the ELF format")
+    if code[:20] != _header_start():
+        (machine,) = struct.unpack_from("<H", code, 18)
+        raise ValueError(f"it is for another architecture (ELF machine {machine}) than {platform.machine()}")
+    (sections_start,) = struct.unpack_from("<Q", code, 40)
+    section_bytes, num_sections = struct.unpack_from("<HH", code, 58)
+    if sections_start + section_bytes * num_sections > len(code):
+        raise ValueError("it is cut short")
+
+
+@cache
+def _header_start() -> bytes:
+    """How each object of this machine begins: word size, byte order, kind of file, architecture."""
+    code: bytes = _machine().emit_object(llvm.parse_assembly(""))
+    return code[:20]
+
+
+def _machine() -> llvm.TargetMachine:
+    return llvm.Target.from_default_triple().create_target_machine()
