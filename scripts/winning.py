@@ -37,15 +37,18 @@ def choose_winner(finalists: Sequence[Finalist], space: Space) -> Winner:
 
 
 def save_winner(winner: Winner, operator: Operator, folder: Path) -> Kernel:
-    """Write the kernel with what it computes, and load it again: what is checked is what was saved."""
+    """Write the kernel, in the operator's user shapes and with what it computes, and load it again.
+
+    What is checked afterwards is what was saved.
+    """
     metadata = {
         "operator": operator.operator_name,
         "parameters": operator_parameters(operator),
-        "user_shapes": {name: list(shape) for name, shape in operator.user_shapes().items()},
         "candidate": dict(winner.candidate),
         "latency_s": winner.summary.median_s,
     }
-    return load(save_kernel(winner.kernel, folder, metadata))
+    kernel = winner.kernel.with_user_shapes(operator.user_shapes())
+    return load(save_kernel(kernel, folder, metadata))
 
 
 def compare(operator: Operator, kernel: Kernel, seed: int) -> dict[str, PeerTimes]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.ir.loops import Buffer
+from codegen.llvm.signature import Operand
 
 Array: TypeAlias = Any
 """A C-contiguous float32 ``numpy.ndarray``, or such a ``torch.Tensor`` on the CPU."""
@@ -16,42 +17,41 @@ Array: TypeAlias = Any
 
 def is_tensor(array: Array) -> bool:
     """Whether an array is a torch tensor; torch is not imported to find out."""
-    return type(array).__module__.startswith("torch")
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(array, torch.Tensor)
 
 
-def address_of(array: Array, buffer: Buffer) -> int:
+def address_of(array: Array, operand: Operand) -> int:
     """Address of the first element.
 
     Raises:
         ValueError: if kind, shape, element type or memory order are not what the kernel needs.
     """
+    if isinstance(array, np.ndarray):
+        return _array_address(array, operand)
     if is_tensor(array):
-        return _tensor_address(array, buffer)
-    if not isinstance(array, np.ndarray):
-        kind = type(array).__name__
-        raise ValueError(f"{buffer.name} must be a numpy array or a torch tensor, got {kind}")
-    _check_shape(array, buffer)
-    if array.dtype != np.float32:
-        raise ValueError(f"{buffer.name} must be float32, got {array.dtype}")
-    if not array.flags.c_contiguous:
-        raise ValueError(f"{buffer.name} must be C-contiguous, got strides {array.strides}")
-    if not array.flags.aligned:
-        raise ValueError(f"{buffer.name} must start at a multiple of 4 bytes")
-    address: int = array.ctypes.data
-    return address
+        return _tensor_address(array, operand)
+    kind = type(array).__name__
+    raise ValueError(f"{operand.name} must be a numpy array or a torch tensor, got {kind}")
 
 
-def require_writable(array: Array, buffer: Buffer) -> None:
+def require_writable(array: Array, operand: Operand) -> None:
     """ValueError for a read-only array."""
-    if not is_tensor(array) and not array.flags.writeable:
-        raise ValueError(f"{buffer.name} must be writable")
+    if isinstance(array, np.ndarray) and not array.flags.writeable:
+        raise ValueError(f"{operand.name} must be writable")
 
 
-def empty_like_inputs(buffer: Buffer, inputs: tuple[Array, ...]) -> Array:
+def same_memory(array: Array) -> Array:
+    """What keeps the memory alive for good: a tensor can be given other memory, a held NumPy array cannot."""
+    return array.detach() if is_tensor(array) else array
+
+
+def empty_like_inputs(shape: tuple[int, ...], inputs: Iterable[Array]) -> Array:
     """A new output of the same kind as the inputs: a tensor if any of them is one."""
-    if any(is_tensor(array) for array in inputs):
-        return sys.modules["torch"].empty(buffer.shape)
-    return np.empty(buffer.shape, np.float32)
+    if any(map(is_tensor, inputs)):
+        torch = sys.modules["torch"]
+        return torch.empty(shape, dtype=torch.float32, device="cpu")
+    return np.empty(shape, np.float32)
 
 
 def aligned_zeros(num_elements: int) -> NDArray[np.float32]:
@@ -61,18 +61,34 @@ def aligned_zeros(num_elements: int) -> NDArray[np.float32]:
     return raw[start : start + num_elements]
 
 
-def _tensor_address(tensor: Array, buffer: Buffer) -> int:
-    _check_shape(tensor, buffer)
-    if tensor.dtype is not sys.modules["torch"].float32:
-        raise ValueError(f"{buffer.name} must be float32, got {tensor.dtype}")
+def _array_address(array: NDArray[Any], operand: Operand) -> int:
+    _check_shape(array, operand)
+    if array.dtype != np.float32:
+        raise ValueError(f"{operand.name} must be float32, got {array.dtype}")
+    if not array.flags.c_contiguous:
+        raise ValueError(f"{operand.name} must be C-contiguous, got strides {array.strides}")
+    if not array.flags.aligned:
+        raise ValueError(f"{operand.name} must start at a multiple of 4 bytes")
+    address: int = array.ctypes.data
+    return address
+
+
+def _tensor_address(tensor: Array, operand: Operand) -> int:
+    _check_shape(tensor, operand)
+    torch = sys.modules["torch"]
+    if tensor.dtype is not torch.float32:
+        raise ValueError(f"{operand.name} must be float32, got {tensor.dtype}")
     if not tensor.is_cpu:
-        raise ValueError(f"{buffer.name} must be on the CPU, got a tensor on {tensor.device}")
+        raise ValueError(f"{operand.name} must be on the CPU, got a tensor on {tensor.device}")
+    if tensor.layout is not torch.strided:
+        raise ValueError(f"{operand.name} must be a dense tensor, got {tensor.layout}")
     if not tensor.is_contiguous():
-        raise ValueError(f"{buffer.name} must be C-contiguous, got strides {tuple(tensor.stride())}")
+        raise ValueError(f"{operand.name} must be C-contiguous, got strides {tuple(tensor.stride())}")
     address: int = tensor.data_ptr()
     return address
 
 
-def _check_shape(array: Array, buffer: Buffer) -> None:
-    if array.shape != buffer.shape:
-        raise ValueError(f"{buffer.name} must have shape {buffer.shape}, got {tuple(array.shape)}")
+def _check_shape(array: Array, operand: Operand) -> None:
+    if array.shape not in operand.shapes:
+        allowed = " or ".join(map(str, operand.shapes))
+        raise ValueError(f"{operand.name} must have shape {allowed}, got {tuple(array.shape)}")

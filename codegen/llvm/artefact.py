@@ -1,37 +1,34 @@
 """Compiled kernels as folders: saved by one process, called by another without compiling again.
 
-A folder holds ``loops.txt`` (the loop AST), ``kernel.ll``, ``kernel.o``, ``kernel.json`` (see ``FORMAT``),
-and where a C compiler is found ``kernel.so`` with ``kernel.h``.
+A folder holds ``loops.txt`` (the loop AST), ``kernel.ll``, ``kernel.o``, ``kernel.json`` (see
+``codegen.llvm.description``), and where a C compiler is found ``kernel.so`` with ``kernel.h``.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import llvmlite.binding as llvm
 
-from codegen.ir.loops import Buffer, Scope
 from codegen.ir.text import loop_text
+from codegen.llvm.description import description_text, read_description
 from codegen.llvm.header import c_header
 from codegen.llvm.kernel import Kernel
 from codegen.llvm.native import load_object
 from codegen.llvm.signature import Signature
 from codegen.target import Target
 
-FORMAT = 1
-"""Version of ``kernel.json``."""
-
 LANE_FEATURES = {4: (), 8: ("avx2", "fma"), 16: ("avx512f", "avx512bw", "avx512dq", "avx512vl")}
 """What vectors of so many lanes need of an x86 CPU."""
+
+CODE_FEATURES = ("avx", "sse", "fma", "f16c", "bmi", "lzcnt", "popcnt", "movbe", "adx")
+"""How the features begin whose instructions LLVM chooses by itself."""
 
 
 def save_kernel(kernel: Kernel, folder: str | Path, metadata: Mapping[str, object]) -> Path:
@@ -53,7 +50,7 @@ def save_kernel(kernel: Kernel, folder: str | Path, metadata: Mapping[str, objec
         "kernel.o": kernel.native.code,
     }
     try:
-        description = json.dumps(_described(kernel, files, metadata), indent=2) + "\n"
+        description = description_text(kernel.signature, kernel.target, files, metadata)
     except TypeError as error:
         raise ValueError(f"metadata must be JSON values: {error}") from error
     folder = Path(folder)
@@ -75,71 +72,32 @@ def load(folder: str | Path) -> Kernel:
     """The kernel saved in a folder, linked into this process as it is.
 
     Raises:
-        ValueError: if a file is missing or damaged, the format is another, or this CPU lacks vector
-            features that the kernel uses.
+        ValueError: if a file is missing or damaged, the format is another, or this CPU is of another
+            architecture or lacks features that the kernel uses.
     """
     folder = Path(folder)
-    description = _read_description(folder)
-    files = {name: _read_checked(folder, name, str(digest)) for name, digest in description["sha256"].items()}
-    target = Target(**description["target"])
+    description = read_description(folder)
+    files = {name: _read_checked(folder, name, digest) for name, digest in description.sha256.items()}
+    signature, target = description.signature, description.target
     missing = missing_features(target)
     if missing:
         raise ValueError(
             f"kernel in {folder} needs the CPU features {', '.join(missing)}, which this CPU lacks"
         )
-    signature = _read_signature(description)
-    return Kernel(signature, target, load_object(files["kernel.o"], signature), files["kernel.ll"].decode())
+    try:
+        native = load_object(files["kernel.o"], signature)
+    except ValueError as error:
+        raise ValueError(f"kernel.o in {folder} cannot be used: {error}") from error
+    return Kernel(signature, target, native, files["kernel.ll"].decode(errors="replace"))
 
 
 def missing_features(target: Target) -> tuple[str, ...]:
-    """Vector features of a target that the CPU at hand does not have, by LLVM's names."""
+    """Features that code for a target uses and the CPU at hand does not have, by LLVM's names."""
     there = {name for name, is_there in llvm.get_host_cpu_features().items() if is_there}
     asked = [part[1:] for part in target.llvm_features.split(",") if part.startswith("+")]
-    vector = [name for name in asked if name.startswith(("avx", "fma", "sse", "f16c"))]
-    needed = dict.fromkeys((*LANE_FEATURES[target.vector_lanes], *vector))
+    used = [name for name in asked if name.startswith(CODE_FEATURES)]
+    needed = dict.fromkeys((*LANE_FEATURES[target.vector_lanes], *used))
     return tuple(name for name in needed if name not in there)
-
-
-def _described(
-    kernel: Kernel, files: Mapping[str, bytes], metadata: Mapping[str, object]
-) -> dict[str, object]:
-    signature = kernel.signature
-    return {
-        "format": FORMAT,
-        "symbol": signature.symbol,
-        "num_threads": signature.num_threads,
-        "prepack_inputs": list(signature.prepack_inputs),
-        "arguments": [
-            {
-                "name": buffer.name,
-                "shape": list(buffer.shape),
-                "scope": buffer.scope.value,
-                "allocate_bytes": 4 * signature.allocated_elements(buffer),
-            }
-            for buffer in signature.arguments
-        ],
-        "target": asdict(kernel.target),
-        "target_fingerprint": kernel.target.fingerprint,
-        "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
-        "metadata": dict(metadata),
-    }
-
-
-def _read_description(folder: Path) -> dict[str, Any]:
-    try:
-        description = json.loads((folder / "kernel.json").read_text())
-    except OSError as error:
-        raise ValueError(f"no kernel in {folder}: {error}") from error
-    except ValueError as error:
-        raise ValueError(f"kernel.json in {folder} is damaged: {error}") from error
-    version = description.get("format") if isinstance(description, dict) else None
-    if version != FORMAT:
-        raise ValueError(f"kernel.json in {folder} has format {version!r}, this version reads {FORMAT}")
-    keys = {"symbol", "num_threads", "prepack_inputs", "arguments", "target", "sha256"}
-    lost = sorted(keys - description.keys())
-    if lost:
-        raise ValueError(f"kernel.json in {folder} lacks {lost[0]}")
-    return dict(description)
 
 
 def _read_checked(folder: Path, name: str, digest: str) -> bytes:
@@ -151,15 +109,6 @@ def _read_checked(folder: Path, name: str, digest: str) -> bytes:
     if found != digest:
         raise ValueError(f"{name} in {folder} is damaged: its SHA-256 is {found}, not that in kernel.json")
     return content
-
-
-def _read_signature(description: dict[str, Any]) -> Signature:
-    arguments = tuple(
-        Buffer(entry["name"], tuple(entry["shape"]), Scope(entry["scope"]))
-        for entry in description["arguments"]
-    )
-    threads, packs = description["num_threads"], tuple(description["prepack_inputs"])
-    return Signature(description["symbol"], arguments, threads, packs)
 
 
 def _link_shared(signature: Signature, folder: Path) -> None:

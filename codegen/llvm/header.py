@@ -7,7 +7,7 @@ from codegen.llvm.signature import Signature
 
 
 def c_header(signature: Signature) -> str:
-    """A C header that says how to call the shared library."""
+    """A C header that says how to call the shared library, with operands in the user's shapes."""
     symbol = signature.symbol
     guard = f"{symbol.upper()}_KERNEL_H"
     lines = [
@@ -19,7 +19,7 @@ def c_header(signature: Signature) -> str:
         "",
         "/* buffers[i] is dense, row-major float32:",
         *(
-            f"     {position}: {buffer.name}[{']['.join(map(str, buffer.shape))}], {_role(signature, buffer)}"
+            f"     {position}: {_declared(signature, buffer)}, {_role(signature, buffer)}"
             for position, buffer in enumerate(signature.arguments)
         ),
         "*/",
@@ -34,6 +34,10 @@ def c_header(signature: Signature) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _declared(signature: Signature, buffer: Buffer) -> str:
+    return buffer.name + "".join(f"[{size}]" for size in signature.user_shape(buffer))
 
 
 def _role(signature: Signature, buffer: Buffer) -> str:

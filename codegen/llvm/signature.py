@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import cast
 
 from codegen.ir.expression import loads
@@ -15,17 +16,55 @@ ELEMENTS_PER_LINE = 16
 
 
 @dataclass(frozen=True)
+class Operand:
+    """An input or the output as callers pass it.
+
+    ``position`` counts in the array of pointers. An array may have any of ``shapes``: all are views of
+    the same bytes, and the first is that of a result.
+    """
+
+    name: str
+    position: int
+    shapes: tuple[tuple[int, ...], ...]
+    num_bytes: int
+
+
+@dataclass(frozen=True)
 class Signature:
     """The calling convention of one kernel.
 
     ``arguments`` are the buffers in memory, in the order of the array of pointers that the entry points
     take. ``prepack_inputs`` are read by the prepack part; it is empty for a program without one.
+    ``user_shapes`` are the shapes of inputs and output by which users know them, where the program has
+    others: a reshape, the elements stay in their order.
     """
 
     symbol: str
     arguments: tuple[Buffer, ...]
     num_threads: int
     prepack_inputs: tuple[str, ...]
+    user_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        buffers = {b.name: b for b in (*self.of_scope(Scope.INPUT), *self.of_scope(Scope.OUTPUT))}
+        for name, shape in self.user_shapes.items():
+            if name not in buffers:
+                raise ValueError(f"user_shapes may name {', '.join(buffers)}, got {name}")
+            wanted = num_elements(buffers[name])
+            if any(size < 1 for size in shape) or math.prod(shape) != wanted:
+                raise ValueError(f"{name} has {wanted} elements, user_shapes gives it the shape {shape}")
+
+    def operands(self, scope: Scope) -> tuple[Operand, ...]:
+        """The inputs, or the output, in order."""
+        return tuple(
+            Operand(buffer.name, position, self._shapes(buffer), 4 * num_elements(buffer))
+            for position, buffer in enumerate(self.arguments)
+            if buffer.scope is scope
+        )
+
+    def user_shape(self, buffer: Buffer) -> tuple[int, ...]:
+        """The user's shape of a buffer, or the program's where the user has no other."""
+        return self.user_shapes.get(buffer.name, program_shape(buffer))
 
     def of_scope(self, scope: Scope) -> tuple[Buffer, ...]:
         """The arguments in one scope, in order."""
@@ -37,6 +76,9 @@ class Signature:
             return num_elements(buffer)
         slices = self.num_threads if buffer.scope is Scope.LOCAL else 1
         return slices * slice_elements(buffer)
+
+    def _shapes(self, buffer: Buffer) -> tuple[tuple[int, ...], ...]:
+        return tuple(dict.fromkeys((self.user_shape(buffer), program_shape(buffer))))
 
 
 def prepack_inputs(program: LoopProgram) -> tuple[str, ...]:
@@ -50,9 +92,14 @@ def prepack_inputs(program: LoopProgram) -> tuple[str, ...]:
     return tuple(b.name for b in program.buffers if b.scope is Scope.INPUT and b.name in read)
 
 
+def program_shape(buffer: Buffer) -> tuple[int, ...]:
+    """Shape of a buffer of a compiled program, which has no unknown sizes."""
+    return cast(tuple[int, ...], buffer.shape)
+
+
 def num_elements(buffer: Buffer) -> int:
     """Floats of a buffer as the program sees it."""
-    return math.prod(cast(tuple[int, ...], buffer.shape))
+    return math.prod(program_shape(buffer))
 
 
 def slice_elements(buffer: Buffer) -> int:

@@ -7,13 +7,13 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.ir.loops import Buffer
 from codegen.llvm.kernel import BoundKernel, Kernel
+from codegen.llvm.signature import program_shape
 from codegen.measure.arrays import touched_copy, touched_zeros
 from codegen.measure.drift import num_preemptions
 from codegen.measure.timing import Summary, calibrate, summarise, time_undisturbed
@@ -82,7 +82,7 @@ def kernel_binder(kernel: Kernel) -> Binder:
     """A kernel of ours as a contestant: weights packed once, then the cheapest call there is."""
 
     def bind(operands: Mapping[str, NDArray[np.float32]]) -> Runner:
-        shapes = {buffer.name: _known_shape(buffer) for buffer in kernel.signature.arguments}
+        shapes = {buffer.name: program_shape(buffer) for buffer in kernel.signature.arguments}
         arrays = {name: touched_copy(array, shapes[name]) for name, array in operands.items()}
         bound = kernel.bind(**{name: arrays[name] for name in kernel.signature.prepack_inputs})
         y = touched_zeros(shapes[bound.output.name])
@@ -106,10 +106,6 @@ def library_binders(operator: Operator, num_threads: int) -> dict[str, Binder]:
 
         binders["onnxruntime"] = onnxruntime_binder(operator, num_threads)
     return binders
-
-
-def _known_shape(buffer: Buffer) -> tuple[int, ...]:
-    return cast(tuple[int, ...], buffer.shape)  # compiled programs have no unknown sizes
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class _LlvmTrial:
 
     def check(self) -> str | None:
         self.oracle.poison()
-        self.bound.run(*self.arguments, out=self.oracle.output)
+        self.bound(*self.arguments, out=self.oracle.output)
         return self.oracle.complaint()
 
     def time_calls(self, num_calls: int) -> float:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import json
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ import pytest
 from codegen.llvm.artefact import load, missing_features, save_kernel
 from codegen.llvm.build import compile_program
 from codegen.llvm.kernel import Kernel
+from codegen.llvm.runtime import has_openmp
 from tests.codegen.llvm.loop_building import cpu_target, runnable_target, some_inputs
 from tests.codegen.llvm.tiled_programs import tiled_matmul
 
@@ -32,14 +37,33 @@ def test_a_loaded_kernel_computes_the_same(kernel: Kernel, folder: Path) -> None
     inputs = some_inputs(kernel.loops)
     loaded = load(folder)
     np.testing.assert_array_equal(loaded(**inputs), kernel(**inputs))
-    np.testing.assert_array_equal(loaded.bind(b=inputs["b"]).run(inputs["a"]), inputs["a"] @ inputs["b"])
+    np.testing.assert_array_equal(loaded.bind(b=inputs["b"])(inputs["a"]), inputs["a"] @ inputs["b"])
     assert loaded.signature == kernel.signature
     assert loaded.target == kernel.target
 
 
-def test_kernels_of_several_threads_are_loaded_too(tmp_path: Path) -> None:
-    kernel = compile_program(tiled_matmul(9, 20, 5, 4, 16, 5), runnable_target(8, 2))
+def test_user_shapes_are_part_of_the_artefact(kernel: Kernel, tmp_path: Path) -> None:
     assert kernel.loops is not None
+    inputs = some_inputs(kernel.loops)
+    users = kernel.with_user_shapes({"a": (1, 9, 5), "y": (1, 9, 20)})
+    folder = save_kernel(users, tmp_path / "k", {})
+    loaded = load(folder)
+    assert loaded.signature == users.signature
+    np.testing.assert_array_equal(
+        loaded(inputs["a"][None], inputs["b"]), (inputs["a"] @ inputs["b"])[None], strict=True
+    )
+    assert json.loads((folder / "kernel.json").read_text())["user_shapes"]["y"] == [1, 9, 20]
+    if (folder / "kernel.h").exists():
+        header = (folder / "kernel.h").read_text()
+        assert "0: a[1][9][5], input, 180 bytes" in header
+        assert "2: y[1][9][20], output, 720 bytes" in header
+
+
+@pytest.mark.skipif(not has_openmp(), reason="no OpenMP runtime")
+def test_kernels_of_several_threads_are_loaded_too(tmp_path: Path) -> None:
+    kernel = compile_program(tiled_matmul(9, 20, 5, 4, 16, 3), runnable_target(8, 2))
+    assert kernel.loops is not None
+    assert kernel.signature.num_threads == 2
     inputs = some_inputs(kernel.loops)
     np.testing.assert_array_equal(
         load(save_kernel(kernel, tmp_path / "k", {}))(**inputs), inputs["a"] @ inputs["b"]
@@ -98,9 +122,11 @@ def test_damaged_and_missing_files_are_named(folder: Path, name: str) -> None:
     ("change", "message"),
     [
         (lambda text: text[:-20], "is damaged"),
-        (lambda text: text.replace('"format": 1', '"format": 99'), "has format 99, this version reads 1"),
-        (lambda text: text.replace('"symbol"', '"sym"'), "lacks symbol"),
+        (lambda text: text.replace('"format": 2', '"format": 99'), "has format 99, this version reads 2"),
+        (lambda text: text.replace('"symbol"', '"sym"'), "symbol is missing"),
         (lambda text: "[]", "has format None"),
+        (lambda text: "[" * 100_000, "is damaged"),
+        (lambda text: "\udcff", "is damaged"),
         (
             lambda text: text.replace('"llvm_features": ""', '"llvm_features": "+avx1024"'),
             "needs the CPU features avx1024",
@@ -109,9 +135,94 @@ def test_damaged_and_missing_files_are_named(folder: Path, name: str) -> None:
 )
 def test_unusable_descriptions_are_refused(folder: Path, change: object, message: str) -> None:
     path = folder / "kernel.json"
-    path.write_text(change(path.read_text()))  # type: ignore[operator]
+    path.write_text(change(path.read_text()), errors="surrogateescape")  # type: ignore[operator]
     with pytest.raises(ValueError, match=message):
         load(folder)
+
+
+Edit = Callable[[dict[str, Any]], object]
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda d: d.update(symbol=3), "symbol must be a string, got 3"),
+        (lambda d: d.update(num_threads=True), "num_threads must be an integer, got True"),
+        (lambda d: d.update(num_threads=0), "num_threads must be positive, got 0"),
+        (lambda d: d.update(prepack_inputs=["y"]), r"prepack_inputs must be among a, b, got \['y'\]"),
+        (lambda d: d.update(prepack_inputs=[[]]), r"prepack_inputs must be among a, b, got \[\[\]\]"),
+        (lambda d: d.update(arguments={}), "arguments must be a list, got {}"),
+        (lambda d: d.update(arguments=[3]), "an argument must be an object, got 3"),
+        (lambda d: d["arguments"].pop(2), "arguments must have different names and one output, got a, b"),
+        (lambda d: d["arguments"][1].update(name="a"), "arguments must have different names"),
+        (lambda d: d["arguments"][0].update(scope="reg"), "scope of a must be one of input, .*, got 'reg'"),
+        (lambda d: d["arguments"][0].update(shape=[9, 5.0]), r"shape of a must be .*, got \[9, 5.0\]"),
+        (lambda d: d["arguments"][0].update(shape=[9, -5]), r"shape of a must be a list of positive"),
+        (lambda d: d["arguments"][0].update(shape="95"), "shape of a must be a list of positive"),
+        (lambda d: d["arguments"][0].pop("shape"), "shape of a must be .*, got None"),
+        (lambda d: d["arguments"][3].update(shape=[10**9] * 9), "packed of shape .* takes .* bytes"),
+        (lambda d: d["arguments"][0].update(shape=[9, 4]), "takes 144 bytes, allocate_bytes says 180"),
+        (lambda d: d.pop("user_shapes"), "user_shapes is missing"),
+        (lambda d: d.update(user_shapes=[]), r"user_shapes must be an object, got \[\]"),
+        (lambda d: d.update(user_shapes={"a": [45.0]}), r"shape of a must be .*, got \[45.0\]"),
+        (lambda d: d.update(user_shapes={"a": [0, 5]}), "shape of a must be a list of positive integers"),
+        (lambda d: d.update(user_shapes={"a": [9, 6]}), r"a has 45 elements, .* the shape \(9, 6\)"),
+        (lambda d: d.update(user_shapes={"packed": [1]}), "user_shapes may name a, b, y, got packed"),
+        (lambda d: d.update(target=None), "target must be an object, got None"),
+        (lambda d: d["target"].update(speed=1), "target has no speed, only name, "),
+        (lambda d: d["target"].pop("cpu"), "cpu is missing"),
+        (lambda d: d["target"].update(vector_lanes="8"), "vector_lanes must be an integer, got '8'"),
+        (lambda d: d["target"].update(vector_lanes=7), "vector_lanes must be 4, 8 or 16, got 7"),
+        (lambda d: d["sha256"].update({"../other": "0"}), "sha256 must name loops.txt, .*, got .*../other"),
+        (lambda d: d["sha256"].pop("kernel.o"), "sha256 must name loops.txt, kernel.ll, kernel.o, got"),
+        (lambda d: d["sha256"].update({"kernel.o": 1}), "kernel.o must be a string, got 1"),
+    ],
+)
+def test_every_value_of_a_description_is_checked(folder: Path, edit: Edit, message: str) -> None:
+    edit_description(folder, edit)
+    with pytest.raises(ValueError, match=message) as caught:
+        load(folder)
+    assert str(caught.value).startswith(f"kernel.json in {folder} is damaged: ")
+    assert "\n" not in str(caught.value)
+
+
+ARM_64 = 183
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda code: code[:-7], "it is cut short"),
+        (lambda code: code[:40], "it is no object in the ELF format"),
+        (lambda code: b"MZ" + code[2:], "it is no object in the ELF format"),
+        (
+            lambda code: code[:18] + ARM_64.to_bytes(2, "little") + code[20:],
+            r"it is for another architecture \(ELF machine 183\)",
+        ),
+    ],
+)
+def test_objects_that_cannot_be_linked_are_refused(
+    folder: Path, change: Callable[[bytes], bytes], message: str
+) -> None:
+    code = change((folder / "kernel.o").read_bytes())
+    (folder / "kernel.o").write_bytes(code)
+    digest = hashlib.sha256(code).hexdigest()
+    edit_description(folder, lambda d: d["sha256"].update({"kernel.o": digest}))
+    with pytest.raises(ValueError, match=f"kernel.o in .* cannot be used: {message}"):
+        load(folder)
+
+
+def test_an_object_without_the_entry_points_is_refused(folder: Path) -> None:
+    edit_description(folder, lambda d: d.update(symbol="other"))
+    with pytest.raises(ValueError, match="it has no function other_run"):
+        load(folder)
+
+
+def edit_description(folder: Path, edit: Edit) -> None:
+    path = folder / "kernel.json"
+    description = json.loads(path.read_text())
+    edit(description)
+    path.write_text(json.dumps(description))
 
 
 def test_a_folder_without_a_kernel_is_refused(tmp_path: Path) -> None:
@@ -122,6 +233,11 @@ def test_a_folder_without_a_kernel_is_refused(tmp_path: Path) -> None:
 def test_loaded_kernels_are_not_saved_again(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="copy that folder"):
         save_kernel(load(folder), tmp_path / "other", {})
+
+
+def test_scalar_instructions_need_their_features_too() -> None:
+    target = replace(cpu_target(4), llvm_features="+bmi9,-avx1024,+clzero9")
+    assert missing_features(target) == ("bmi9",)
 
 
 def test_wide_vectors_need_their_features() -> None:

@@ -49,7 +49,7 @@ def test_nothing_outside_the_output_is_written() -> None:
     frame = np.full(64, 7, np.float32)
     out = frame[16:39]
     x = some_inputs(loops)["x"]
-    compile_program(loops, runnable_target(8)).bind().run(x, out=out)
+    compile_program(loops, runnable_target(8)).bind()(x, out=out)
     np.testing.assert_array_equal(out, 2 * x)
     assert (frame[:16] == 7).all()
     assert (frame[39:] == 7).all()
