@@ -32,7 +32,9 @@ def t4_document(records: Sequence[Record]) -> dict[str, JsonValue]:
     """The file as plain values; ValueError as ``export_t4``."""
     owners = sorted({(record.task, record.program_hash, fingerprint(record.target)) for record in records})
     if len(owners) != 1:
-        raise ValueError(f"a T4 file holds one task on one target, got {owners or 'no records'}")
+        found = ", ".join(f"{task} on {target}" for task, _, target in owners[:3]) or "no records"
+        more = f" and {len(owners) - 3} more" if len(owners) > 3 else ""
+        raise ValueError(f"a T4 file holds one task on one target, got {found}{more}")
     first = records[0]
     hardware: dict[str, JsonValue] = {"hardware_description": [dict(asdict(first.target))]}
     metadata: dict[str, JsonValue] = {

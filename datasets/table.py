@@ -144,7 +144,7 @@ def table_from_columns(columns: pa.Table) -> RecordTable:
     programs = number_texts([task.program_hash for task in listed.tasks])
     targets = number_texts([target.fingerprint for target in listed.targets])
     tasks, layouts = _ints(in_time, "task"), _ints(in_time, "layout")
-    knobs = _padded(in_time.column("knobs"), max((len(names) for _, names in listed.layouts), default=0))
+    knobs = _padded(in_time.column("knobs"), _check_knobs(in_time, listed, tasks, layouts))
     owners = np.column_stack([programs[tasks], targets[_ints(in_time, "target")], layouts])
     candidate_of_trial, _ = number_rows(np.column_stack([owners, knobs]))
     identity = [_ints(in_time, name) for name in ("seed", "trial", "measured_at")]
@@ -223,6 +223,21 @@ def _task_table(listed: Dictionaries, rows: Ints, origins: Ints, knobs: Ints, me
         repeat_pairs=pairs[repeated],
         aliases=tuple(name for name in dict.fromkeys(twins) if name != task.name),
     )
+
+
+def _check_knobs(columns: pa.Table, listed: Dictionaries, tasks: Ints, layouts: Ints) -> int:
+    """The most knobs of any layout; ValueError for a record with more or fewer values than its sketch."""
+    expected = np.array([len(names) for _, names in listed.layouts], dtype=np.int64)
+    found = np.diff(columns.column("knobs").combine_chunks().offsets.to_numpy())
+    wrong = np.flatnonzero(found != expected[layouts])
+    if len(wrong):
+        row = wrong[0]
+        sketch, names = listed.layouts[layouts[row]]
+        raise ValueError(
+            f"task {listed.tasks[tasks[row]].name}: sketch {sketch} has the knobs {list(names)}, "
+            f"but a record has {found[row]} values"
+        )
+    return int(expected.max(initial=0))
 
 
 def _ints(columns: pa.Table, name: str) -> Ints:

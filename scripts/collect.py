@@ -27,10 +27,10 @@ from datasets.collect import Workload, collect
 from datasets.parquet import save_records
 from datasets.plan import CollectConfig
 from datasets.tasks import load_tasks
-from scripts.data import open_store
 from scripts.display import progress, say, show_table
 from scripts.groups import TargetConfig, register_groups
 from scripts.launch import ROOT, Run, launch
+from scripts.locations import open_store
 from scripts.outputs import Metrics, code_version
 from scripts.tuning import reproduce_command
 

@@ -8,14 +8,13 @@ from glob import glob
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
-from datasets.columns import concatenate_columns, to_columns
+from datasets.columns import concatenate_columns
 from datasets.connection import is_url
-from datasets.parquet import file_hash, load_columns
+from datasets.parquet import file_hash
 from datasets.splits import HELD_OUT, Split, by_name, by_operator, by_target, by_task, within_task
-from datasets.store import RecordStore
 from datasets.table import RecordTable, table_from_columns
+from scripts.locations import open_existing, read_columns
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -54,7 +53,7 @@ class DataConfig:
     def file_hash(self) -> str:
         """64 hex digits that change whenever a file's bytes do, or the records behind a database URL."""
         if is_url(self.path):
-            with RecordStore(self.path) as store:
+            with open_existing(self.path) as store:
                 parts = sorted(record.digest for batch in store.batches() for record in batch)
         else:
             parts = [file_hash(path) for path in self.files()]
@@ -63,21 +62,6 @@ class DataConfig:
     def divide(self, table: RecordTable, seed: int) -> Split:
         """The side to learn from and the side to be judged on."""
         return _SPLITS[self.split](table, self, np.random.default_rng(seed))
-
-
-def open_store(location: str) -> RecordStore:
-    """The record store at a path or URL, created where there is none; a file's folder is made as well."""
-    if not is_url(location):
-        Path(location).parent.mkdir(parents=True, exist_ok=True)
-    return RecordStore(location)
-
-
-def read_columns(location: str) -> pa.Table:
-    """All records of a Parquet file, a store's file or a store's URL."""
-    if not is_url(location) and Path(location).suffix == ".parquet":
-        return load_columns(Path(location))
-    with RecordStore(location) as store:
-        return to_columns(store.records(all_targets=True))
 
 
 def _by_task(table: RecordTable, config: DataConfig, rng: np.random.Generator) -> Split:

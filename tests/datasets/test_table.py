@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from codegen.measure.measurement import FAILURE_KINDS
-from datasets.columns import concatenate_columns, to_columns
+from datasets.columns import COLUMNS, concatenate_columns, to_columns
 from datasets.grouping import medians
 from datasets.parquet import save_records
 from datasets.table import load_table, table_from_columns, table_from_records
@@ -113,6 +114,15 @@ def test_a_trial_that_is_in_two_tables_counts_once(make_record) -> None:
 
 def test_no_tables_at_all_make_an_empty_one(make_record) -> None:
     assert table_from_columns(concatenate_columns([to_columns([])] * 2)).tasks == ()
+
+
+@pytest.mark.parametrize("values", [[1], [1, 2, 3]])
+def test_a_record_with_another_number_of_knobs_is_refused_by_name(make_record, values: list[int]) -> None:
+    columns = to_columns([make_record(1)])
+    knobs = pa.array([values], COLUMNS["knobs"])
+    changed = columns.set_column(columns.schema.get_field_index("knobs"), "knobs", knobs)
+    with pytest.raises(ValueError, match=rf"task task_a: sketch tiled has .* but a record has {len(values)}"):
+        table_from_columns(changed)
 
 
 def test_taking_rows_keeps_their_repeats(make_record) -> None:

@@ -1,0 +1,99 @@
+"""Move and check records: python scripts/records.py action=export store=mine.db path=mine.parquet.
+
+``import`` adds a Parquet file to a store, ``merge`` another store; ``export`` writes a store to a file and
+``t4`` one task of it to the autotuning community's format; ``verify`` checks either kind of file: whole, of
+a known schema, and of programs and schedules that this version still builds.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from omegaconf import MISSING
+
+from datasets.parquet import load_records, save_records
+from datasets.record import Record
+from datasets.t4 import export_t4
+from scripts.display import say, show_table
+from scripts.groups import register_groups
+from scripts.launch import Run, launch
+from scripts.locations import open_existing, open_store, stored_records, verified
+from scripts.outputs import Metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """``store`` is a file or a database URL; ``path`` is what is imported, merged, written or verified.
+
+    ``name`` and ``fingerprint`` choose the task and the target that ``t4`` exports.
+    """
+
+    seed: int = 0
+    action: str = MISSING
+    store: str = "outputs/records.db"
+    path: str = MISSING
+    name: str | None = None
+    fingerprint: str | None = None
+    logger: Any = MISSING
+
+    def __post_init__(self) -> None:
+        if self.action not in _ACTIONS:
+            raise ValueError(f"action must be one of {', '.join(_ACTIONS)}, got {self.action!r}")
+
+
+def _import(config: Records) -> Metrics:
+    records = load_records(Path(config.path))
+    with open_store(config.store) as store:
+        return {"num_added": store.append(records), "num_records": store.count()}
+
+
+def _merge(config: Records) -> Metrics:
+    with open_existing(config.path) as other, open_store(config.store) as store:
+        return {"num_added": store.merge(other), "num_records": store.count()}
+
+
+def _t4(config: Records) -> Metrics:
+    of_task = [record for record in stored_records(config.store) if config.name in (None, record.task)]
+    chosen = [record for record in of_task if config.fingerprint in (None, record.target.fingerprint)]
+    return _write(config, chosen, export_t4)
+
+
+def _write(config: Records, records: list[Record], write: Callable[[list[Record], Path], None]) -> Metrics:
+    Path(config.path).parent.mkdir(parents=True, exist_ok=True)
+    write(records, Path(config.path))
+    return {"num_records": len(records)}
+
+
+def _verify(config: Records) -> Metrics:
+    num_records, problems = verified(config.path)
+    if problems:
+        say("\n".join(problems[:20]))
+        raise ValueError(f"{config.path}: number of problems {len(problems)}, the first: {problems[0]}")
+    return {"num_records": num_records, "num_problems": 0}
+
+
+_ACTIONS: dict[str, Callable[[Records], Metrics]] = {
+    "import": _import,
+    "merge": _merge,
+    "export": lambda config: _write(config, stored_records(config.store), save_records),
+    "t4": _t4,
+    "verify": _verify,
+}
+
+
+def run(run: Run[Records]) -> Metrics:
+    """Do it, and say what was counted."""
+    metrics = _ACTIONS[run.config.action](run.config)
+    show_table(run.config.action, ["what", "value"], [*metrics.items()])
+    return metrics
+
+
+if __name__ == "__main__":
+    register_groups()
+    launch("records", Records, run)
