@@ -27,6 +27,11 @@ def fuse(program: LoopProgram, names: tuple[str, ...]) -> LoopProgram:
     """Run outermost loops of equal extent that stand next to each other as one loop, the first.
 
     >>> from codegen.schedule.examples import scaled_relu, show
+    >>> show(scaled_relu(4))
+    for i in range(4):
+        b[i] = a[i] * 2.0
+    for c_i in range(4):
+        c[c_i] = max(b[c_i], 0.0)
     >>> show(fuse(scaled_relu(4), ("i", "c_i")))
     for i in range(4):
         b[i] = a[i] * 2.0
@@ -50,7 +55,12 @@ def make_local(program: LoopProgram, at: str, buffer: str) -> LoopProgram:
     """Keep only the part of an intermediate buffer that one iteration of loop ``at`` writes and reads.
 
     >>> from codegen.schedule.examples import scaled_relu, show
-    >>> show(make_local(fuse(scaled_relu(4), ("i", "c_i")), "i", "b"))
+    >>> fused = fuse(scaled_relu(4), ("i", "c_i"))
+    >>> show(fused)
+    for i in range(4):
+        b[i] = a[i] * 2.0
+        c[i] = max(b[i], 0.0)
+    >>> show(make_local(fused, "i", "b"))
     for i in range(4):
         b[0] = a[i] * 2.0
         c[i] = max(b[0], 0.0)
@@ -89,7 +99,14 @@ def factor_reduction(program: LoopProgram, outer: str, inner: str, name: str) ->
 
     >>> from codegen.schedule.examples import row_sum, show
     >>> from codegen.schedule.primitives.loops import split
-    >>> show(factor_reduction(split(row_sum(2, 8), "k", 4, ("k0", "k1")), "k0", "k1", "part"))
+    >>> tiled = split(row_sum(2, 8), "k", 4, ("k0", "k1"))
+    >>> show(tiled)
+    for i in range(2):
+        c[i] = 0.0
+        for k0 in range(2):  # reduction
+            for k1 in range(4):  # reduction
+                c[i] += a[i, k0*4 + k1]
+    >>> show(factor_reduction(tiled, "k0", "k1", "part"))
     for i in range(2):
         c[i] = 0.0
         for k1_zero in range(4):

@@ -78,6 +78,9 @@ def vectorize(program: LoopProgram, name: str) -> LoopProgram:
     """Run a loop in vector registers; any extent, no loop inside.
 
     >>> from codegen.schedule.examples import show, vector_add
+    >>> show(vector_add(10))
+    for i in range(10):
+        c[i] = a[i] + b[i]
     >>> show(vectorize(vector_add(10), "i"))
     vector i in range(10):
         c[i] = a[i] + b[i]
@@ -91,6 +94,9 @@ def unroll(program: LoopProgram, name: str, factor: Int | None = None) -> LoopPr
     """Lay out all iterations of a loop, or with a factor that many at a time.
 
     >>> from codegen.schedule.examples import show, vector_add
+    >>> show(vector_add(10))
+    for i in range(10):
+        c[i] = a[i] + b[i]
     >>> show(unroll(vector_add(10), "i"))
     unroll i in range(10):
         c[i] = a[i] + b[i]
@@ -108,6 +114,9 @@ def parallel(program: LoopProgram, name: str) -> LoopProgram:
     """Share the iterations of a loop among the threads.
 
     >>> from codegen.schedule.examples import show, vector_add
+    >>> show(vector_add(10))
+    for i in range(10):
+        c[i] = a[i] + b[i]
     >>> show(parallel(vector_add(10), "i"))
     parallel i in range(10):
         c[i] = a[i] + b[i]

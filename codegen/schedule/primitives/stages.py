@@ -1,4 +1,4 @@
-"""Primitives on whole statements and stages: fission, compute_at, bind."""
+"""Primitives on whole statements and stages: fission, compute_at."""
 
 from __future__ import annotations
 
