@@ -107,10 +107,21 @@ def test_every_model_can_be_built_with_every_loss(name: str) -> None:
         assert config.model.build(config.loss).name == name
 
 
-@pytest.mark.parametrize("name", ["avx2", "one_thread"])
-def test_a_target_option_changes_the_target(name: str) -> None:
-    target = composed("measure", f"target={name}").target.detect()
-    assert {"avx2": target.vector_lanes == 8, "one_thread": target.num_threads == 1}[name]
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [("auto", (None, "auto")), ("avx2", (None, 256)), ("avx512", (None, 512)), ("one_thread", (1, "auto"))],
+)
+def test_a_target_option_asks_for_its_target(
+    name: str, asked: tuple[object, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[object, ...]] = []
+    monkeypatch.setattr("scripts.groups.detect_target", lambda *arguments: seen.append(arguments))
+    composed("measure", f"target={name}").target.detect()
+    assert seen == [asked]
+
+
+def test_every_target_option_is_tested_here() -> None:
+    assert options("target") == ["auto", "avx2", "avx512", "one_thread"]
 
 
 def test_help_shows_the_configuration() -> None:

@@ -240,5 +240,23 @@ def test_scalar_instructions_need_their_features_too() -> None:
     assert missing_features(target) == ("bmi9",)
 
 
-def test_wide_vectors_need_their_features() -> None:
-    assert not missing_features(cpu_target(4))
+@pytest.fixture
+def narrow_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with vectors of 8 lanes but without fused multiply-add."""
+    features = {"sse4.2": True, "avx2": True, "fma": False, "avx512f": False}
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda: features)
+
+
+@pytest.mark.usefixtures("narrow_cpu")
+@pytest.mark.parametrize(
+    ("lanes", "missing"),
+    [(4, ()), (8, ("fma",)), (16, ("avx512f", "avx512bw", "avx512dq", "avx512vl"))],
+)
+def test_wide_vectors_need_their_features(lanes: int, missing: tuple[str, ...]) -> None:
+    assert missing_features(cpu_target(lanes)) == missing
+
+
+def test_a_kernel_that_the_cpu_cannot_run_is_refused(folder: Path, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue("narrow_cpu")  # after the kernel was built on the CPU at hand
+    with pytest.raises(ValueError, match="needs the CPU features fma, which this CPU lacks"):
+        load(folder)
