@@ -35,14 +35,16 @@ class Contraction:
         return tuple(loads(self.stage.value))
 
     @property
-    def batch_axes(self) -> tuple[str, ...]:
-        """Axes that index every operand alone: nothing is reused along them.
-
-        Not the last one, along which the result is contiguous: vectors may run along it.
-        """
-        names = [axis.name for axis in self.stage.axes[:-1]]
+    def shared_axes(self) -> tuple[str, ...]:
+        """Axes that index every operand alone: nothing is reused along them."""
+        names = [axis.name for axis in self.stage.axes]
         several = len(self.loads) > 1
         return tuple(n for n in names if several and all(variable(n) in load.index for load in self.loads))
+
+    @property
+    def batch_axes(self) -> tuple[str, ...]:
+        """Shared axes without a register tile: all but the last axis, along which the result is contiguous."""
+        return tuple(name for name in self.shared_axes if name != self.stage.axes[-1].name)
 
     @property
     def tiled_axes(self) -> tuple[Axis, ...]:
@@ -140,7 +142,7 @@ def _stagings(contraction: Contraction, load: Load, vector: str, gathers: bool) 
     overlaps = any(len(index.variables) > 1 for index in load.index)
     in_vector = any(vector in index.variables for index in load.index)
     kinds: list[Staging] = []
-    if not padded or (contraction.batch_axes and in_vector) or len(contraction.loads) == 1:
+    if not padded or (contraction.shared_axes and in_vector) or len(contraction.loads) == 1:
         kinds.append("direct")
     if overlaps or padded:
         kinds += ["whole", "tile"]
