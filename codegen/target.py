@@ -7,6 +7,13 @@ import json
 from dataclasses import asdict, dataclass
 
 
+def compiler_name() -> str:
+    """What turns generated code into machine code, such as ``LLVM 22.1.0``; no part of a fingerprint."""
+    import llvmlite.binding as llvm  # kept from those who only describe a target
+
+    return "LLVM " + ".".join(map(str, llvm.llvm_version_info))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """A CPU as the lowering sees it. Two targets with the same fingerprint have comparable timings.

@@ -8,8 +8,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from codegen.ir.text import program_text
 from codegen.measure.jobs import MeasureJob
 from codegen.measure.measurement import Measurement
+from codegen.ops import make_operator
+from codegen.schedule import build_space
 from codegen.target import Target
 from datasets.plan import (
     CollectConfig,
@@ -21,7 +24,7 @@ from datasets.plan import (
     plain_candidate,
     plan_round,
 )
-from datasets.record import Record, Source, candidate_key, utc_now
+from datasets.record import Cache, Record, Source, candidate_key, utc_now
 from datasets.store import RecordStore
 from datasets.tasks import Task
 
@@ -43,19 +46,39 @@ class Workload:
     space: Space
 
 
+def make_workload(task: Task, target: Target) -> Workload:
+    """A task as this version of the code understands it; ValueError if it is impossible."""
+    program = make_operator(task.operator, task.parameters).program()
+    return Workload(task, program.hash, program_text(program), build_space(program, target))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """Under what records are measured, besides the target.
+
+    Timings with another ``compiler`` or ``cache`` are not comparable. ``code_version`` is noted only: what
+    a new version changes of a program or its space shows in program hash, sketch or knobs.
+    """
+
+    code_version: str
+    compiler: str = ""
+    cache: Cache = "warm"
+
+
 def collect(
     workloads: Sequence[Workload],
     pool: Pool,
     store: RecordStore,
     target: Target,
     config: CollectConfig,
-    code_version: str,
+    conditions: Conditions,
 ) -> Iterator[Record]:
     """Measure ``config.num_trials`` candidates of each workload; yields each record once it is stored.
 
     Workloads take turns, one round each, so an interrupted collection has records of all of them and
     the two trials of a repeated candidate lie far apart in time. Called again with the same arguments
-    it replays its plan on the stored records, and measures and yields only what is missing. Programs
+    it replays its plan on the stored records, and measures and yields only what is missing; records of
+    another program, compiler or state of the caches count for nothing. Programs
     that occur under several names are collected under the first. A space with fewer candidates than
     ``num_trials`` ends early.
 
@@ -64,7 +87,7 @@ def collect(
     """
     first = {workload.program_hash: workload for workload in reversed(workloads)}
     distinct = [workload for workload in workloads if first[workload.program_hash] is workload]
-    active = [_Collection(workload, store, target, config, code_version) for workload in distinct]
+    active = [_Collection(workload, store, target, config, conditions) for workload in distinct]
     while active:
         for collection in active:
             yield from collection.run_round(pool)
@@ -75,14 +98,23 @@ class _Collection:
     """One workload on its way through the rounds."""
 
     def __init__(
-        self, workload: Workload, store: RecordStore, target: Target, config: CollectConfig, code_version: str
+        self,
+        workload: Workload,
+        store: RecordStore,
+        target: Target,
+        config: CollectConfig,
+        conditions: Conditions,
     ) -> None:
         self._workload, self._store, self._target = workload, store, target
-        self._config, self._code_version = config, code_version
+        self._config, self._conditions = config, conditions
         self._history: History = no_history(workload.space)
         self._num_rounds = 0
         self.is_finished = False
-        stored = store.records(program_hash=workload.program_hash, target=target)
+        stored = [
+            record
+            for record in store.records(program_hash=workload.program_hash, target=target)
+            if (record.compiler, record.cache) == (conditions.compiler, conditions.cache)
+        ]
         ours = [record for record in stored if record.seed == config.seed and record.source != "search"]
         self._done = {(record.trial, record.candidate_key): record.measurement for record in ours}
         self._known = {record.candidate_key for record in stored} - {key for _, key in self._done}
@@ -142,5 +174,7 @@ class _Collection:
             seed=self._config.seed,
             trial=trial,
             measured_at=utc_now(),
-            code_version=self._code_version,
+            code_version=self._conditions.code_version,
+            compiler=self._conditions.compiler,
+            cache=self._conditions.cache,
         )

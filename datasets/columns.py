@@ -27,7 +27,15 @@ from datasets.record import (
 
 METADATA_KEY = b"looprank.records"
 
-TEXT_COLUMNS = ("failure_kind", "failure_message", "failure_command", "source", "code_version")
+TEXT_COLUMNS = (
+    "failure_kind",
+    "failure_message",
+    "failure_command",
+    "source",
+    "code_version",
+    "compiler",
+    "cache",
+)
 DURATION_COLUMNS = ("compile_s", "total_s", "reference_s")
 
 COLUMNS: dict[str, pa.DataType] = {
@@ -47,8 +55,13 @@ COLUMNS: dict[str, pa.DataType] = {
     "trial": pa.int32(),
     "measured_at": pa.timestamp("us", tz="UTC"),
     "code_version": pa.string(),
+    "compiler": pa.string(),
+    "cache": pa.string(),
 }
 """Names and types in memory; a published file holds times as float32."""
+
+ADDED_COLUMNS: dict[int, dict[str, str]] = {2: {"compiler": "", "cache": "warm"}}
+"""By the schema version that brought them: columns, with what they hold for older records."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +111,7 @@ def to_columns(records: Sequence[Record]) -> pa.Table:
     }
     for name in DURATION_COLUMNS:
         columns[name] = [getattr(record.measurement, name) for record in records]
-    for name in ("source", "seed", "trial", "code_version"):
+    for name in ("source", "seed", "trial", "code_version", "compiler", "cache"):
         columns[name] = [getattr(record, name) for record in records]
     schema = pa.schema(COLUMNS.items(), _described(tasks, targets, layouts))
     return pa.table({name: columns[name] for name in COLUMNS}, schema=schema)
@@ -129,18 +142,22 @@ def concatenate_columns(tables: Sequence[pa.Table]) -> pa.Table:
     return pa.concat_tables(parts).replace_schema_metadata(_described(tasks, targets, layouts))
 
 
+def upgraded(table: pa.Table) -> pa.Table:
+    """A table of any known schema version with the columns of this one; ValueError as ``dictionaries``."""
+    for version in range(_version(table) + 1, SCHEMA_VERSION + 1):
+        for name, value in ADDED_COLUMNS[version].items():
+            table = table.append_column(name, pa.array([value] * table.num_rows, COLUMNS[name]))
+    return table
+
+
 def dictionaries(table: pa.Table) -> Dictionaries:
     """Tasks, targets and layouts of a table.
 
     Raises:
         ValueError: the table holds no records, or records of a newer schema.
     """
-    described = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
-    version = described.get("schema_version")
-    if version is None:
-        raise ValueError("no records inside: the description of tasks and targets is missing")
-    if version > SCHEMA_VERSION:
-        raise ValueError(f"records of schema version {version}, this program knows up to {SCHEMA_VERSION}")
+    _version(table)
+    described = _description(table)
     missing = [name for name in COLUMNS if name not in table.schema.names]
     if missing:
         raise ValueError(f"column {missing[0]} is missing")
@@ -166,6 +183,20 @@ class _Numbering:
     @property
     def values(self) -> list[Any]:
         return list(self._numbers)
+
+
+def _description(table: pa.Table) -> dict[str, Any]:
+    described: dict[str, Any] = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
+    return described
+
+
+def _version(table: pa.Table) -> int:
+    version = _description(table).get("schema_version")
+    if version is None:
+        raise ValueError("no records inside: the description of tasks and targets is missing")
+    if version > SCHEMA_VERSION:
+        raise ValueError(f"records of schema version {version}, this program knows up to {SCHEMA_VERSION}")
+    return int(version)
 
 
 def _described(tasks: _Numbering, targets: _Numbering, layouts: _Numbering) -> dict[bytes, bytes]:
@@ -211,4 +242,6 @@ def _record(row: Mapping[str, Any], listed: Dictionaries) -> Record:
         trial=row["trial"],
         measured_at=row["measured_at"].isoformat(timespec="microseconds"),
         code_version=row["code_version"],
+        compiler=row["compiler"],
+        cache=row["cache"],
     )

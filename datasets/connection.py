@@ -77,12 +77,23 @@ RECORDS = Table(
     Column("trial", Integer, nullable=False),
     Column("measured_at", String(32), nullable=False),
     Column("code_version", Text, nullable=False),
+    Column("compiler", Text, nullable=False, server_default=""),
+    Column("cache", String(8), nullable=False, server_default="warm"),
     Index("records_by_task", "task_id", "fingerprint"),
 )
 
 
+_UPGRADES = {
+    2: (
+        "ALTER TABLE records ADD COLUMN compiler TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE records ADD COLUMN cache VARCHAR(8) NOT NULL DEFAULT 'warm'",
+    )
+}
+"""By schema version: what turns the tables of the version before into its own."""
+
+
 def open_engine(location: str) -> Engine:
-    """Connect to a path or URL, creating the tables where there are none.
+    """Connect to a path or URL, creating the tables where there are none and upgrading older ones.
 
     Raises:
         ValueError: naming the location and what is wrong with it.
@@ -197,12 +208,21 @@ def _create_tables(engine: Engine) -> None:
             # The driver opens no transaction for CREATE TABLE; a kill could leave half of the tables.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         METADATA.create_all(connection)
-        _write_version(connection)
+        _upgrade(connection)
 
 
-def _write_version(connection: Connection) -> None:
-    if connection.execute(select(META.c.value).where(META.c.key == "schema_version")).scalar() is None:
+def _upgrade(connection: Connection) -> None:
+    is_version = META.c.key == "schema_version"
+    # Whoever opens an old database at the same time waits here, and then finds it upgraded.
+    found = connection.execute(select(META.c.value).where(is_version).with_for_update()).scalar()
+    if found is None:
         connection.execute(META.insert().values(key="schema_version", value=str(SCHEMA_VERSION)))
+        return
+    for version in range(int(found) + 1, SCHEMA_VERSION + 1):
+        for statement in _UPGRADES[version]:
+            connection.exec_driver_sql(statement)
+    if int(found) < SCHEMA_VERSION:
+        connection.execute(META.update().where(is_version).values(value=str(SCHEMA_VERSION)))
 
 
 def _set_pragmas(connection: Any, _: object) -> None:

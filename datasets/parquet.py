@@ -10,7 +10,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasets.columns import COLUMNS, DURATION_COLUMNS, TEXT_COLUMNS, dictionaries, from_columns, to_columns
+from datasets.columns import (
+    COLUMNS,
+    DURATION_COLUMNS,
+    TEXT_COLUMNS,
+    dictionaries,
+    from_columns,
+    to_columns,
+    upgraded,
+)
 from datasets.record import Record
 
 _PUBLISHED = {
@@ -53,12 +61,14 @@ def load_columns(path: Path) -> pa.Table:
     if not path.is_file():
         raise ValueError(f"there is no record file {path}")
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
+        table = upgraded(pq.read_table(path, page_checksum_verification=True))
         dictionaries(table)
         return table.select(list(COLUMNS)).cast(pa.schema(_PUBLISHED.items(), table.schema.metadata))
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+    except (pa.ArrowException, OSError, KeyError, TypeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path} is not a whole file of records: {reason}") from None
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be used: {error}") from None
 
 
 def file_hash(path: Path) -> str:

@@ -15,11 +15,17 @@ from typing import Literal, TypeAlias, get_args
 from codegen.measure.measurement import Failure, Measurement
 from codegen.target import Target
 
-SCHEMA_VERSION = 1
-"""Of the store and of published files; a reader refuses what is newer than itself."""
+SCHEMA_VERSION = 2
+"""Of the store and of published files; a reader refuses what is newer than itself.
+
+Version 2 added ``compiler`` and ``cache``; older records have the defaults.
+"""
 
 Source: TypeAlias = Literal["random", "mutated", "search", "repeat"]
 SOURCES: tuple[Source, ...] = get_args(Source)
+
+Cache: TypeAlias = Literal["warm", "flushed"]
+CACHES: tuple[Cache, ...] = get_args(Cache)
 
 JsonValue: TypeAlias = bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"] | None
 
@@ -32,7 +38,8 @@ class Record:
 
     ``parameters`` and ``knobs`` hold JSON values only (lists, not tuples). ``program_text`` may be empty.
     ``seed`` and ``trial`` name the run that planned the trial and its number within the task.
-    ``measured_at`` is what ``utc_now`` returns.
+    ``measured_at`` is what ``utc_now`` returns. ``compiler`` is empty where it was not noted, and ``cache``
+    says whether timed calls found in the caches what the calls before them had left there.
     """
 
     task: str
@@ -49,10 +56,14 @@ class Record:
     code_version: str
     program_text: str = ""
     trial: int = 0
+    compiler: str = ""
+    cache: Cache = "warm"
 
     def __post_init__(self) -> None:
         if self.source not in SOURCES:
             raise ValueError(f"source must be one of {SOURCES}, got {self.source!r}")
+        if self.cache not in CACHES:
+            raise ValueError(f"cache must be one of {CACHES}, got {self.cache!r}")
         if not _UTC.fullmatch(self.measured_at):
             raise ValueError(f"measured_at must be UTC like {utc_now()}, got {self.measured_at!r}")
         if any(type(value) is not int for value in self.knobs.values()):
@@ -97,6 +108,8 @@ class Record:
             self.trial,
             self.measured_at,
         ]
+        if (self.compiler, self.cache) != ("", "warm"):  # or records of version 1 would change their digests
+            identity += [self.compiler, self.cache]
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
 
 

@@ -43,6 +43,8 @@ def record_row(record: Record, task_id: int) -> dict[str, object]:
         "trial": record.trial,
         "measured_at": record.measured_at,
         "code_version": record.code_version,
+        "compiler": record.compiler,
+        "cache": record.cache,
     }
 
 
@@ -92,4 +94,6 @@ def _record(row: Row[Any], target: Target, parameters: dict[str, Any]) -> Record
         trial=row.trial,
         measured_at=row.measured_at,
         code_version=row.code_version,
+        compiler=row.compiler,
+        cache=row.cache,
     )

@@ -20,7 +20,7 @@ def export_t4(records: Sequence[Record], path: Path) -> None:
     """Write the trials of one task on one target.
 
     Raises:
-        ValueError: there are no records, or they belong to several tasks or targets.
+        ValueError: there are no records, or they belong to several tasks, targets or states of the caches.
     """
     text = json.dumps(t4_document(records), indent=1)
     partial = path.with_name(f".{path.name}.partial")
@@ -30,11 +30,13 @@ def export_t4(records: Sequence[Record], path: Path) -> None:
 
 def t4_document(records: Sequence[Record]) -> dict[str, JsonValue]:
     """The file as plain values; ValueError as ``export_t4``."""
-    owners = sorted({(record.task, record.program_hash, fingerprint(record.target)) for record in records})
+    owners = sorted(
+        {(each.task, each.program_hash, fingerprint(each.target), each.cache) for each in records}
+    )
     if len(owners) != 1:
-        found = ", ".join(f"{task} on {target}" for task, _, target in owners[:3]) or "no records"
+        found = ", ".join(f"{task} on {target} ({cache})" for task, _, target, cache in owners[:3])
         more = f" and {len(owners) - 3} more" if len(owners) > 3 else ""
-        raise ValueError(f"a T4 file holds one task on one target, got {found}{more}")
+        raise ValueError(f"a T4 file holds one task on one target, got {found or 'no records'}{more}")
     first = records[0]
     hardware: dict[str, JsonValue] = {"hardware_description": [dict(asdict(first.target))]}
     metadata: dict[str, JsonValue] = {
@@ -43,6 +45,7 @@ def t4_document(records: Sequence[Record]) -> dict[str, JsonValue]:
         "parameters": dict(first.parameters),
         "program_hash": first.program_hash,
         "target_fingerprint": fingerprint(first.target),
+        "cache": first.cache,
         "time_unit": "milliseconds",
         "hardware": hardware,
     }

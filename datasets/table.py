@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from codegen.measure.measurement import FAILURE_KINDS
@@ -17,7 +18,7 @@ from codegen.target import Target
 from datasets.columns import Dictionaries, dictionaries, to_columns
 from datasets.grouping import Floats, Ints, first_two, medians, number_rows, number_texts
 from datasets.parquet import load_columns
-from datasets.record import JsonValue, Record
+from datasets.record import Cache, JsonValue, Record
 
 Bools = NDArray[np.bool_]
 
@@ -27,6 +28,7 @@ class TaskTable:
     """The N distinct candidates measured for one task on one target, in the order of first measurement.
 
     Attributes:
+        cache: whether the caches were warm in all these trials, or flushed in all.
         name: of the task in the first record; ``aliases`` are the other names of the program.
         sketch_names: what ``sketches`` numbers.
         knob_names: per sketch, the names of the columns of ``knobs``.
@@ -57,6 +59,7 @@ class TaskTable:
     repeat_rows: Ints
     repeat_pairs: Floats
     aliases: tuple[str, ...] = ()
+    cache: Cache = "warm"
 
     def __len__(self) -> int:
         return len(self.latency_s)
@@ -114,7 +117,10 @@ class TaskTable:
 
 @dataclass(frozen=True, eq=False)
 class RecordTable:
-    """Tasks in the order of their first record, each a program on a target, whatever its names and files."""
+    """Tasks in the order of their first record, each a program on a target, whatever its names and files.
+
+    Times with flushed caches are no times with warm ones: they make another task.
+    """
 
     tasks: tuple[TaskTable, ...]
 
@@ -135,7 +141,7 @@ def table_from_records(records: Sequence[Record]) -> RecordTable:
 
 
 def table_from_columns(columns: pa.Table) -> RecordTable:
-    """Merge the trials of each candidate, and group candidates by program and target.
+    """Merge the trials of each candidate, and group candidates by program, target and state of the caches.
 
     A trial that occurs twice, as in a store and in a file exported from it, counts once.
     """
@@ -145,18 +151,19 @@ def table_from_columns(columns: pa.Table) -> RecordTable:
     targets = number_texts([target.fingerprint for target in listed.targets])
     tasks, layouts = _ints(in_time, "task"), _ints(in_time, "layout")
     knobs = _padded(in_time.column("knobs"), _check_knobs(in_time, listed, tasks, layouts))
-    owners = np.column_stack([programs[tasks], targets[_ints(in_time, "target")], layouts])
+    is_flushed = pc.equal(in_time.column("cache"), "flushed").to_numpy().astype(np.int64)
+    owners = np.column_stack([programs[tasks], targets[_ints(in_time, "target")], is_flushed, layouts])
     candidate_of_trial, _ = number_rows(np.column_stack([owners, knobs]))
     identity = [_ints(in_time, name) for name in ("seed", "trial", "measured_at")]
     _, distinct = number_rows(np.column_stack([candidate_of_trial, *identity]))
     candidate_of_trial, first_trial = number_rows(candidate_of_trial[distinct, None])
     merged = _merge_trials(in_time.take(distinct), candidate_of_trial, len(first_trial))
     first_trial = distinct[first_trial]
-    groups, first_candidate = number_rows(owners[first_trial, :2])
+    groups, first_candidate = number_rows(owners[first_trial, :3])
     order = np.argsort(groups, kind="stable")
     ends = np.cumsum(np.bincount(groups, minlength=len(first_candidate)))[:-1]
     parts = np.split(order, ends) if len(first_candidate) else []
-    origins = np.column_stack([tasks, _ints(in_time, "target"), layouts])[first_trial]
+    origins = np.column_stack([tasks, _ints(in_time, "target"), layouts, is_flushed])[first_trial]
     return RecordTable(
         tuple(_task_table(listed, rows, origins, knobs[first_trial], merged) for rows in parts)
     )
@@ -197,7 +204,7 @@ def _merge_trials(columns: pa.Table, candidates: Ints, num_candidates: int) -> _
 
 
 def _task_table(listed: Dictionaries, rows: Ints, origins: Ints, knobs: Ints, merged: _Merged) -> TaskTable:
-    """``origins``: number of the task, the target and the layout of each candidate's first trial."""
+    """``origins``: task, target and layout of each first trial, and whether the caches were flushed."""
     task = listed.tasks[origins[rows[0], 0]]
     twins = [entry.name for entry in listed.tasks if entry.program_hash == task.program_hash]
     used, sketches = np.unique(origins[rows, 2], return_inverse=True)
@@ -222,6 +229,7 @@ def _task_table(listed: Dictionaries, rows: Ints, origins: Ints, knobs: Ints, me
         repeat_rows=repeated,
         repeat_pairs=pairs[repeated],
         aliases=tuple(name for name in dict.fromkeys(twins) if name != task.name),
+        cache="flushed" if origins[rows[0], 3] else "warm",
     )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,15 +16,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from omegaconf import MISSING
 
-from codegen.ir.text import program_text
 from codegen.measure.config import MeasureConfig
 from codegen.measure.pool import MeasurePool
-from codegen.ops import make_operator
-from codegen.schedule import build_space
-from codegen.target import Target
-from datasets.collect import Workload, collect
+from codegen.target import Target, compiler_name
+from datasets.collect import Conditions, Workload, collect, make_workload
 from datasets.parquet import save_records
 from datasets.plan import CollectConfig
+from datasets.record import Cache
 from datasets.tasks import load_tasks
 from scripts.display import progress, say, show_table
 from scripts.groups import TargetConfig, register_groups
@@ -56,6 +53,8 @@ class Collect:
 def run(run: Run[Collect]) -> Metrics:
     """Collect, count, and publish if asked to."""
     config, target = run.config, run.config.target.detect()
+    cache: Cache = "flushed" if config.measure.flush_cache else "warm"
+    conditions = Conditions(code_version=code_version(ROOT), compiler=compiler_name(), cache=cache)
     workloads = _workloads(config, target)
     start_s, num_records, num_failed = time.monotonic(), 0, 0
     with (
@@ -63,7 +62,7 @@ def run(run: Run[Collect]) -> Metrics:
         MeasurePool(config.measure, reproduce_command) as pool,
         progress("collecting") as tick,
     ):
-        for record in collect(workloads, pool, store, target, config.collect, code_version(ROOT)):
+        for record in collect(workloads, pool, store, target, config.collect, conditions):
             num_records, num_failed = num_records + 1, num_failed + (record.failure is not None)
             run.logger.log(num_records, {"compile_s": record.measurement.compile_s, "num_failed": num_failed})
             tick(num_records, len(workloads) * config.collect.num_trials, record.task)
@@ -84,16 +83,12 @@ def run(run: Run[Collect]) -> Metrics:
     return metrics
 
 
-def _workloads(config: Collect, target: Target) -> Sequence[Workload]:
+def _workloads(config: Collect, target: Target) -> list[Workload]:
     tasks = load_tasks(Path(config.tasks))
     chosen = [task for task in tasks if any(fnmatchcase(task.name, pattern) for pattern in config.only)]
     if not chosen:
         raise ValueError(f"only={config.only} matches none of the {len(tasks)} tasks in {config.tasks}")
-    programs = [make_operator(task.operator, task.parameters).program() for task in chosen]
-    return [
-        Workload(task, program.hash, program_text(program), build_space(program, target))
-        for task, program in zip(chosen, programs, strict=True)
-    ]
+    return [make_workload(task, target) for task in chosen]
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from codegen.measure.jobs import MeasureJob
 from codegen.measure.measurement import Failure, Measurement
 from codegen.schedule.candidates import Candidates
 from codegen.target import Target
-from datasets.collect import Workload, collect
+from datasets.collect import Conditions, Workload, collect
 from datasets.plan import CollectConfig
 from datasets.record import text_hash
 from datasets.store import RecordStore
@@ -36,6 +36,9 @@ TARGET = Target(
     l2_bytes=2,
     l3_bytes=3,
 )
+
+
+CONDITIONS = Conditions(code_version="v1", compiler="a compiler")
 
 
 class TinySpace:
@@ -95,7 +98,7 @@ def main() -> None:
     workloads = [workload("first", TinySpace(9)), workload("second", TinySpace(12))]
     config = CollectConfig(seed=5, num_trials=60, round_size=8, repeat_share=0.2)
     with RecordStore(sys.argv[1]) as store:
-        for record in collect(workloads, TinyPool(pause_s), store, TARGET, config, "v1"):
+        for record in collect(workloads, TinyPool(pause_s), store, TARGET, config, CONDITIONS):
             print(record.task, record.trial, record.candidate_key, flush=True)
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -108,6 +109,31 @@ def test_another_seed_skips_what_is_stored(tmp_path: Path) -> None:
     assert not {record.candidate_key for record in first} & {record.candidate_key for record in second}
 
 
+@pytest.mark.parametrize("changed", [{"cache": "flushed"}, {"compiler": "another"}])
+def test_records_under_other_conditions_are_not_taken_for_done(tmp_path: Path, changed) -> None:
+    workloads = [tiny.workload("a", tiny.TinySpace(12))]
+    first = collected(tmp_path / "r.db", workloads, CONFIG)
+    other = replace(tiny.CONDITIONS, **changed)
+    again = collected(tmp_path / "r.db", workloads, CONFIG, conditions=other)
+    assert identities(again) == identities(first)
+    assert {(r.cache, r.compiler) for r in again} == {(other.cache, other.compiler)}
+    assert collected(tmp_path / "r.db", workloads, CONFIG, conditions=other) == []
+    assert collected(tmp_path / "r.db", workloads, CONFIG) == []
+
+
+def test_another_version_of_the_code_goes_on_where_the_program_and_its_space_are_the_same(
+    tmp_path: Path,
+) -> None:
+    newer = replace(tiny.CONDITIONS, code_version="v2")
+    workloads = [tiny.workload("a", tiny.TinySpace(12))]
+    collected(tmp_path / "r.db", workloads, CONFIG)
+    assert collected(tmp_path / "r.db", workloads, CONFIG, conditions=newer) == []
+    wider = [tiny.workload("a", tiny.TinySpace(12, num_knobs=4))]
+    assert len(collected(tmp_path / "r.db", wider, CONFIG, conditions=newer)) == 60
+    changed = [replace(tiny.workload("b", tiny.TinySpace(12)), task=workloads[0].task)]
+    assert len(collected(tmp_path / "r.db", changed, CONFIG, conditions=newer)) == 60
+
+
 def test_one_program_under_two_names_is_collected_once(tmp_path: Path) -> None:
     one = tiny.workload("a", tiny.TinySpace(12))
     twin = type(one)(type(one.task)("b", "matmul", {}), one.program_hash, one.program_text, one.space)
@@ -157,9 +183,11 @@ def test_killing_the_process_at_any_moment_loses_nothing(tmp_path: Path) -> None
     assert identities(one) == identities(other)
 
 
-def collected(path: Path, workloads, config: CollectConfig, pool=None) -> list[Record]:
+def collected(
+    path: Path, workloads, config: CollectConfig, pool=None, conditions=tiny.CONDITIONS
+) -> list[Record]:
     with RecordStore(path) as store:
-        return list(collect(workloads, pool or tiny.TinyPool(), store, tiny.TARGET, config, "v1"))
+        return list(collect(workloads, pool or tiny.TinyPool(), store, tiny.TARGET, config, conditions))
 
 
 def identities(records: list[Record]) -> list[tuple[object, ...]]:

@@ -16,7 +16,7 @@ from codegen.measure.measurement import FAILURE_KINDS, Failure, Measurement
 from codegen.target import Target
 from datasets.columns import METADATA_KEY, from_columns, to_columns
 from datasets.parquet import file_hash, load_records, save_records
-from datasets.record import SOURCES, Record
+from datasets.record import CACHES, SCHEMA_VERSION, SOURCES, Record
 
 MAX_BYTES_PER_RECORD = 100  # 30,000 records in 3 MB
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -56,6 +56,8 @@ records = st.builds(
     trial=st.integers(0, 2**31 - 1),
     measured_at=st.datetimes().map(lambda time: time.isoformat(timespec="microseconds") + "+00:00"),
     code_version=texts,
+    compiler=texts,
+    cache=st.sampled_from(CACHES),
 )
 
 
@@ -118,7 +120,19 @@ def test_a_newer_schema_is_refused_with_both_versions(tmp_path: Path, make_recor
     described = json.loads(columns.schema.metadata[METADATA_KEY]) | {"schema_version": 9}
     path = tmp_path / "r.parquet"
     pq.write_table(columns.replace_schema_metadata({METADATA_KEY: json.dumps(described)}), path)
-    assert_refused(path, "version 9.*up to 1")
+    assert_refused(path, f"cannot be used: records of schema version 9.*up to {SCHEMA_VERSION}")
+
+
+def test_a_file_of_the_first_schema_is_read_as_warm_and_of_an_unknown_compiler(
+    tmp_path: Path, make_record
+) -> None:
+    columns = to_columns([make_record()])
+    described = json.loads(columns.schema.metadata[METADATA_KEY]) | {"schema_version": 1}
+    old = columns.drop_columns(["compiler", "cache"])
+    pq.write_table(old.replace_schema_metadata({METADATA_KEY: json.dumps(described)}), tmp_path / "r.parquet")
+    [found] = load_records(tmp_path / "r.parquet")
+    assert (found.compiler, found.cache) == ("", "warm")
+    assert found.digest == make_record().digest
 
 
 def test_a_missing_column_is_named(tmp_path: Path, make_record) -> None:

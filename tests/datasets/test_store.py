@@ -3,12 +3,13 @@ from __future__ import annotations
 import sqlite3
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from datasets.record import SCHEMA_VERSION
+from datasets.record import SCHEMA_VERSION, Record
 from datasets.store import RecordStore
 
 
@@ -101,6 +102,37 @@ def test_a_newer_schema_is_refused_with_both_versions(tmp_path: Path, make_recor
     assert_refused_untouched(path, rf"version 7.*up to {SCHEMA_VERSION}")
 
 
+def test_a_database_of_the_first_schema_is_upgraded_as_it_is_opened(tmp_path: Path, make_record) -> None:
+    path = filled(tmp_path, make_record)
+    before = stored(path)
+    make_old(path)
+    assert stored(path) == before
+    flushed = make_record(cache="flushed", compiler="LLVM 22.1.0")
+    with RecordStore(path) as store:
+        assert store.append([flushed]) == 1
+        assert store.verify() == []
+    assert stored(path) == [*before, flushed]
+    assert read(path, "SELECT value FROM meta") == [(str(SCHEMA_VERSION),)]
+
+
+def test_an_upgrade_that_fails_leaves_the_old_schema(tmp_path: Path, make_record) -> None:
+    path = filled(tmp_path, make_record)
+    make_old(path)
+    change(path, "ALTER TABLE records ADD COLUMN cache TEXT")  # the second of the columns to add
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"cannot open record store .*duplicate column name: cache"):
+            RecordStore(path)
+    assert read(path, "SELECT value FROM meta") == [("1",)]
+    assert "compiler" not in {name for _, name, *_ in read(path, "PRAGMA table_info(records)")}
+
+
+def test_several_openers_upgrade_once(tmp_path: Path, make_record) -> None:
+    path = filled(tmp_path, make_record)
+    make_old(path)
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(stored, [path] * 4))) == 4
+
+
 def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("not a database, but dear to its owner\n" * 100)
@@ -187,6 +219,25 @@ def filled(folder: Path, make_record) -> Path:
     with RecordStore(path) as store:
         store.append([make_record(tile, minute=tile % 60) for tile in range(1, 400)])
     return path
+
+
+def make_old(path: Path) -> None:
+    """As version 1 of the schema left it."""
+    for column in ("compiler", "cache"):
+        change(path, f"ALTER TABLE records DROP COLUMN {column}")
+    change(path, "UPDATE meta SET value = '1' WHERE key = 'schema_version'")
+
+
+def stored(path: Path) -> list[Record]:
+    with RecordStore(path) as store:
+        return store.records(all_targets=True)
+
+
+def read(path: Path, query: str) -> list[tuple[object, ...]]:
+    connection = sqlite3.connect(path)
+    rows = connection.execute(query).fetchall()
+    connection.close()
+    return rows
 
 
 def change(path: Path, statement: str) -> None:

@@ -100,6 +100,16 @@ def test_a_task_in_two_tables_is_one_task(make_record) -> None:
     assert task.repeat_pairs == pytest.approx(np.array([[2e-3, 1e-3]]))
 
 
+def test_flushed_and_warm_times_are_never_merged(make_record) -> None:
+    warm, flushed = make_record(1, (1e-3,)), make_record(1, (5e-3,), minute=1, cache="flushed")
+    tasks = table_from_records([warm, flushed]).tasks
+    assert [(task.cache, task.latency_s.tolist()) for task in tasks] == [
+        ("warm", [1e-3]),
+        ("flushed", [5e-3]),
+    ]
+    assert [len(task.repeat_rows) for task in tasks] == [0, 0]
+
+
 def test_targets_of_one_fingerprint_are_one_target(make_record, target) -> None:
     table = table_from_records([make_record(1), make_record(2, target=replace(target, name="renamed"))])
     assert [len(task) for task in table.tasks] == [2]
