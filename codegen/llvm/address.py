@@ -185,13 +185,16 @@ def _lane_mask(writer: Writer, index: Linear, room: int, is_low: bool) -> str:
         return found
     value = runtime_index(writer, index.runtime)
     rest = writer.head_value(head, (key, 0), f"sub i64 {room}, {value}")
-    narrow = writer.head_value(head, (key, 1), f"trunc i64 {rest} to i32")
-    kind = f"<{width} x i32>"
-    first = writer.head_value(head, (key, 2), f"insertelement {kind} poison, i32 {narrow}, i64 0")
+    integer = "i64"
+    if max(abs(room - index.low), abs(room - index.high), abs(factor * width)) < 2**31:
+        integer = "i32"  # half the vector registers
+        rest = writer.head_value(head, (key, 1), f"trunc i64 {rest} to i32")
+    kind = f"<{width} x {integer}>"
+    first = writer.head_value(head, (key, 2), f"insertelement {kind} poison, {integer} {rest}, i64 0")
     splat = writer.head_value(
         head, (key, 3), f"shufflevector {kind} {first}, {kind} poison, {kind} zeroinitializer"
     )
-    lanes = "<" + ", ".join(f"i32 {factor * lane}" for lane in range(width)) + ">"
+    lanes = "<" + ", ".join(f"{integer} {factor * lane}" for lane in range(width)) + ">"
     return writer.head_value(head, key, f"icmp {comparison} {kind} {lanes}, {splat}")
 
 

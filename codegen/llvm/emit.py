@@ -45,7 +45,7 @@ def emit_module(program: LoopProgram, target: Target) -> ModuleText:
             emit_team(writer, plan)
         else:
             emit_nodes(writer, plan)
-        parts += _function(f"{name}_of_one_thread", arguments, writer)
+        parts += _function(f"{name}_of_one_thread", arguments, writer, threads)
     parts += _entry_points(symbol, arguments, num_threads)
     if num_threads > 1:
         declarations |= TEAM_DECLARATIONS
@@ -80,10 +80,18 @@ def _slice_locals(writer: Writer, arguments: tuple[Buffer, ...], num_threads: in
             writer.pointers[buffer.name] = writer.value(f"getelementptr float, ptr {whole}, i64 {start}")
 
 
-def _function(name: str, arguments: tuple[Buffer, ...], writer: Writer) -> list[str]:
-    parameters = "".join(f"ptr noalias %p{position}, " for position in range(len(arguments)))
+def _function(name: str, arguments: tuple[Buffer, ...], writer: Writer, num_threads: int) -> list[str]:
+    parameters = "".join(
+        f"ptr {'' if _is_written_by_others(buffer, num_threads) else 'noalias '}%p{position}, "
+        for position, buffer in enumerate(arguments)
+    )
     header = f"define internal void @{name}({parameters}i64 %thread, i64 %threads) #0 {{"
     return [header, "entry:", *writer.text(), "  ret void", "}"]
+
+
+def _is_written_by_others(buffer: Buffer, num_threads: int) -> bool:
+    """Whether other threads write it between barriers, so that a value read before one is stale behind it."""
+    return num_threads > 1 and buffer.scope in (Scope.GLOBAL, Scope.OUTPUT)
 
 
 def _entry_points(symbol: str, arguments: tuple[Buffer, ...], num_threads: int) -> list[str]:

@@ -43,7 +43,7 @@ class Contraction:
 
     @property
     def batch_axes(self) -> tuple[str, ...]:
-        """Shared axes without a register tile: all but the last axis, along which the result is contiguous."""
+        """Shared axes without a register tile: not the last axis, along which the result is contiguous."""
         return tuple(name for name in self.shared_axes if name != self.stage.axes[-1].name)
 
     @property
