@@ -112,6 +112,9 @@ def plan_round(
 ) -> Round:
     """The next trials: new candidates, and repeats of candidates from earlier rounds.
 
+    A whole round is planned and then cut to what the budget leaves, so that a larger budget goes on with
+    the same candidates.
+
     Args:
         space: where candidates come from.
         history: all trials of earlier rounds.
@@ -119,7 +122,7 @@ def plan_round(
         rng: of this round alone.
         config: sizes and shares.
     """
-    num = min(config.round_size, config.num_trials - len(history))
+    num = config.round_size
     repeats = _repeats(history, int(config.repeat_share * (len(history) + num)), num, rng)
     num_new = num - len(repeats)
     mutants = _mutants(space, history, known, min(round(config.mutated_share * num), num_new), rng, config)
@@ -133,7 +136,7 @@ def plan_round(
         return Round(randoms, ())
     parts: list[tuple[Source, Candidates]] = [("repeat", repeats), ("mutated", mutants), ("random", randoms)]
     sources = [source for source, part in parts for _ in range(len(part))]
-    order = rng.permutation(len(sources))
+    order = rng.permutation(len(sources))[: config.num_trials - len(history)]
     everything = concatenate([part for _, part in parts])
     return Round(everything[order], tuple(sources[position] for position in order))
 

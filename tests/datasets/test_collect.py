@@ -101,6 +101,19 @@ def test_a_larger_budget_continues(tmp_path: Path) -> None:
     assert identities(collected(tmp_path / "whole.db", workloads, larger)[60:]) == identities(added)
 
 
+@pytest.mark.parametrize("num_trials", [20, 60])
+def test_a_last_round_that_was_cut_short_is_continued_not_drawn_again(
+    tmp_path: Path, num_trials: int
+) -> None:
+    workloads = [tiny.workload("a", tiny.TinySpace(12))]
+    smaller = CollectConfig(num_trials=num_trials, round_size=32, repeat_share=0.1)
+    larger = replace(smaller, num_trials=80)
+    first = collected(tmp_path / "r.db", workloads, smaller)
+    added = collected(tmp_path / "r.db", workloads, larger)
+    assert [record.trial for record in added] == list(range(num_trials, 80))
+    assert identities(collected(tmp_path / "whole.db", workloads, larger)) == identities(first + added)
+
+
 def test_another_seed_skips_what_is_stored(tmp_path: Path) -> None:
     workloads = [tiny.workload("a", tiny.TinySpace(6))]
     first = collected(tmp_path / "r.db", workloads, CollectConfig(seed=0, num_trials=40, repeat_share=0))
