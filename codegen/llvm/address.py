@@ -192,7 +192,7 @@ def _lane_mask(writer: Writer, index: Linear, room: int, is_low: bool) -> str:
     kind = f"<{width} x {integer}>"
     first = writer.head_value(head, (key, 2), f"insertelement {kind} poison, {integer} {rest}, i64 0")
     splat = writer.head_value(
-        head, (key, 3), f"shufflevector {kind} {first}, {kind} poison, {kind} zeroinitializer"
+        head, (key, 3), f"shufflevector {kind} {first}, {kind} poison, <{width} x i32> zeroinitializer"
     )
     lanes = "<" + ", ".join(f"{integer} {factor * lane}" for lane in range(width)) + ">"
     return writer.head_value(head, key, f"icmp {comparison} {kind} {lanes}, {splat}")
