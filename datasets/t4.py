@@ -6,11 +6,11 @@ The schema leaves the unit of time open; like Kernel Tuner, these files count in
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from datasets.files import replace_text
 from datasets.record import JsonValue, Record, fingerprint
 
 T4_VERSION = "1.0.0"
@@ -22,10 +22,7 @@ def export_t4(records: Sequence[Record], path: Path) -> None:
     Raises:
         ValueError: there are no records, or they belong to several tasks, targets or states of the caches.
     """
-    text = json.dumps(t4_document(records), indent=1)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    replace_text(path, json.dumps(t4_document(records), indent=1) + "\n")
 
 
 def t4_document(records: Sequence[Record]) -> dict[str, JsonValue]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from datasets.files import replace_text
 from datasets.record import JsonValue
 
 _FIELDS = ("name", "operator", "parameters", "count")
@@ -52,7 +53,7 @@ def load_tasks(path: Path) -> list[Task]:
 
 
 def save_tasks(tasks: Sequence[Task], path: Path) -> None:
-    """Write what ``load_tasks`` reads."""
+    """Write what ``load_tasks`` reads; the file appears whole or not at all."""
     entries = [
         {
             "name": task.name,
@@ -62,7 +63,7 @@ def save_tasks(tasks: Sequence[Task], path: Path) -> None:
         }
         for task in tasks
     ]
-    path.write_text(yaml.safe_dump(entries, sort_keys=False), encoding="utf-8")
+    replace_text(path, yaml.safe_dump(entries, sort_keys=False))
 
 
 def _task(entry: object, where: str) -> Task:

@@ -8,9 +8,10 @@ from glob import glob
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from datasets.columns import concatenate_columns
-from datasets.connection import is_url
+from datasets.connection import is_url, shown_location
 from datasets.parquet import file_hash
 from datasets.splits import HELD_OUT, Split, by_name, by_operator, by_target, by_task, within_task
 from datasets.table import RecordTable, table_from_columns
@@ -46,9 +47,15 @@ class DataConfig:
 
     def table(self) -> RecordTable:
         """All candidates, by task; what several files hold of one task is one task."""
-        if is_url(self.path):
-            return table_from_columns(read_columns(self.path))
-        return table_from_columns(concatenate_columns([read_columns(str(path)) for path in self.files()]))
+        return table_from_columns(self.columns())
+
+    def columns(self) -> pa.Table:
+        """All trials, a row each; ValueError if there are none."""
+        locations = [self.path] if is_url(self.path) else map(str, self.files())
+        columns = concatenate_columns([read_columns(location) for location in locations])
+        if not columns.num_rows:
+            raise ValueError(f"data.path holds no records: {shown_location(self.path)}")
+        return columns
 
     def file_hash(self) -> str:
         """64 hex digits that change whenever a file's bytes do, or the records behind a database URL."""

@@ -1,6 +1,7 @@
 """Say what a set of records holds and how far its measurements can be trusted: python scripts/describe.py.
 
-Counts by operator, failures by kind, the target, and the noise: how far two trials of a candidate lie apart.
+Counts by operator, failures by kind, targets and compilers, and the noise: how far two trials of a candidate
+lie apart, and how much the reference kernel drifted (``reference_drift``, of the worst target).
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
+import pyarrow as pa
 from omegaconf import MISSING
 
 from codegen.measure.measurement import FAILURE_KINDS
-from datasets.table import RecordTable, TaskTable
+from datasets.table import RecordTable, TaskTable, table_from_columns
 from scripts.data import DataConfig
-from scripts.display import say, show_table
+from scripts.display import show_table
 from scripts.groups import register_groups
 from scripts.launch import Run, launch
+from scripts.noise import drift_of, noise_of
 from scripts.outputs import Metrics
 
 
@@ -37,33 +40,34 @@ class Describe:
 
 def run(run: Run[Describe]) -> Metrics:
     """Print the tables of a data card."""
-    table = run.config.data.table()
-    for name in dict.fromkeys(task.target.name for task in table.tasks):
-        say(f"target: {name}")
+    columns = run.config.data.columns()
+    table, drift = table_from_columns(columns), drift_of(columns)
+    targets = {task.target.fingerprint: task.target.name for task in table.tasks}
+    rows = [(name, key, drift.get(key, "not measured")) for key, name in targets.items()]
+    show_table("targets", ["target", "fingerprint", "reference kernel p90 / median"], rows)
+    headings = ["code version", "compiler", "caches", "trials"]
+    show_table("measured with", headings, _condition_rows(columns))
     headings = ["operator", "tasks", "candidates", "failed", "median spread of best", "slowest / fastest"]
     show_table("records by operator", headings, list(_operator_rows(table)))
     noise = noise_of(table)
     show_table("noise", ["what", "value"], list(noise.items()))
     failed = Counter(FAILURE_KINDS[kind] for task in table.tasks for kind in task.failure_kinds if kind >= 0)
     return {
+        "num_records": columns.num_rows,
         "num_tasks": len(table.tasks),
         "num_candidates": table.num_candidates,
         "num_failed": failed.total(),
         **{f"num_failed_{kind}": count for kind, count in failed.items()},
         **noise,
+        **({"reference_drift": max(drift.values())} if drift else {}),
         "file_hash": run.config.data.file_hash(),
     }
 
 
-def noise_of(table: RecordTable) -> dict[str, float]:
-    """Candidates measured twice, minutes to hours apart, and quantiles of slower / faster - 1."""
-    pairs = np.concatenate([task.repeat_pairs for task in table.tasks])
-    apart = np.abs(np.log(pairs[:, 0] / pairs[:, 1]))
-    quantiles = {"median": 0.5, "p90": 0.9, "p99": 0.99} if len(pairs) else {}
-    values = {
-        f"repeat_difference_{name}": float(np.expm1(np.quantile(apart, q))) for name, q in quantiles.items()
-    }
-    return {"num_repeated": len(pairs), **values}
+def _condition_rows(columns: pa.Table) -> list[Sequence[object]]:
+    names = ["code_version", "compiler", "cache"]
+    counts = columns.group_by(names).aggregate([([], "count_all")])
+    return [[row[name] or "not noted" for name in [*names, "count_all"]] for row in counts.to_pylist()]
 
 
 def _operator_rows(table: RecordTable) -> Iterator[Sequence[object]]:

@@ -16,6 +16,15 @@ def test_saved_tasks_are_loaded_again(tmp_path: Path) -> None:
     assert load_tasks(tmp_path / "tasks.yaml") == tasks
 
 
+def test_a_list_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "tasks.yaml"
+    save_tasks([Task("old", "matmul", {"m": 4})], path)
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+    with pytest.raises(OSError, match="killed"):
+        save_tasks([Task("new", "matmul", {"m": 4})], path)
+    assert [task.name for task in load_tasks(path)] == ["old"]
+
+
 def test_the_count_may_be_left_out(tmp_path: Path) -> None:
     path = written(tmp_path, "- {name: a, operator: matmul, parameters: {m: 4}}")
     assert load_tasks(path) == [Task("a", "matmul", {"m": 4}, 1)]

@@ -1,0 +1,54 @@
+"""scripts/describe.py: what a set of records holds, in words and numbers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from codegen.measure.measurement import Failure, Measurement
+from datasets.store import RecordStore
+from tests.scripts.in_process import run_script
+from tests.scripts.test_data import record
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A store of ten candidates, one measured twice, one failed; the reference kernel slowed down twice."""
+    slow = (8, 9)
+    timed = [
+        replace(
+            record(tile, tile * 1e-3, tile),
+            measurement=Measurement((tile * 1e-3,), reference_s=3e-4 if tile in slow else 1e-4),
+        )
+        for tile in range(1, 10)
+    ]
+    again = replace(record(1, 1.5e-3, 20), cache="warm", compiler="LLVM 22.1.0")
+    failed = replace(
+        record(10, 1.0, 30), measurement=Measurement((), Failure("timeout", "timeout after 1 s"))
+    )
+    with RecordStore(tmp_path / "mine.db") as store:
+        store.append([*timed, again, failed])
+    return tmp_path
+
+
+def test_counts_noise_and_drift_are_told(folder: Path) -> None:
+    finished = run_script("describe", folder, "data.path=mine.db")
+    assert finished.returncode == 0, finished.stderr
+    found = json.loads((folder / "run" / "metrics.json").read_text())
+    assert (found["num_records"], found["num_candidates"], found["num_tasks"]) == (11, 10, 1)
+    assert (found["num_failed"], found["num_failed_timeout"]) == (1, 1)
+    assert found["num_repeated"] == 1
+    assert found["repeat_difference_median"] == pytest.approx(0.5)
+    assert found["reference_drift"] == pytest.approx(3.0)
+    assert len(found["file_hash"]) == 64
+    for words in ("matmul", "LLVM 22.1.0", "not noted", record(1, 1.0, 0).target.fingerprint):
+        assert words in finished.stdout
+
+
+def test_no_records_are_one_sentence(tmp_path: Path) -> None:
+    RecordStore(tmp_path / "empty.db").close()
+    finished = run_script("describe", tmp_path, "data.path=empty.db")
+    assert (finished.returncode, finished.stderr) == (2, "error: data.path holds no records: empty.db\n")
