@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from functools import cached_property
 
@@ -63,16 +62,19 @@ class Space:
         return Candidates(sketches, np.where(moves[:, None], moved, positions))
 
     def enumerate(self, limit: int) -> Candidates:
-        """The first ``limit`` points in a fixed order."""
+        """The first ``limit`` points in a fixed order: sketch by sketch, the last group of knobs fastest."""
+        require(limit >= 0, f"limit must not be negative, got {limit}")
         parts: list[Candidates] = []
         for number, sketch in enumerate(self.sketches):
-            rows = itertools.product(*(group.rows.tolist() for group in sketch.groups))
-            taken = list(itertools.islice(rows, limit - sum(len(part) for part in parts)))
-            if taken:
-                flat = np.array([list(itertools.chain(*row)) for row in taken], dtype=np.int64)
-                padded = np.zeros((len(flat), self._table.num_columns), dtype=np.int64)
-                padded[:, : flat.shape[1]] = flat
-                parts.append(Candidates(np.full(len(flat), number, dtype=np.int64), padded))
+            num = min(limit, sketch.count())
+            limit -= num
+            positions = np.zeros((num, self._table.num_columns), dtype=np.int64)
+            rest, column = np.arange(num), len(sketch.knobs)
+            for group in reversed(sketch.groups):
+                rest, chosen = np.divmod(rest, len(group.rows))
+                column -= len(group.knobs)
+                positions[:, column : column + len(group.knobs)] = group.rows[chosen]
+            parts.append(Candidates(np.full(num, number, dtype=np.int64), positions))
         return concatenate(parts)
 
     def canonical(self, candidates: Candidates) -> Candidates:

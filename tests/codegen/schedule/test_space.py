@@ -79,6 +79,9 @@ def test_gathered_vectors_are_offered_only_where_there_are_no_others() -> None:
 
 def test_enumeration_stops_at_its_limit() -> None:
     assert len(conv_space().enumerate(1000)) == 1000
+    assert len(conv_space().enumerate(0)) == 0
+    with pytest.raises(ScheduleError, match="limit must not be negative, got -1"):
+        conv_space().enumerate(-1)
 
 
 def test_same_seed_gives_same_samples_and_mutations() -> None:
