@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from codegen.llvm.signature import Operand
 
 Array: TypeAlias = Any
 """A C-contiguous float32 ``numpy.ndarray``, or such a ``torch.Tensor`` on the CPU."""
+
+FLOAT32 = np.dtype(np.float32)
 
 
 def is_tensor(array: Array) -> bool:
@@ -63,12 +66,16 @@ def aligned_zeros(num_elements: int) -> NDArray[np.float32]:
 
 def _array_address(array: NDArray[Any], operand: Operand) -> int:
     _check_shape(array, operand)
-    if array.dtype != np.float32:
+    if array.dtype != FLOAT32:
         raise ValueError(f"{operand.name} must be float32, got {array.dtype}")
-    if not array.flags.c_contiguous:
+    flags = array.flags
+    if not flags.c_contiguous:
         raise ValueError(f"{operand.name} must be C-contiguous, got strides {array.strides}")
-    if not array.flags.aligned:
+    if not flags.aligned:
         raise ValueError(f"{operand.name} must start at a multiple of 4 bytes")
+    if flags.writeable:
+        # A fifth of the time that array.ctypes takes.
+        return ctypes.addressof(ctypes.c_char.from_buffer(cast(bytearray, array)))
     address: int = array.ctypes.data
     return address
 

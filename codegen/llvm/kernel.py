@@ -43,7 +43,7 @@ class Kernel:
 
     def __call__(self, *arrays: Array, **named: Array) -> Array:
         """The output for inputs given in the program's order or by name; packs constants each time."""
-        inputs = self.signature.operands(Scope.INPUT)
+        inputs = self.signature.inputs
         if len(arrays) > len(inputs):
             raise ValueError(f"{self.signature.symbol} takes {len(inputs)} inputs, got {len(arrays)}")
         operands = {operand.name: array for operand, array in zip(inputs, arrays, strict=False)}
@@ -79,14 +79,14 @@ class BoundKernel:
 
     def __init__(self, kernel: Kernel, operands: Mapping[str, Array]) -> None:
         signature = kernel.signature
-        self._inputs = signature.operands(Scope.INPUT)
+        self._inputs = signature.inputs
         names = [operand.name for operand in self._inputs]
         unknown = sorted(operands.keys() - set(names))
         if unknown:
             raise ValueError(f"{signature.symbol} has no input {unknown[0]}, only {', '.join(names)}")
         self.kernel = kernel
         self.free = tuple(operand for operand in self._inputs if operand.name not in operands)
-        self.output = signature.operands(Scope.OUTPUT)[0]
+        self.output = signature.output
         self._pointers = (ctypes.c_void_p * len(signature.arguments))()
         self._args = ctypes.addressof(self._pointers)
         self._run = kernel.native.run
@@ -161,7 +161,7 @@ class BoundKernel:
             names = ", ".join(operand.name for operand in self.free) or "no input"
             raise ValueError(f"this kernel takes {names}, got {len(arrays)} arrays")
         pointers, output = self._pointers, self.output
-        for operand, array in zip(self.free, arrays, strict=True):
+        for operand, array in zip(self.free, arrays):
             pointers[operand.position] = address_of(array, operand)
         start = address_of(out, output)
         require_writable(out, output)

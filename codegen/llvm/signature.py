@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import cast
 
 from codegen.ir.expression import loads
@@ -54,13 +55,15 @@ class Signature:
             if any(size < 1 for size in shape) or math.prod(shape) != wanted:
                 raise ValueError(f"{name} has {wanted} elements, user_shapes gives it the shape {shape}")
 
-    def operands(self, scope: Scope) -> tuple[Operand, ...]:
-        """The inputs, or the output, in order."""
-        return tuple(
-            Operand(buffer.name, position, self._shapes(buffer), 4 * num_elements(buffer))
-            for position, buffer in enumerate(self.arguments)
-            if buffer.scope is scope
-        )
+    @cached_property
+    def inputs(self) -> tuple[Operand, ...]:
+        """What callers pass, in order."""
+        return self._operands(Scope.INPUT)
+
+    @cached_property
+    def output(self) -> Operand:
+        """What a call computes."""
+        return self._operands(Scope.OUTPUT)[0]
 
     def user_shape(self, buffer: Buffer) -> tuple[int, ...]:
         """The user's shape of a buffer, or the program's where the user has no other."""
@@ -76,6 +79,13 @@ class Signature:
             return num_elements(buffer)
         slices = self.num_threads if buffer.scope is Scope.LOCAL else 1
         return slices * slice_elements(buffer)
+
+    def _operands(self, scope: Scope) -> tuple[Operand, ...]:
+        return tuple(
+            Operand(buffer.name, position, self._shapes(buffer), 4 * num_elements(buffer))
+            for position, buffer in enumerate(self.arguments)
+            if buffer.scope is scope
+        )
 
     def _shapes(self, buffer: Buffer) -> tuple[tuple[int, ...], ...]:
         return tuple(dict.fromkeys((self.user_shape(buffer), program_shape(buffer))))

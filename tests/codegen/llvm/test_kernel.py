@@ -237,6 +237,12 @@ def test_a_read_only_output_is_refused(matmul: Kernel, operands: dict[str, np.nd
         matmul.bind(b=operands["b"])(operands["a"], out=out)
 
 
+def test_read_only_inputs_are_read(matmul: Kernel, operands: dict[str, np.ndarray]) -> None:
+    a = operands["a"].copy()
+    a.flags.writeable = False
+    np.testing.assert_array_equal(matmul(a, operands["b"]), a @ operands["b"])
+
+
 def test_a_prepared_call_outlives_its_kernel(operands: dict[str, np.ndarray]) -> None:
     out = np.zeros((9, 20), np.float32)
     call = (
