@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -50,12 +49,21 @@ def free(knob: Knob) -> KnobGroup:
 
 
 def constrained(knobs: tuple[Knob, ...], is_allowed: Callable[[tuple[int, ...]], bool]) -> KnobGroup:
-    """The combinations of values for which the predicate holds; keep their number small."""
-    rows = [
-        positions
-        for positions in itertools.product(*(range(len(knob.values)) for knob in knobs))
-        if is_allowed(tuple(knob.values[p] for knob, p in zip(knobs, positions, strict=True)))
-    ]
+    """The combinations of values for which the predicate holds; keep their number small.
+
+    The predicate sees the values of the first knobs, then of one more, and so on: what it refuses is not
+    extended.
+    """
+    rows: list[tuple[int, ...]] = [()]
+    values: list[tuple[int, ...]] = [()]
+    for knob in knobs:
+        longer = [
+            ((*row, position), (*start, value))
+            for row, start in zip(rows, values, strict=True)
+            for position, value in enumerate(knob.values)
+        ]
+        kept = [(row, start) for row, start in longer if is_allowed(start)]
+        rows, values = [row for row, _ in kept], [start for _, start in kept]
     return KnobGroup(knobs, np.asarray(rows, dtype=np.int64).reshape(len(rows), len(knobs)))
 
 

@@ -18,10 +18,11 @@ def contraction_sketches(program: Program, target: Target) -> tuple[Sketch, ...]
     contraction = match(program, target)
     if contraction is None:
         return ()
+    registers = {axis.name: _register_tile(contraction, axis.name) for axis in contraction.tiled_axes}
     return tuple(
         Sketch(
             choice.name,
-            _groups(contraction, choice),
+            _groups(contraction, choice, registers[choice.vector]),
             lower_contraction(contraction, choice),
             limits(contraction),
         )
@@ -29,8 +30,8 @@ def contraction_sketches(program: Program, target: Target) -> tuple[Sketch, ...]
     )
 
 
-def _groups(contraction: Contraction, choice: Choice) -> tuple[KnobGroup, ...]:
-    groups = [_register_tile(contraction, choice)]
+def _groups(contraction: Contraction, choice: Choice, register_tile: KnobGroup) -> tuple[KnobGroup, ...]:
+    groups = [register_tile]
     for axis in contraction.stage.axes:
         groups.append(free(Knob(f"{axis.name}_inner", tile_counts(axis.extent))))
     for axis in contraction.tiled_axes:
@@ -42,12 +43,12 @@ def _groups(contraction: Contraction, choice: Choice) -> tuple[KnobGroup, ...]:
     return tuple(groups)
 
 
-def _register_tile(contraction: Contraction, choice: Choice) -> KnobGroup:
+def _register_tile(contraction: Contraction, vector: str) -> KnobGroup:
     """Tiles whose accumulators, one row of vectors and one broadcast fit the vector registers."""
     target = contraction.target
-    names = [choice.vector, *(a.name for a in contraction.tiled_axes if a.name != choice.vector)]
+    names = [vector, *(a.name for a in contraction.tiled_axes if a.name != vector)]
     extents = {axis.name: axis.extent for axis in contraction.tiled_axes}
-    knobs = [Knob(f"{choice.vector}_register", vector_extents(extents[choice.vector], target.vector_lanes))]
+    knobs = [Knob(f"{vector}_register", vector_extents(extents[vector], target.vector_lanes))]
     for name in names[1:]:
         rows = [n for n in range(1, target.num_vector_registers) if n <= extents[name]]
         knobs.append(

@@ -29,7 +29,8 @@ def rowwise_sketches(program: Program, target: Target) -> tuple[Sketch, ...]:
         free(Knob("row_inner", tile_counts(num_rows))),
         free(Knob("vector", vector_extents(columns, target.vector_lanes))),
     )
-    return (Sketch("rows", groups, lambda values: _lower(program, values)),)
+    limits = {"vector": lambda values: columns}
+    return (Sketch("rows", groups, lambda values: _lower(program, values), limits),)
 
 
 def _matches(program: Program) -> bool:
