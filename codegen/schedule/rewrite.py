@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from codegen.ir.affine import Affine, variable
 from codegen.ir.arithmetic import Int
 from codegen.ir.expression import Binary, Constant, Expr, InRange, Load, Select, Unary
@@ -90,6 +92,16 @@ def scope_extents(nodes: Nodes, name: str) -> dict[str, Int]:
             if inside:
                 return inside
     return {}
+
+
+def is_same_affine(left: Affine, right: Affine) -> bool:
+    """Equality also where coefficients are arrays; symbols are equal only to themselves."""
+    if left.variables != right.variables:
+        return False
+    numbers = zip(
+        (*(c for _, c in left.terms), left.constant), (*(c for _, c in right.terms), right.constant)
+    )
+    return all(a is b or bool(np.all(np.equal(a, b))) for a, b in numbers)  # type: ignore[call-overload]
 
 
 def stores_to(nodes: Nodes, buffer: str) -> list[Store]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from codegen.ir.affine import variable
+from codegen.ir.affine import Affine, variable
 from codegen.ir.arithmetic import is_known
-from codegen.ir.expression import IDENTITY, Constant, Expr, Load
-from codegen.ir.loops import Buffer, Loop, LoopProgram, Scope, Store
+from codegen.ir.expression import IDENTITY, Constant, Expr, Load, loads
+from codegen.ir.loops import Buffer, Loop, LoopProgram, Scope, Store, walk_nodes
 from codegen.schedule.errors import require
 from codegen.schedule.rewrite import (
     Nodes,
     chain,
     find_loop,
+    is_same_affine,
     loop_extents,
     map_expr,
     map_stores,
@@ -46,6 +47,7 @@ def fuse(program: LoopProgram, names: tuple[str, ...]) -> LoopProgram:
     require(is_known(*extents) and len(set(extents)) == 1, f"loops to fuse have extents {extents}")
     first = variable(names[0])
     bodies = [substitute(loop.body, {loop.variable: first}) for loop in loops]
+    _require_same_iterations(bodies, names[0])
     merged = replace(loops[0], body=tuple(node for body in bodies for node in body))
     body = tuple(node for node in program.body if node not in loops[1:])
     return replace(program, body=tuple(merged if node is loops[0] else node for node in body))
@@ -67,6 +69,10 @@ def make_local(program: LoopProgram, at: str, buffer: str) -> LoopProgram:
     """
     require(program.buffer(buffer).scope is Scope.GLOBAL, f"{buffer!r} is not an intermediate result")
     body = find_loop(program, at).body
+    require(
+        _num_loads(program.body, buffer) == _num_loads(body, buffer),
+        f"{buffer!r} is also read outside {at!r}",
+    )
     num_stores = len(stores_to(program.body, buffer))
     require(len(stores_to(body, buffer)) == num_stores, f"{buffer!r} is also written outside {at!r}")
     extents = loop_extents(body)
@@ -77,6 +83,9 @@ def make_local(program: LoopProgram, at: str, buffer: str) -> LoopProgram:
 
     def redirect(expr: Expr) -> Expr | None:
         if isinstance(expr, Load) and expr.buffer == buffer:
+            starts = zip(index, expr.index, strict=True)
+            is_here = all(is_same_affine(_without(a, inner), _without(b, inner)) for a, b in starts)
+            require(is_here, f"{buffer!r} is read elsewhere than where an iteration of {at!r} writes it")
             return Load(buffer, tuple(expr.index[d].only(inner) for d in kept))
         return None
 
@@ -136,3 +145,44 @@ def factor_reduction(program: LoopProgram, outer: str, inner: str, name: str) ->
     )
     program = replace_loop(program, outer, lambda _: nests)
     return replace(program, buffers=(*program.buffers, Buffer(name, (lane.extent,), Scope.REGISTER)))
+
+
+def _require_same_iterations(bodies: list[Nodes], name: str) -> None:
+    """What one body writes and another accesses must be numbered by the fused loop: row i by iteration i."""
+    stored = [{n.buffer for n in walk_nodes(body) if isinstance(n, Store)} for body in bodies]
+    accesses = [_accesses(body) for body in bodies]
+    for writer, buffers in enumerate(stored):
+        for buffer in buffers:
+            others = [
+                found[buffer] for body, found in enumerate(accesses) if body != writer and buffer in found
+            ]
+            if not others:
+                continue
+            indices = [index for found in (accesses[writer][buffer], *others) for index in found]
+            is_row = any(
+                dimension[0].variables == (name,)
+                and all(is_same_affine(dimension[0], other) for other in dimension[1:])
+                for dimension in zip(*indices, strict=True)
+            )
+            require(is_row, f"{buffer!r} is not accessed alike in the loops to fuse")
+
+
+def _accesses(nodes: Nodes) -> dict[str, list[tuple[Affine, ...]]]:
+    """Every index of every buffer that the nodes read or write."""
+    found: dict[str, list[tuple[Affine, ...]]] = {}
+    for node in walk_nodes(nodes):
+        if isinstance(node, Store):
+            found.setdefault(node.buffer, []).append(node.index)
+            for load in loads(node.value):
+                found.setdefault(load.buffer, []).append(load.index)
+    return found
+
+
+def _num_loads(nodes: Nodes, buffer: str) -> int:
+    stores = [node for node in walk_nodes(nodes) if isinstance(node, Store)]
+    return sum(load.buffer == buffer for store in stores for load in loads(store.value))
+
+
+def _without(index: Affine, inner: set[str]) -> Affine:
+    """The part of an index that stays while the inner loops run."""
+    return Affine(tuple(term for term in index.terms if term[0] not in inner), index.constant)

@@ -85,12 +85,17 @@ def compute_at(program: LoopProgram, producer: str, consumer: str) -> LoopProgra
     names = [loop.variable for loop in loops]
     is_identity = [i.variables for i in store.index] == [(name,) for name in names]
     same = all(load.index == store.index for load in loads(store.value) if load.buffer == producer)
+    same = same and tuple(loop.extent for loop in loops) == program.buffer(producer).shape
     require(
         is_identity and same and store.reducer is None, f"{consumer!r} is not elementwise in {producer!r}"
     )
     rest = tuple(node for node in program.body if node is not nest)
     writers = stores_to(rest, producer)
     require(bool(writers) and writers[-1].reducer is None, f"{producer!r} is not finished by a plain store")
+    place = max(n for n, node in enumerate(rest) if stores_to((node,), producer))
+    later = {n.buffer for n in walk_nodes(rest[place:]) if isinstance(n, Store)} - {producer}
+    late = sorted(later & {load.buffer for load in loads(store.value)})
+    require(not late, f"{late} are not computed before {producer!r} is")
 
     def merge(write: Store) -> Nodes:
         if write is not writers[-1]:
@@ -104,5 +109,8 @@ def compute_at(program: LoopProgram, producer: str, consumer: str) -> LoopProgra
 
     body = map_stores(rest, merge)
     require(not stores_to(body, producer), f"{producer!r} is also written before it is finished")
+    others = [n for n in walk_nodes(body) if isinstance(n, Store)]
+    is_read = any(load.buffer == producer for other in others for load in loads(other.value))
+    require(not is_read, f"{producer!r} is read by more than {consumer!r}")
     buffers = tuple(b for b in program.buffers if b.name != producer or b.scope is not Scope.GLOBAL)
     return replace(program, body=body, buffers=buffers)

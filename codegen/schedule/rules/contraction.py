@@ -14,6 +14,7 @@ from typing import Literal
 
 from codegen.ir.affine import variable
 from codegen.ir.expression import Axis, Load, Program, Select, Stage, loads, walk
+from codegen.schedule.rules.reads import is_pointwise_after
 from codegen.target import Target
 
 Staging = Literal["direct", "whole", "tile", "packed"]
@@ -78,12 +79,8 @@ def match(program: Program, target: Target) -> Contraction | None:
     first, *rest = program.stages
     if first.reducer is None or any(stage.reducer is not None for stage in rest):
         return None
-    previous = first.output.name
-    for stage in rest:
-        index = tuple(variable(axis.name) for axis in stage.axes)
-        if any(load.buffer == previous and load.index != index for load in loads(stage.value)):
-            return None
-        previous = stage.output.name
+    if not all(is_pointwise_after(stage, program.stages[: n + 1]) for n, stage in enumerate(rest)):
+        return None
     buffers = [load.buffer for load in loads(first.value)]
     if len(set(buffers)) != len(buffers):
         return None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 
-from codegen.ir.affine import variable
 from codegen.ir.arithmetic import ceil_div, minimum
 from codegen.ir.expression import Program, loads
 from codegen.ir.loops import LoopProgram
 from codegen.schedule.naive import naive_loops, variable_names
 from codegen.schedule.primitives import compute_at, parallel, split, vectorize
 from codegen.schedule.rules.knob_values import tile_counts, vector_extents
+from codegen.schedule.rules.reads import is_pointwise_after
 from codegen.schedule.sketch import Knob, Sketch, Values, free
 from codegen.target import Target
 
@@ -29,16 +29,13 @@ def elementwise_sketches(program: Program, target: Target) -> tuple[Sketch, ...]
 
 
 def _matches(program: Program) -> bool:
-    previous = ""
-    for stage in program.stages:
-        index = tuple(variable(axis.name) for axis in stage.axes)
-        reads = [load for load in loads(stage.value) if load.buffer == previous]
-        if stage.reducer is not None or any(load.index != index for load in reads):
-            return False
-        if previous and not reads:
-            return False
-        previous = stage.output.name
-    return True
+    if any(stage.reducer is not None for stage in program.stages):
+        return False
+    return all(
+        is_pointwise_after(stage, program.stages[: n + 1])
+        and program.stages[n].output.name in {load.buffer for load in loads(stage.value)}
+        for n, stage in enumerate(program.stages[1:])
+    )
 
 
 def _lower(program: Program, values: Values) -> LoopProgram:

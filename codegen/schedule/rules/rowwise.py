@@ -15,6 +15,7 @@ from codegen.schedule.primitives import (
     vectorize,
 )
 from codegen.schedule.rules.knob_values import tile_counts, vector_extents
+from codegen.schedule.rules.reads import is_rowwise_after
 from codegen.schedule.sketch import Knob, Sketch, Values, free
 from codegen.target import Target
 
@@ -37,9 +38,11 @@ def _matches(program: Program) -> bool:
     if _packs_rows(program):
         return False
     num_rows = program.stages[0].axes[0].extent
-    for stage in program.stages:
+    for n, stage in enumerate(program.stages):
         axes, reduce_axes = stage.axes, stage.reduce_axes
         if axes[0].extent != num_rows or len(axes) + len(reduce_axes) > 2:
+            return False
+        if not is_rowwise_after(stage, program.stages[:n]):
             return False
     return any(stage.reducer is not None for stage in program.stages)
 
