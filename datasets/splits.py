@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,6 +13,9 @@ from datasets.table import RecordTable, TaskTable
 
 HELD_OUT = ("resnet18_c[1-9]", "resnet18_c1[0-2]", "mobilenet_d[1-9]", "matmul_*")
 """Patterns of task names that ``by_task`` never trains on: the workloads on which results are reported."""
+
+EPILOGUE = ("bias", "relu", "residual")
+"""Parameters that say what follows an operator's main stage."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,25 +41,25 @@ def within_task(table: RecordTable, test_fraction: float, rng: np.random.Generat
 def by_task(
     table: RecordTable, test_fraction: float, rng: np.random.Generator, held_out: Sequence[str] = HELD_OUT
 ) -> Split:
-    """Whole programs to either side: how well a model ranks what it has never seen.
+    """Whole groups of tasks (``group_key``) to either side: how well a model ranks what it has never seen.
 
-    Programs with a name that matches ``held_out`` go to the test side, under whatever other name they
+    Groups with a name that matches ``held_out`` go to the test side, under whatever other name they
     also occur, and with them ``test_fraction`` of the rest. The outcome does not depend on the order of
     the tasks.
     """
     _check_fraction(test_fraction)
-    fixed = {task.program_hash for task in table.tasks if _matches(task.names, held_out)}
-    others = sorted({task.program_hash for task in table.tasks} - fixed)
+    fixed = {group_key(task) for task in table.tasks if _matches(task.names, held_out)}
+    others = sorted({group_key(task) for task in table.tasks} - fixed)
     drawn = rng.permutation(len(others))[: round(test_fraction * len(others))]
     chosen = fixed | {others[position] for position in drawn}
-    return _separate(table, lambda task: task.program_hash in chosen)
+    return _separate(table, lambda task: group_key(task) in chosen)
 
 
 def by_name(table: RecordTable, test_names: Collection[str]) -> Split:
     """The named tasks to the test side.
 
     Raises:
-        ValueError: a name does not occur, or a program would be on both sides.
+        ValueError: a name does not occur, or a group (``group_key``) would be on both sides.
     """
     _check_known("task", test_names, {name for task in table.tasks for name in task.names})
     return _separate(table, lambda task: not set(test_names).isdisjoint(task.names))
@@ -65,7 +69,7 @@ def by_operator(table: RecordTable, test_operators: Collection[str]) -> Split:
     """All tasks of some operators to the test side.
 
     Raises:
-        ValueError: an operator does not occur, or a program would be on both sides.
+        ValueError: an operator does not occur, or a group (``group_key``) would be on both sides.
     """
     _check_known("operator", test_operators, {task.operator for task in table.tasks})
     return _separate(table, lambda task: task.operator in test_operators)
@@ -77,15 +81,28 @@ def by_target(table: RecordTable, test_fingerprints: Collection[str]) -> Split:
     return _partition(table, lambda task: task.target.fingerprint in test_fingerprints)
 
 
+def group_key(task: TaskTable) -> str:
+    """Equal for tasks that are the same program, or differ only in what follows the main stage.
+
+    A convolution with a bias and a ReLU ranks schedules almost as the same convolution without: a model
+    that has learnt one has seen the other.
+    """
+    if set(EPILOGUE).isdisjoint(task.parameters):
+        return task.program_hash
+    main = {name: value for name, value in task.parameters.items() if name not in EPILOGUE}
+    return f"{task.operator} {json.dumps(main, sort_keys=True)}"
+
+
 def check_disjoint(train: RecordTable, test: RecordTable) -> None:
-    """Raise ValueError, naming the two tasks, if a program is on both sides."""
-    trained = {task.program_hash: task.name for task in train.tasks}
+    """Raise ValueError, naming the two tasks, if a group (``group_key``) or a program is on both sides."""
+    trained = {key: task.name for task in train.tasks for key in (group_key(task), task.program_hash)}
     for task in test.tasks:
-        if task.program_hash in trained:
-            raise ValueError(
-                f"task {trained[task.program_hash]} to train on and task {task.name} to test on "
-                f"are the same program {task.program_hash}"
-            )
+        for key in (task.program_hash, group_key(task)):
+            if key in trained:
+                raise ValueError(
+                    f"task {trained[key]} to train on and task {task.name} to test on are the same "
+                    f"program, or differ only in {', '.join(EPILOGUE)}: {key}"
+                )
 
 
 def _separate(table: RecordTable, is_test: Callable[[TaskTable], bool]) -> Split:

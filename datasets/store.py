@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from sqlalchemy.exc import DatabaseError
 
 from codegen.target import Target
 from datasets.connection import RECORDS, TARGETS, TASKS, open_engine, shown_location
-from datasets.record import Record, candidate_key, fingerprint, target_to_json
+from datasets.record import Record, fingerprint, target_to_json
 from datasets.rows import TaskKey, joined_rows, read_records, read_targets, record_row, task_key
 from datasets.verify import find_problems
 
@@ -82,26 +81,10 @@ class RecordStore:
         with self._transaction() as connection:
             return read_records(connection.execute(query).all(), read_targets(connection))
 
-    def measured_keys(self, program_hash: str, target: Target | str) -> set[str]:
-        """The ``candidate_key`` of everything measured for a program on a target."""
-        query = (
-            select(RECORDS.c.sketch, RECORDS.c.knobs)
-            .join(TASKS, RECORDS.c.task_id == TASKS.c.id)
-            .where(TASKS.c.program_hash == program_hash, RECORDS.c.fingerprint == _fingerprint(target))
-        )
-        with self._transaction() as connection:
-            return {candidate_key(row.sketch, json.loads(row.knobs)) for row in connection.execute(query)}
-
     def count(self) -> int:
         """Number of trials, of all targets."""
         with self._transaction() as connection:
             return connection.execute(select(func.count()).select_from(RECORDS)).scalar_one()
-
-    def targets(self) -> list[Target]:
-        """Every target with records, in the order of fingerprints."""
-        with self._transaction() as connection:
-            targets = read_targets(connection)
-        return [targets[key] for key in sorted(targets)]
 
     def merge(self, other: RecordStore) -> int:
         """Add the other store's trials that are not here yet; returns how many there were."""

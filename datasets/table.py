@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from codegen.measure.measurement import FAILURE_KINDS
 from codegen.target import Target
 from datasets.columns import Dictionaries, dictionaries, to_columns
 from datasets.grouping import Floats, Ints, first_two, medians, number_rows, number_texts
-from datasets.parquet import load_columns
 from datasets.record import Cache, JsonValue, Record
 
 Bools = NDArray[np.bool_]
@@ -128,11 +126,6 @@ class RecordTable:
     def num_candidates(self) -> int:
         """Distinct candidates, failed ones included."""
         return sum(len(task) for task in self.tasks)
-
-
-def load_table(path: Path) -> RecordTable:
-    """The table of a published file; ValueError as ``load_columns``."""
-    return table_from_columns(load_columns(path))
 
 
 def table_from_records(records: Sequence[Record]) -> RecordTable:

@@ -180,7 +180,7 @@ def test_an_impossible_configuration_is_named(field: str, value: float) -> None:
 
 def test_killing_the_process_at_any_moment_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "killed.db"
-    rng = np.random.default_rng()
+    rng = np.random.default_rng(0)
     printed: list[str] = []
     for _ in range(3):
         printed += lines_before_a_kill(path, int(rng.integers(1, 40)), float(rng.random() * 4e-3))

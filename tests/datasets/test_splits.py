@@ -49,6 +49,21 @@ def test_another_name_for_a_held_out_program_is_held_out_too(make_record) -> Non
     assert [task.names for task in split.test.tasks] == [("resnet18_c2", "twin")]
 
 
+def test_what_differs_only_in_its_epilogue_stays_on_one_side(make_record) -> None:
+    plain = {"m": 8, "k": 8, "n": 8, "bias": False, "relu": False}
+    table = table_from_records(
+        [
+            make_record(task="resnet18_c2", parameters=plain),
+            make_record(task="net_1", parameters={**plain, "bias": True, "relu": True}),
+            make_record(task="net_2", parameters={**plain, "n": 9, "bias": True}),
+        ]
+    )
+    split = by_task(table, 0.0, np.random.default_rng(0))
+    assert (names(split.test), names(split.train)) == ({"resnet18_c2", "net_1"}, {"net_2"})
+    with pytest.raises(ValueError, match=r"task resnet18_c2 to train on and task net_1 .* bias, relu"):
+        by_name(table, ["net_1"])
+
+
 @given(programs=st.lists(st.integers(0, 3), min_size=1, max_size=8), seed=st.integers(0, 9))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_program_is_ever_on_both_sides(table: RecordTable, programs: list[int], seed: int) -> None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from codegen.measure.measurement import FAILURE_KINDS
 from datasets.columns import COLUMNS, concatenate_columns, to_columns
 from datasets.grouping import medians
-from datasets.parquet import save_records
-from datasets.table import load_table, table_from_columns, table_from_records
+from datasets.parquet import load_columns, save_records
+from datasets.table import table_from_columns, table_from_records
 
 SECONDS_FOR_30_000 = 5.0  # about 0.2 on a quiet machine
 
@@ -152,8 +152,9 @@ def test_no_records_make_an_empty_table() -> None:
 
 def test_a_published_file_gives_the_same_table(tmp_path: Path, make_record) -> None:
     records = [make_record(tile % 7, (tile * 1e-3,), minute=tile) for tile in range(1, 20)]
-    save_records(records, tmp_path / "r.parquet")
-    [ours], [theirs] = table_from_records(records).tasks, load_table(tmp_path / "r.parquet").tasks
+    path = tmp_path / "r.parquet"
+    save_records(records, path)
+    [ours], [theirs] = table_from_records(records).tasks, table_from_columns(load_columns(path)).tasks
     assert np.allclose(ours.latency_s, theirs.latency_s, rtol=1e-6)
     assert np.array_equal(ours.knobs, theirs.knobs)
     assert np.array_equal(ours.repeat_rows, theirs.repeat_rows)
@@ -163,7 +164,7 @@ def test_thirty_thousand_records_load_quickly(tmp_path: Path, make_record) -> No
     few = [make_record(tile, task=f"t{tile % 80}", trial=tile) for tile in range(1, 1_001)]
     save_records(few * 30, tmp_path / "r.parquet")
     start_s = time.perf_counter()
-    table = load_table(tmp_path / "r.parquet")
+    table = table_from_columns(load_columns(tmp_path / "r.parquet"))
     assert time.perf_counter() - start_s < SECONDS_FOR_30_000
     assert table.num_candidates == 1_000
 
