@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -31,6 +32,9 @@ from scripts.sentences import sentence
 
 ROOT = Path(__file__).resolve().parents[1]
 ConfigT = TypeVar("ConfigT")
+MISTAKE = 2
+"""Exit code of a run that a user's mistake ended."""
+
 USER_ERRORS = (ValueError, ScheduleError, OSError, HydraException, OmegaConfBaseException)
 
 
@@ -51,31 +55,44 @@ def launch(
 ) -> None:
     """Compose ``<configs>/<name>.yaml`` under ``schema``, call ``work`` and write the metrics it returns.
 
-    ``schema`` is a dataclass with the fields ``seed`` (int) and ``logger`` (a LoggerConfig).
+    ``schema`` is a dataclass with the fields ``seed`` (int) and ``logger`` (a LoggerConfig). A mistake in
+    one job of a sweep is told as the others go on, and the exit code is 2 when all are done.
     """
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints its own, longer account and exits with 1
+    num_refused = 0
 
     def job(config: DictConfig) -> None:
-        with one_sentence(wants_traceback):
-            _run_once(config, Path(HydraConfig.get().runtime.output_dir), work)
+        nonlocal num_refused
+        hydra_config = HydraConfig.get()
+        is_sweep = hydra_config.mode is RunMode.MULTIRUN
+        where = f"job {hydra_config.job.num} ({hydra_config.job.override_dirname}): " if is_sweep else ""
+        try:
+            with one_sentence(wants_traceback, where):
+                _run_once(config, Path(hydra_config.runtime.output_dir), work)
+        except SystemExit as stop:
+            if not is_sweep or stop.code != MISTAKE:
+                raise
+            num_refused += 1
 
     with one_sentence(wants_traceback):
         _check_packages()
         store(f"{name}_schema", schema)
         hydra.main(version_base="1.3", config_path=str(configs), config_name=name)(job)()
+    if num_refused:
+        raise SystemExit(MISTAKE)
 
 
 @contextmanager
-def one_sentence(wants_traceback: bool = False) -> Iterator[None]:
+def one_sentence(wants_traceback: bool = False, where: str = "") -> Iterator[None]:
     """Turn a user's mistake into one line on stderr and exit code 2; other errors pass."""
     try:
         yield
     except USER_ERRORS as error:
         if wants_traceback:
             raise
-        print(f"error: {sentence(error)}", file=sys.stderr)
-        raise SystemExit(2) from None
+        print(f"error: {where}{sentence(error)}", file=sys.stderr)
+        raise SystemExit(MISTAKE) from None
     except KeyboardInterrupt:
         print("stopped; what was finished is kept", file=sys.stderr)
         raise SystemExit(130) from None

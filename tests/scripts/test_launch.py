@@ -99,6 +99,17 @@ def test_several_jobs_get_a_folder_each(script: Path) -> None:
     assert widths == [1, 2]
 
 
+def test_a_mistake_in_one_job_is_told_and_the_others_are_done(script: Path) -> None:
+    finished = run(script, "-m", "folder=absent.txt,words.txt", "inner.width=0,1", "hydra.sweep.dir=sweep")
+    assert finished.returncode == 2
+    assert finished.stderr.splitlines() == [
+        "error: job 0 (folder=absent.txt,inner.width=0): width must be positive, got 0",
+        "error: job 1 (folder=absent.txt,inner.width=1): absent.txt: No such file or directory",
+        "error: job 2 (folder=words.txt,inner.width=0): width must be positive, got 0",
+    ]
+    assert [path.parent.name for path in (script.parent / "sweep").glob("*/metrics.json")] == ["3"]
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
