@@ -70,17 +70,24 @@ def curves_of(runs: Sequence[Sequence[float | None]], num_trials: int) -> Curves
 
 
 def comparison_metrics(comparisons: Sequence[Comparison]) -> dict[str, float | int]:
-    """Per workload and in the median over workloads; one that never gets there counts as its budget + 1."""
+    """Per workload and in the median over workloads; one that never gets there counts as its budget + 1.
+
+    What cannot be told, because half of the runs found nothing, is left out.
+    """
     metrics: dict[str, float | int] = {"num_workloads": len(comparisons)}
     needed = []
     for comparison in comparisons:
+        if np.isnan(comparison.threshold_s):
+            continue
         trials = comparison.guided_trials
         budget = comparison.guided.shape[1]
         needed.append(budget + 1 if trials is None else trials)
         final_s = float(median_band(comparison.guided).median[-1])
         metrics[f"{comparison.workload}_trials_to_random_best"] = needed[-1]
-        metrics[f"{comparison.workload}_speedup_over_random"] = comparison.threshold_s / final_s
-    metrics["median_trials_to_random_best"] = float(np.median(needed))
+        if not np.isnan(final_s):
+            metrics[f"{comparison.workload}_speedup_over_random"] = comparison.threshold_s / final_s
+    if needed:
+        metrics["median_trials_to_random_best"] = float(np.median(needed))
     metrics["random_trials"] = comparisons[0].random.shape[1]
     return metrics
 

@@ -28,11 +28,14 @@ def explain(folder: Path) -> list[str]:
 
 def _about_training(metrics: Mapping[str, Any]) -> list[str]:
     pairwise, chance = metrics["pairwise_accuracy"], metrics["random_pairwise_accuracy"]
+    bounds = [f"guessing: {chance:.1%}"]
+    if "ceiling_pairwise_accuracy" in metrics:  # needs candidates that were measured twice
+        agreement = metrics["ceiling_pairwise_accuracy"]
+        bounds.append(f"two measurements of the same schedules agree in {agreement:.1%}")
     return [
         f"The model learnt from measured runtimes in {duration(metrics['train_s'])}. Of two schedules of an "
         f"operator it had never seen, it names the faster one in {pairwise:.1%} of all cases "
-        f"(guessing: {chance:.1%}; two measurements of the same schedules agree in "
-        f"{metrics['ceiling_pairwise_accuracy']:.1%}).",
+        f"({'; '.join(bounds)}).",
         f"The best of its five favourites reaches {metrics['top5']:.1%} of the best known speed of a task.",
     ]
 

@@ -41,6 +41,10 @@ class Measure:
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     logger: Any = MISSING
 
+    def __post_init__(self) -> None:
+        if self.knobs and self.sketch is None:
+            raise ValueError(f"knobs={dict(self.knobs)} belong to a sketch; name it with sketch=...")
+
 
 def run(run: Run[Measure]) -> Metrics:
     """Measure, and say what happened: a failure is a result, not an error."""

@@ -57,6 +57,10 @@ class Tune:
     num_finalists: int = 5
     logger: Any = MISSING
 
+    def __post_init__(self) -> None:
+        if self.num_finalists < 1:
+            raise ValueError(f"num_finalists must be at least 1, got {self.num_finalists}")
+
 
 def run(run: Run[Tune]) -> Metrics:
     """Search, decide between the finalists, verify, compare, save."""

@@ -36,6 +36,20 @@ def test_a_search_that_never_gets_there_counts_one_more_than_its_budget() -> Non
     assert metrics["task_speedup_over_random"] == pytest.approx(3.0 / 50.0)
 
 
+def test_what_was_never_found_has_no_metric() -> None:
+    nothing = np.full((3, 2), np.nan)
+    metrics = comparison_metrics(
+        [Comparison("neither", nothing, nothing), Comparison("half", RANDOM, nothing)]
+    )
+    assert metrics == {
+        "num_workloads": 2,
+        "half_trials_to_random_best": 3,
+        "median_trials_to_random_best": 3.0,
+        "random_trials": 2,
+    }
+    assert "median_trials_to_random_best" not in comparison_metrics([Comparison("x", nothing, nothing)])
+
+
 def test_curves_and_plot_are_written(tmp_path: Path) -> None:
     comparison = Comparison("task", RANDOM, GUIDED)
     write_curves(tmp_path / "curves.csv", [comparison])

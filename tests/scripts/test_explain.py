@@ -52,6 +52,13 @@ def test_the_numbers_of_both_runs_are_told(folder: Path) -> None:
         assert words in text
 
 
+def test_without_repeated_measurements_there_is_no_ceiling_to_tell(folder: Path) -> None:
+    known = {name: value for name, value in TRAIN.items() if not name.startswith("ceiling")}
+    (folder / "train" / "metrics.json").write_text(json.dumps(known))
+    text = "\n".join(explain(folder))
+    assert "(guessing: 50.0%)." in text
+
+
 def test_a_wrong_kernel_is_not_hidden(folder: Path) -> None:
     (folder / "tune" / "metrics.json").write_text(json.dumps({**TUNE, "correct": 0}))
     assert "DIFFERS from the NumPy reference" in "\n".join(explain(folder))
