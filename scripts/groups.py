@@ -100,6 +100,14 @@ class RandomConfig:
         return RandomSearch(space)
 
 
+def annealer_of(search: SearchOption, purpose: str) -> AnnealerConfig:
+    """The option itself; ValueError if it is another search, which ``purpose`` has no use for."""
+    if not isinstance(search, AnnealerConfig):
+        given = [name for name, option in OPTIONS["search"].items() if isinstance(search, option)]
+        raise ValueError(f"{purpose} needs search=annealer, got search={''.join(given)}")
+    return search
+
+
 def read_task(task: Mapping[str, Any]) -> tuple[str, Operator]:
     """Name and operator of the group ``task``; a named workload keeps its name.
 

@@ -11,42 +11,53 @@ import numpy as np
 from omegaconf import MISSING
 
 from codegen.measure.config import MeasureConfig
-from codegen.measure.peak import measure_peak
 from codegen.measure.pool import MeasurePool
 from codegen.ops import WORKLOADS
-from codegen.schedule import build_space
+from codegen.schedule import Space, build_space
 from codegen.target import Target
 from costmodel.dataset import dataset_of
+from costmodel.predictor import Predictor
 from scripts.comparing import compare_searches
 from scripts.data import DataConfig
-from scripts.display import progress
 from scripts.efficiency import ComparisonConfig, comparison_metrics
-from scripts.groups import TargetConfig
-from scripts.models import TreeGRUOption
+from scripts.groups import AnnealerConfig, TargetConfig, annealer_of
+from scripts.kernels import KernelTuner, show_workloads, workload_metrics
+from scripts.models import GradientBoostingOption, TreeGRUOption
 from scripts.predicting import Guide
-from scripts.throughput import annealing_rate, candidates_rate, compile_times, epoch_time, median, trial_rate
-from scripts.tuning import PoolMeasurer, reproduce_command, search_schedules
-from scripts.winning import choose_winner, compare, latency_metrics
-from search.tuner import Trial
+from scripts.ranking import rank_models
+from scripts.throughput import (
+    annealed_candidates,
+    annealing_rate,
+    candidates_rate,
+    compile_times,
+    epoch_time,
+    median,
+    trial_rate,
+)
+from scripts.tuning import PoolMeasurer, reproduce_command
 
 Values: TypeAlias = dict[str, float | int | str]
 
 BATCH = 4096
 """Candidates mutated and scored at once in the throughput suite."""
 
-NUM_COMPILED, NUM_MEASURED = 40, 64
+ALL = ("throughput", "ranking", "tune", "search")
+"""What suite=all runs, in this order."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
     """``figure`` names the workloads of the suites ``search`` and ``tune``, and sizes the first.
 
-    ``workload`` is what the throughput is measured on; ``search`` with its ``trials`` is what tunes.
+    ``workload`` is what the throughput is measured on, with ``num_compiled`` candidates of each kind
+    and ``num_measured`` trials; ``search`` with its ``trials`` is what tunes.
     """
 
     suite: str = "throughput"
     seed: int = 0
     workload: str = "resnet18_c2"
+    num_compiled: int = 40
+    num_measured: int = 64
     data: DataConfig = MISSING
     target: TargetConfig = MISSING
     model: Any = MISSING
@@ -60,43 +71,56 @@ class Benchmark:
     def __post_init__(self) -> None:
         if self.suite not in (*SUITES, "all"):
             raise ValueError(f"suite must be {', '.join(SUITES)} or all, got {self.suite!r}")
+        if min(self.num_compiled, self.num_measured) < 1:
+            raise ValueError(
+                f"num_compiled and num_measured must be at least 1, got {self.num_compiled} and "
+                f"{self.num_measured}"
+            )
         if self.workload not in WORKLOADS:
             raise ValueError(f"workload must be one of {', '.join(WORKLOADS)}, got {self.workload!r}")
 
 
 def throughput(config: Benchmark, target: Target, folder: Path) -> Values:
     """How fast candidates are scored, compiled and measured, and how long an epoch of training takes."""
-    if not isinstance(config.model, TreeGRUOption):
-        raise ValueError("suite=throughput measures the training of model=treegru; choose that model")
+    option, annealer = _treegru(config), annealer_of(config.search, "suite=throughput")
     space = build_space(WORKLOADS[config.workload].program(), target)
-    predictor = Guide(config.model, config.loss, config.checkpoint).predictor(space, config.seed)
+    predictor = Guide(option, config.loss, config.checkpoint).predictor(space, config.seed)
     values: Values = {
         "candidates_per_s": candidates_rate(space, predictor, BATCH),
-        "annealed_candidates_per_s": annealing_rate(space, predictor, config.search.anneal),
+        "annealed_candidates_per_s": annealing_rate(space, predictor, annealer.anneal),
     }
-    compile_s = compile_times(space, NUM_COMPILED)
-    values |= {"compile_median_s": median(compile_s), "compile_max_s": max(compile_s)}
+    values |= _compile_metrics(space, predictor, annealer, config.num_compiled)
     with MeasurePool(config.measure, reproduce_command) as pool:
         measurer = PoolMeasurer(pool, WORKLOADS[config.workload], space, config.seed)
-        values["trials_per_s"], measured = trial_rate(measurer, NUM_MEASURED)
+        values["trials_per_s"], measured = trial_rate(measurer, config.num_measured)
     values["num_failed_trials"] = sum(measurement.failure is not None for measurement in measured)
     data = dataset_of(config.data.divide(config.data.table(), config.seed).train)
     values |= {
-        "train_epoch_s": epoch_time(config.model, config.loss, data),
+        "train_epoch_s": epoch_time(option, config.loss, data),
         "num_train_candidates": len(data),
     }
     return values
 
 
+def ranking(config: Benchmark, target: Target, folder: Path) -> Values:
+    """How well the tree network, XGBoost and the baselines rank the test side of the split."""
+    learners = [_treegru(config).build(config.loss), GradientBoostingOption().build(config.loss)]
+    split = config.data.divide(config.data.table(), config.seed)
+    ranked = rank_models(learners, split, config.seed)
+    ranked.show()
+    return {**ranked.flat(), "train_s": ranked.train_s[learners[0].name]}
+
+
 def search(config: Benchmark, target: Target, folder: Path) -> Values:
     """Trials that the guided annealer needs for what random search finds."""
+    annealer = annealer_of(config.search, "suite=search")
     guide = Guide(config.model, config.loss, config.checkpoint)
-    comparisons = compare_searches(config.figure, config.search, guide, target, config.measure, folder)
+    comparisons = compare_searches(config.figure, annealer, guide, target, config.measure, folder)
     return dict(comparison_metrics(comparisons))
 
 
 def tune(config: Benchmark, target: Target, folder: Path) -> Values:
-    """Tuned kernels of the figure's workloads beside the best library, and matmul beside the FMA peak."""
+    """Tuned kernels of the figure's workloads beside the best library and the FMA peak."""
     return _tune_all(config, target, config.figure.workloads)
 
 
@@ -107,39 +131,34 @@ def operators(config: Benchmark, target: Target, folder: Path) -> Values:
 
 SUITES: dict[str, Callable[[Benchmark, Target, Path], Values]] = {
     "throughput": throughput,
-    "search": search,
+    "ranking": ranking,
     "tune": tune,
+    "search": search,
     "operators": operators,
 }
 
 
+def _treegru(config: Benchmark) -> TreeGRUOption:
+    if not isinstance(config.model, TreeGRUOption):
+        raise ValueError(f"suite={config.suite} measures the training of model=treegru; choose that model")
+    return config.model
+
+
+def _compile_metrics(space: Space, predictor: Predictor, annealer: AnnealerConfig, num: int) -> Values:
+    """What a run begins with, random candidates, and what it comes to, those that the model prefers."""
+    random_s = compile_times(space, space.sample(num + 1, np.random.default_rng(0)))
+    annealed_s = compile_times(space, annealed_candidates(space, predictor, annealer.anneal, num + 1))
+    return {
+        "compile_median_s": median(random_s),
+        "compile_max_s": max(random_s),
+        "compile_random_median_s": median(random_s),
+        "compile_annealed_median_s": median(annealed_s),
+    }
+
+
 def _tune_all(config: Benchmark, target: Target, workloads: Sequence[str]) -> Values:
-    values: Values = {}
-    ratios: dict[str, float] = {}
-    for workload in workloads:
-        metrics = _tune_one(config, target, workload)
-        kept = ("gflops", "vs_best", "latency_s", "correct")
-        values.update({f"{workload}_{name}": metrics[name] for name in kept})
-        ratios[workload] = float(metrics["vs_best"])
-    worst = min(ratios, key=lambda name: ratios[name])
-    values["geomean_vs_best"] = float(np.exp(np.mean(np.log(list(ratios.values())))))
-    values |= {"worst_vs_best": ratios[worst], "worst_name": worst, "trials": config.search.trials}
-    values["peak_gflops"] = peak = measure_peak(target).gflops_all
-    if "matmul_512" in ratios:
-        values["matmul_512_share_of_peak"] = float(values["matmul_512_gflops"]) / peak
-    return values
-
-
-def _tune_one(config: Benchmark, target: Target, workload: str) -> dict[str, float | int]:
-    operator = WORKLOADS[workload]
-    space = build_space(operator.program(), target)
-    predictor = Guide(config.model, config.loss, config.checkpoint).predictor(space, config.seed)
-    with MeasurePool(config.measure, reproduce_command) as pool, progress(f"tuning {workload}") as tick:
-
-        def on_trial(trial: Trial) -> None:
-            tick(trial.trial, config.search.trials)
-
-        measurer = PoolMeasurer(pool, operator, space, config.seed)
-        result = search_schedules(config.search, predictor, measurer, config.seed, None, on_trial)
-        winner = choose_winner(measurer.measure_finalists(result, 5), space)
-    return latency_metrics(operator, compare(operator, winner.kernel, config.seed))
+    guide = Guide(config.model, config.loss, config.checkpoint)
+    tuner = KernelTuner(config.search, guide, config.measure, target, config.seed)
+    tuned = [tuner.tune(name) for name in workloads]
+    show_workloads(tuned)
+    return workload_metrics(tuned, config.search.trials)

@@ -11,12 +11,12 @@ import numpy as np
 
 from codegen.llvm.build import compile_program
 from codegen.measure.measurement import Measurement
-from codegen.schedule import Space
+from codegen.schedule import Candidates, Space
 from costmodel.dataset import FeatureDataset
 from costmodel.predictor import Predictor
 from scripts.models import TreeGRUOption
 from scripts.tuning import PoolMeasurer
-from search.annealer import AnnealConfig, anneal
+from search.annealer import AnnealConfig, Annealer, anneal
 
 
 def candidates_rate(space: Space, predictor: Predictor, batch: int, min_s: float = 2.0) -> float:
@@ -42,15 +42,20 @@ def annealing_rate(space: Space, predictor: Predictor, config: AnnealConfig) -> 
     return config.num_chains * (result.num_steps + 1) / (time.perf_counter() - start_s)
 
 
-def compile_times(space: Space, num: int) -> list[float]:
-    """Seconds from a candidate at random to a callable, of ``num`` distinct ones."""
-    candidates = space.sample(num + 1, np.random.default_rng(0))
+def annealed_candidates(space: Space, predictor: Predictor, config: AnnealConfig, num: int) -> Candidates:
+    """What the annealer would have measured first: the candidates that a tuning run really compiles."""
+    nothing = space.enumerate(1)[:0].keys()
+    return Annealer(space, predictor, config).propose(num, nothing, np.random.default_rng(0))
+
+
+def compile_times(space: Space, candidates: Candidates) -> list[float]:
+    """Seconds from a candidate to a callable; the first pays for what LLVM sets up once and is left out."""
     times_s = []
-    for row in range(num + 1):
+    for row in range(len(candidates)):
         start_s = time.perf_counter()
         compile_program(space.lower(candidates, row), space.target)
         times_s.append(time.perf_counter() - start_s)
-    return times_s[1:]  # the first one pays for what LLVM sets up once
+    return times_s[1:]
 
 
 def trial_rate(measurer: PoolMeasurer, num: int) -> tuple[float, list[Measurement]]:
