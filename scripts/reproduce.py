@@ -1,10 +1,12 @@
 """Draw a figure of the papers from real runs: python scripts/reproduce.py figure=search_efficiency.
 
-Repeated with the same hydra.run.dir, it goes on with what is missing.
+Repeated with the same hydra.run.dir, it goes on with what is missing. It ends with a comparison with the
+stored result.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from dataclasses import dataclass, field
@@ -19,15 +21,22 @@ from codegen.measure.config import MeasureConfig
 from scripts.comparing import compare_searches
 from scripts.display import say, show_table
 from scripts.efficiency import Comparison, ComparisonConfig, comparison_metrics
-from scripts.groups import TargetConfig, register_groups
+from scripts.groups import TargetConfig, annealer_of, register_groups
 from scripts.launch import Run, launch
 from scripts.outputs import Metrics
 from scripts.predicting import Guide
+from scripts.stored import agreement, curve_points, read_points, write_points
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduce:
-    """``search`` is the annealer that is compared with random search; ``checkpoint`` as in ``tune.py``."""
+    """``search`` is the annealer that is compared with random search; ``checkpoint`` as in ``tune.py``.
+
+    ``stored`` is the result to agree with, the ``points.csv`` of an earlier run; a relative path is looked
+    for here and then in the project.
+    """
 
     seed: int = 0
     figure: ComparisonConfig = MISSING
@@ -37,19 +46,29 @@ class Reproduce:
     checkpoint: str = "shipped"
     search: Any = MISSING
     measure: MeasureConfig = field(default_factory=MeasureConfig)
+    stored: str = "docs/results/search_efficiency/points.csv"
     logger: Any = MISSING
 
 
 def run(run: Run[Reproduce]) -> Metrics:
     """Make the runs, then the table, the curves and the plot."""
     config, start_s = run.config, time.monotonic()
+    stored = read_points(path if (path := Path(config.stored)).exists() else ROOT / path)
+    annealer = annealer_of(config.search, "figure=search_efficiency")
     guide = Guide(config.model, config.loss, config.checkpoint)
     target = config.target.detect()
-    comparisons = compare_searches(config.figure, config.search, guide, target, config.measure, run.folder)
+    comparisons = compare_searches(config.figure, annealer, guide, target, config.measure, run.folder)
     show_table("search efficiency", COLUMNS, [_row(comparison) for comparison in comparisons])
     say(f"plot: {run.folder / 'search_efficiency.png'}, curves: {run.folder / 'search_efficiency.csv'}")
+    points = curve_points(comparisons)
+    write_points(run.folder / "points.csv", points)
+    agreed = agreement(points, stored)
+    say(f"{len(agreed.differences)} of {agreed.num_compared} points differ from {config.stored}")
+    for difference in agreed.differences:
+        say(f"  {difference}")
     return {
         **comparison_metrics(comparisons),
+        **agreed.metrics(),
         "num_seeds": config.figure.num_seeds,
         "wall_s": time.monotonic() - start_s,
     }
@@ -62,7 +81,8 @@ def _row(comparison: Comparison) -> tuple[object, ...]:
     seeds, trials = comparison.random.shape
     reached = comparison.guided_trials
     after = f"{reached} trials" if reached else f"more than {comparison.guided.shape[1]} trials"
-    return (comparison.workload, 1e3 * comparison.threshold_s, trials, after, seeds)
+    best_ms = "none" if math.isnan(comparison.threshold_s) else 1e3 * comparison.threshold_s
+    return (comparison.workload, best_ms, trials, after, seeds)
 
 
 if __name__ == "__main__":
