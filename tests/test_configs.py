@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from codegen.ops import OPERATORS, WORKLOADS, operator_parameters
-from scripts import collect, describe, evaluate, measure, reproduce, suites, tasks, train, tune
+from scripts import collect, describe, evaluate, measure, records, reproduce, suites, tasks, train, tune
 from scripts.groups import OPTIONS, read_task, register_groups
 from scripts.schemas import reject_added_keys, store
 
@@ -23,12 +23,13 @@ SCRIPTS: dict[str, type[Any]] = {
     "describe": describe.Describe,
     "evaluate": evaluate.Evaluate,
     "measure": measure.Measure,
+    "records": records.Records,
     "reproduce": reproduce.Reproduce,
     "tasks": tasks.Tasks,
     "train": train.Train,
     "tune": tune.Tune,
 }
-REQUIRED = {"tasks": ["onnx=model.onnx"]}
+REQUIRED = {"tasks": ["onnx=model.onnx"], "records": ["action=verify", "path=mine.db"]}
 EXPERIMENTS = {"search_efficiency": "reproduce"}
 
 
@@ -98,6 +99,25 @@ def test_every_schema_has_a_file_and_every_file_a_schema(group: str) -> None:
 @pytest.mark.parametrize("name", options("experiment"))
 def test_an_experiment_composes_and_changes_something(name: str) -> None:
     assert composed(EXPERIMENTS[name], f"experiment={name}") != composed(EXPERIMENTS[name])
+
+
+@pytest.mark.parametrize("name", options("experiment"))
+def test_an_experiment_can_be_made_tiny(name: str) -> None:
+    tiny = composed(EXPERIMENTS[name], f"experiment={name}", "debug=tiny")
+    assert tiny.figure.num_trials < 100
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "configs" / "debug").glob("*/*.yaml")), ids=lambda p: p.parent.name
+)
+def test_a_debug_file_is_of_a_script_and_changes_something(path: Path) -> None:
+    name = path.parent.name
+    assert composed(name, f"debug={path.stem}") != composed(name)
+
+
+@pytest.mark.parametrize("name", ["train", "tune", "collect", "evaluate", "benchmark", "reproduce"])
+def test_a_script_takes_experiments(name: str) -> None:
+    assert "  - optional experiment: null\n" in (ROOT / "configs" / f"{name}.yaml").read_text()
 
 
 @pytest.mark.parametrize("name", options("model"))

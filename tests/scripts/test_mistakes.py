@@ -1,0 +1,91 @@
+"""A mistake given to a real script is one sentence and exit code 2, and nothing on disk is harmed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from codegen.measure import detect
+from codegen.ops import make_operator
+from codegen.schedule import build_space
+from scripts.predicting import PRETRAINED
+from tests.scripts.tiny import Scripts
+
+DATA = ["data.path=tiny.parquet", "data.test_fraction=0"]
+MATMUL = ["task=matmul", "task.m=16", "task.k=16", "task.n=32"]
+MISTAKES: list[tuple[str, list[str], str]] = [
+    ("tune", ["serach.trials=4"], "serach"),
+    ("tune", ["search.trails=4"], "did you mean trials"),
+    ("tune", ["task=matmul", "task.m=0"], "m must be"),
+    ("tune", ["num_finalists=0"], "num_finalists must be at least 1, got 0"),
+    ("tune", ["model.network.hidden=96"], "model.network.hidden is 96"),
+    ("tune", [*MATMUL, "checkpoint=old.safetensors"], "features version 99"),
+    ("evaluate", [*DATA, "checkpoint=old.safetensors"], "features version 99"),
+    ("measure", [*MATMUL, "knobs={tile_m:4}"], "name it with sketch="),
+    ("measure", [*MATMUL, "sketch=nothing"], "sketch must be one of"),
+    ("benchmark", ["suite=search", "search=random", *DATA], "needs search=annealer, got search=random"),
+    ("benchmark", ["suite=throughput", "search=random", *DATA], "needs search=annealer, got search=random"),
+    ("reproduce", ["search=random"], "needs search=annealer, got search=random"),
+    ("reproduce", ["stored=tiny.parquet"], "tiny.parquet"),
+]
+
+
+def files_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def damaged_checkpoint(folder: Path) -> None:
+    """A checkpoint of another features version, all else sound."""
+    with safe_open(PRETRAINED / "treegru.safetensors", framework="numpy") as file:
+        header: dict[str, Any] = json.loads(file.metadata()["looprank"])
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    header["features_version"] = 99
+    save_file(arrays, folder / "old.safetensors", metadata={"looprank": json.dumps(header)})
+
+
+def refused(scripts: Scripts, capsys: pytest.CaptureFixture[str], name: str, overrides: list[str]) -> str:
+    """The sentence of a run that must change no file, those of an earlier run in its folder included."""
+    damaged_checkpoint(scripts.folder)
+    (scripts.folder / "run").mkdir()
+    for written in ("config.yaml", "metrics.json", "journal.jsonl", "checkpoint.safetensors"):
+        (scripts.folder / "run" / written).write_text("of an earlier run")
+    before = files_of(scripts.folder)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        scripts(name, "run", *overrides)
+    assert stop.value.code == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert files_of(scripts.folder) == before
+    return lines[0]
+
+
+@pytest.mark.parametrize(("name", "overrides", "words"), MISTAKES)
+def test_a_mistake_is_one_sentence_and_changes_no_file(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str], name: str, overrides: list[str], words: str
+) -> None:
+    assert words in refused(scripts, capsys, name, overrides)
+
+
+def test_knobs_outside_the_space_are_named(scripts: Scripts, capsys: pytest.CaptureFixture[str]) -> None:
+    space = build_space(
+        make_operator("matmul", {"m": 16, "k": 16, "n": 32}).program(), detect.detect_target()
+    )
+    sketch = space.sketches[0]
+    knobs = ",".join(f"{knob.name}:{knob.values[-1] + 1}" for knob in sketch.knobs)
+    sentence = refused(scripts, capsys, "measure", [*MATMUL, f"sketch={sketch.name}", f"knobs={{{knobs}}}"])
+    assert f"knob {sketch.knobs[0].name} must be one of" in sentence
+
+
+def test_wide_vectors_that_the_cpu_lacks_are_named(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrow = detect.HostCpu("a narrow CPU", "x86-64-v3", {"avx2": True, "fma": True})
+    monkeypatch.setattr(detect, "read_host_cpu", lambda: narrow)
+    sentence = refused(scripts, capsys, "tune", [*MATMUL, "target.vector_width=512"])
+    assert "vector_width=512 needs AVX-512, but this CPU (a narrow CPU) lacks" in sentence

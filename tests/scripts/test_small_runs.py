@@ -1,0 +1,109 @@
+"""Every script from beginning to end with debug=tiny: it leaves what it promises, named as promised."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+
+from scripts.explain import explain
+from tests.scripts.tiny import Scripts
+
+DATA = ["data.path=tiny.parquet", "data.test_fraction=0"]
+MATMUL = ["task=matmul", "task.m=16", "task.k=16", "task.n=32"]
+TUNE = ["debug=tiny", *MATMUL]
+RANKED = ("pairwise_accuracy", "top1", "top5", "rmse", "r2", "kendall_tau")
+TIMES = ("train_s", "candidates_per_s", "code_version")
+
+
+@pytest.mark.slow
+def test_training_evaluating_tuning_and_explaining(scripts: Scripts) -> None:
+    trained = scripts("train", "run/train", "debug=tiny", *DATA)
+    names = {f"{kind}{metric}" for metric in RANKED for kind in ("", "ceiling_", "random_")}
+    assert names | {"train_s", "candidates_per_s"} <= set(trained)
+    checkpoint = "checkpoint=run/train/checkpoint.safetensors"
+    judged = scripts("evaluate", "evaluate", *DATA, checkpoint)
+    assert {name: judged[name] for name in names} == {name: trained[name] for name in names}
+    tuned = scripts("tune", "run/tune", *TUNE, checkpoint)
+    assert {"latency_s", "latency_low_s", "latency_high_s", "gflops", "correct", "trials", "wall_s"} <= set(
+        tuned
+    )
+    assert (tuned["correct"], tuned["trials"]) == (1, 6)
+    with (scripts.folder / "run/tune/history.csv").open(newline="") as file:
+        columns = next(iter(csv.DictReader(file)))
+    assert {"trial", "elapsed_s", "latency_s", "best_latency_s", "status"} <= set(columns)
+    assert (scripts.folder / "run/tune/kernel").is_dir()
+    assert any("6 schedules" in line for line in explain(scripts.folder / "run"))
+    scripts("train", "run/train", "debug=tiny", "seed=1", *DATA)
+    with pytest.raises(SystemExit):
+        scripts("tune", "run/tune", *TUNE, checkpoint)
+
+
+def test_the_same_seed_gives_the_same_metrics(scripts: Scripts) -> None:
+    runs = [scripts("train", folder, "debug=tiny", *DATA) for folder in ("one", "two")]
+    for run in runs:
+        for name in TIMES:
+            run.pop(name)
+    assert runs[0] == runs[1]
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_throughput(scripts: Scripts) -> None:
+    found = scripts("benchmark", "run", "suite=throughput", "debug=tiny", *DATA)
+    names = {"candidates_per_s", "compile_median_s", "trials_per_s", "train_epoch_s"}
+    assert names | {"compile_random_median_s", "compile_annealed_median_s"} <= set(found)
+    assert found["compile_median_s"] == found["compile_random_median_s"]
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_ranking(scripts: Scripts) -> None:
+    found = scripts("benchmark", "run", "suite=ranking", "debug=tiny", *DATA)
+    for metric in ("pairwise_accuracy", "top1", "top5", "kendall_tau"):
+        assert f"ceiling_{metric}" in found
+        for model in ("treegru", "xgboost", "roofline", "random"):
+            low, high = (found[f"{model}_{end}_{metric}"] for end in ("low", "high"))
+            assert low <= found[f"{model}_{metric}"] <= high
+    assert found["train_s"] == found["treegru_train_s"] > 0
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_tuning(scripts: Scripts) -> None:
+    found = scripts("benchmark", "run", "suite=tune", "debug=tiny", *DATA)
+    names = {"geomean_vs_best", "worst_vs_best", "worst_name", "trials", "peak_gflops"}
+    assert names | {"matmul_512_share_of_peak", "matmul_512_correct"} <= set(found)
+    assert 0 < found["matmul_512_share_of_peak"] < 1.05
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_searching_and_its_figure(scripts: Scripts) -> None:
+    found = scripts("benchmark", "run", "suite=search", "debug=tiny", *DATA)
+    assert {"median_trials_to_random_best", "matmul_512_trials_to_random_best"} <= set(found)
+    drawn = scripts("reproduce", "figure", "experiment=search_efficiency", "debug=tiny")
+    assert (drawn["num_seeds"], drawn["num_compared"]) == (1, 0)
+    files = {"search_efficiency.csv", "search_efficiency.png", "points.csv", "metrics.json", "config.yaml"}
+    assert files <= {path.name for path in (scripts.folder / "figure").iterdir()}
+    again = scripts(
+        "reproduce", "figure", "experiment=search_efficiency", "debug=tiny", "stored=figure/points.csv"
+    )
+    assert (again["num_compared"], again["within_tolerance"]) == (6, 1)
+
+
+def test_a_sweep_over_models_has_a_result_each(scripts: Scripts) -> None:
+    scripts("train", "sweep", "-m", "model=constant,random", *DATA)
+    found = [json.loads((scripts.folder / f"sweep/{job}/metrics.json").read_text()) for job in (0, 1)]
+    assert [metrics["model"] for metrics in found] == ["constant", "random"]
+    assert found[0]["pairwise_accuracy"] == 0.5
+
+
+def test_curves_go_to_tensorboard(scripts: Scripts) -> None:
+    scripts("train", "run", "debug=tiny", "logger=tensorboard", *DATA)
+    (events,) = (scripts.folder / "run" / "tensorboard").iterdir()
+    assert events.name.startswith("events.out.tfevents")
+    assert events.stat().st_size > 100
+
+
+def test_curves_go_to_wandb_offline(scripts: Scripts) -> None:
+    pytest.importorskip("wandb")
+    scripts("train", "run", "debug=tiny", "logger=wandb", *DATA)
+    assert list((scripts.folder / "run" / "wandb").glob("offline-run-*"))
