@@ -5,7 +5,7 @@ import pytest
 
 from codegen.measure.arrays import touched_copy, touched_zeros
 from codegen.measure.oracle import Oracle
-from codegen.ops import Conv2d, Matmul
+from codegen.ops import Conv2d, Elementwise, Matmul
 
 MATMUL = Matmul(m=5, k=7, n=6, bias=True)
 CONV = Conv2d(height=6, width=5, in_channels=3, out_channels=4, padding=1)
@@ -43,6 +43,22 @@ def test_what_is_no_number_is_wrong(oracle: Oracle, value: float) -> None:
     complaint = oracle.complaint()
     assert complaint is not None
     assert "(0, 1)" in complaint
+
+
+def test_an_infinity_is_right_exactly_where_it_is_expected() -> None:
+    large = Elementwise(shape=(4,), ops=("exp", "exp", "exp", "exp"))
+    with np.errstate(over="ignore"):
+        oracle = Oracle(large, large.program(), seed=0)
+        oracle.output[...] = np.exp(np.exp(np.exp(np.exp(oracle.operands["x"].astype(np.float64)))))
+    is_infinite = np.isinf(oracle.output)
+    assert is_infinite.any()
+    assert oracle.complaint() is None
+    oracle.output[is_infinite] = 1e30
+    complaint = oracle.complaint()
+    assert complaint is not None
+    assert complaint.startswith(f"{np.count_nonzero(is_infinite)} of 4 elements are wrong")
+    oracle.output[is_infinite] = -np.inf
+    assert oracle.complaint() is not None
 
 
 def test_an_element_that_is_never_written_is_found(oracle: Oracle) -> None:
