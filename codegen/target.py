@@ -14,6 +14,10 @@ def compiler_name() -> str:
     return "LLVM " + ".".join(map(str, llvm.llvm_version_info))
 
 
+LANE_FEATURES = {4: (), 8: ("avx2", "fma"), 16: ("avx512f", "avx512bw", "avx512dq", "avx512vl")}
+"""What vectors of so many lanes need of an x86 CPU, in LLVM's names."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """A CPU as the lowering sees it. Two targets with the same fingerprint have comparable timings.

@@ -22,10 +22,7 @@ from codegen.llvm.header import c_header
 from codegen.llvm.kernel import Kernel
 from codegen.llvm.native import load_object
 from codegen.llvm.signature import Signature
-from codegen.target import Target
-
-LANE_FEATURES = {4: (), 8: ("avx2", "fma"), 16: ("avx512f", "avx512bw", "avx512dq", "avx512vl")}
-"""What vectors of so many lanes need of an x86 CPU."""
+from codegen.target import LANE_FEATURES, Target
 
 CODE_FEATURES = ("avx", "sse", "fma", "f16c", "bmi", "lzcnt", "popcnt", "movbe", "adx")
 """How the features begin whose instructions LLVM chooses by itself."""

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from codegen.measure.cores import ControlGroups, usable_cores
-from codegen.target import Target
+from codegen.target import LANE_FEATURES, Target
 
 VectorWidth: TypeAlias = Literal["auto", 512, 256]
 
-AVX512_FEATURES = ("avx512f", "avx512bw", "avx512vl", "avx512dq")
-AVX2_FEATURES = ("avx2", "fma")
 CPU_FOLDER = Path("/sys/devices/system/cpu")
 
 
@@ -133,11 +131,11 @@ def read_caches(cpu_folder: Path = CPU_FOLDER) -> Caches:
 def _chosen_bits(host: HostCpu, vector_width: VectorWidth) -> int:
     if vector_width not in ("auto", 512, 256):
         raise ValueError(f"vector_width must be auto, 512 or 256, got {vector_width!r}")
-    absent = [name for name in AVX2_FEATURES if not host.features.get(name)]
+    absent = [name for name in LANE_FEATURES[8] if not host.features.get(name)]
     if absent:
         lacks = f"this CPU ({host.model}) lacks {' and '.join(absent)}"
         raise ValueError(f"{lacks}; generated code needs x86-64 with AVX2 and FMA")
-    absent_512 = [name for name in AVX512_FEATURES if not host.features.get(name)]
+    absent_512 = [name for name in LANE_FEATURES[16] if not host.features.get(name)]
     if vector_width == 512 and absent_512:
         lacks = f"this CPU ({host.model}) lacks {', '.join(absent_512)}"
         raise ValueError(f"vector_width=512 needs AVX-512, but {lacks}; use 256")

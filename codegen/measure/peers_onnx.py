@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from codegen.measure.peers import Binder, Runner
 from codegen.ops import Conv2d, Matmul
+from codegen.ops.window import both_dimensions, four_sides
 
 OPSET = 17
 IR_VERSION = 9
@@ -92,9 +93,9 @@ def _conv2d_nodes(operator: Conv2d) -> list[Any]:
         inputs,
         ["main"],
         kernel_shape=shapes["w"][2:],
-        strides=_pair(operator.stride),
-        dilations=_pair(operator.dilation),
-        pads=_pads(operator.padding),
+        strides=both_dimensions(operator.stride),
+        dilations=both_dimensions(operator.dilation),
+        pads=four_sides(operator.padding),
         group=operator.groups,
     )
     return [node]
@@ -126,13 +127,3 @@ def _epilogue_nodes(operator: Conv2d | Matmul, value: str) -> list[Any]:
     if operator.relu:
         nodes.append(helper.make_node("Relu", [value], ["positive"]))
     return nodes
-
-
-def _pair(value: int | tuple[int, int]) -> list[int]:
-    return [value, value] if isinstance(value, int) else list(value)
-
-
-def _pads(value: int | tuple[int, ...]) -> list[int]:
-    """ONNX wants (top, left, bottom, right)."""
-    numbers = [value, value] if isinstance(value, int) else list(value)
-    return numbers if len(numbers) == 4 else [*numbers, *numbers]

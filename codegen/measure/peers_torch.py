@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from codegen.measure.peers import Binder, Runner
 from codegen.ops import Conv2d, Matmul
+from codegen.ops.window import both_dimensions, four_sides
 
 Operands = Mapping[str, NDArray[np.float32]]
 
@@ -37,15 +38,15 @@ def _bind_conv2d(operator: Conv2d, operands: Operands, memory_format: torch.memo
     x, w = stored(tensors["x"]), tensors["w"].contiguous(memory_format=memory_format)
     bias = tensors.get("bias")
     residual = stored(tensors["residual"]) if operator.residual else None
-    top, left, bottom, right = _four(operator.padding)
+    top, left, bottom, right = four_sides(operator.padding)
     is_symmetric = top == bottom and left == right
+
+    stride, dilation = both_dimensions(operator.stride), both_dimensions(operator.dilation)
 
     def convolve() -> torch.Tensor:
         image = x if is_symmetric else torch.nn.functional.pad(x, (left, right, top, bottom))
         padding = (top, left) if is_symmetric else (0, 0)
-        y = torch.nn.functional.conv2d(
-            image, w, bias, _two(operator.stride), padding, _two(operator.dilation), operator.groups
-        )
+        y = torch.nn.functional.conv2d(image, w, bias, stride, padding, dilation, operator.groups)
         return _finish(y, residual, operator.relu)
 
     def user_order(y: torch.Tensor) -> torch.Tensor:
@@ -87,14 +88,3 @@ def _runner(
 def _tensors(operator: Conv2d | Matmul, operands: Operands) -> dict[str, torch.Tensor]:
     shapes = operator.user_shapes()
     return {name: torch.from_numpy(array.reshape(shapes[name])).clone() for name, array in operands.items()}
-
-
-def _two(value: int | tuple[int, int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else value
-
-
-def _four(value: int | tuple[int, ...]) -> tuple[int, int, int, int]:
-    if isinstance(value, int):
-        return (value, value, value, value)
-    first, second, *rest = value
-    return (first, second, *rest) if len(rest) == 2 else (first, second, first, second)  # type: ignore[return-value]

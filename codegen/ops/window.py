@@ -67,8 +67,8 @@ def window_dims(
     kernels = read_numbers(operator, "kernel", kernel, (2,), 1)
     strides = read_numbers(operator, "stride", stride, (2,), 1)
     dilations = read_numbers(operator, "dilation", dilation, (2,), 1)
-    pads = read_numbers(operator, "padding", padding, (2, 4), 0)
-    pads = pads if len(pads) == 4 else pads * 2
+    read_numbers(operator, "padding", padding, (2, 4), 0)
+    pads = four_sides(padding)
     height, width = (
         WindowDim(axes[0], axes[1], size[d], kernels[d], strides[d], dilations[d], pads[d], pads[d + 2])
         for d, axes in enumerate((("oh", "kh"), ("ow", "kw")))
@@ -80,6 +80,18 @@ def window_dims(
                 f"{name} {dim.size + dim.before + dim.after}"
             )
     return height, width
+
+
+def both_dimensions(value: Pair) -> tuple[int, int]:
+    """A canonical kernel, stride or dilation as (height, width)."""
+    return (value, value) if isinstance(value, int) else value
+
+
+def four_sides(padding: Padding) -> tuple[int, int, int, int]:
+    """A canonical padding as (top, left, bottom, right)."""
+    height, width, *after = (padding, padding) if isinstance(padding, int) else padding
+    bottom, right = after or (height, width)
+    return height, width, bottom, right
 
 
 def canonical_pair(operator: str, name: str, value: object, least: int = 1) -> Pair:

@@ -106,7 +106,6 @@ def _closure(
 
 def _fused_dimensions(stage: Stage, first: str, second: str) -> set[Dimension] | None:
     """Dimensions that the two axes index, if they always do so side by side and completely."""
-    extents = {axis.name: axis.extent for axis in (*stage.axes, *stage.reduce_axes)}
     found: set[Dimension] = set()
     for part in walk(stage.value):
         if isinstance(part, Select) and any(_mentions(c, first, second) for c in part.conditions):
@@ -122,7 +121,7 @@ def _fused_dimensions(stage: Stage, first: str, second: str) -> set[Dimension] |
         if not plain or uses[1] != uses[0] + 1:
             return None
         found.add((load.buffer, uses[0]))
-    return found if extents[first] > 0 else None
+    return found
 
 
 def _mentions(condition: InRange, first: str, second: str) -> bool:
