@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from costmodel.checkpoint import read_header
-from datasets.table import RecordTable, TaskTable
+from datasets.splits import group_key
+from datasets.table import RecordTable
 from scripts.display import say
 
 NOTE = "trained_on"
 
 
 def training_notes(table: RecordTable) -> dict[str, Any]:
-    """For the notes of a checkpoint: the keys by which a split tells tasks apart, sorted."""
-    return {NOTE: sorted({_key(task) for task in table.tasks})}
+    """For the notes of a checkpoint: the groups (``group_key``) that a split keeps together, sorted."""
+    return {NOTE: sorted({group_key(task) for task in table.tasks})}
 
 
 def num_seen(checkpoint: Path | None, table: RecordTable, allow_seen: bool) -> int | None:
-    """Tasks of the table that a checkpoint was trained on; None, and a warning, if it does not say.
+    """Tasks in groups that a checkpoint was trained on; None, and a warning, if it does not say.
 
     Raises:
         ValueError: there are some, and ``allow_seen`` is not set; one of them is named.
@@ -34,14 +35,11 @@ def num_seen(checkpoint: Path | None, table: RecordTable, allow_seen: bool) -> i
         )
         return None
     known = set(notes[NOTE])
-    seen = [task.name for task in table.tasks if _key(task) in known]
+    seen = [task.name for task in table.tasks if group_key(task) in known]
     if seen and not allow_seen:
         raise ValueError(
-            f"{checkpoint} was trained on {len(seen)} of the {len(table.tasks)} tasks it would be judged on, "
-            f"{seen[0]} among them; choose the split and seed of its training, or set allow_seen=true"
+            f"{checkpoint} was trained on {len(seen)} of the {len(table.tasks)} tasks it would be judged on "
+            f"(or on the same with another epilogue), {seen[0]} among them; choose the split and seed of its "
+            "training, or set allow_seen=true"
         )
     return len(seen)
-
-
-def _key(task: TaskTable) -> str:
-    return task.program_hash

@@ -40,7 +40,7 @@ class Train:
 
 
 def run(run: Run[Train]) -> Metrics:
-    """Load, divide, fit, judge, save."""
+    """Load, divide, fit, save, judge."""
     config = run.config
     split = config.data.divide(config.data.table(), config.seed)
     train_data = comparable_features("learn from", split.train)
@@ -53,7 +53,7 @@ def run(run: Run[Train]) -> Metrics:
     notes |= training_notes(split.train)
     save_checkpoint(run.folder / CHECKPOINT, model, train_data.hash, notes)
     judgement = judge(model, test_data, config.seed)
-    _report(run.folder, model, judgement)
+    _report(run.folder, model, judgement, config.data.split)
     return {
         **judgement.flat(),
         "model": model.name,
@@ -67,9 +67,9 @@ def run(run: Run[Train]) -> Metrics:
     }
 
 
-def _report(folder: Path, model: CostModel, judgement: Judgement) -> None:
+def _report(folder: Path, model: CostModel, judgement: Judgement, split: str) -> None:
     write_text(folder / "tasks.csv", judgement.csv())
-    title = f"{model.name} on {len(judgement.tasks)} tasks, all kept apart from training"
+    title = f"{model.name} on {len(judgement.tasks)} tasks, the test side of data.split={split}"
     show_table(title, ["metric", "model", "95 % interval", "random", "noise ceiling"], judgement.rows())
     say(f"checkpoint: {folder / CHECKPOINT}; metrics of each task: {folder / 'tasks.csv'}")
 

@@ -10,7 +10,7 @@ import pytest
 from costmodel.checkpoint import read_header
 from datasets.parquet import save_records
 from scripts import train as train_script
-from tests.scripts.tiny import Scripts, other_target, records_of
+from tests.scripts.tiny import TASKS, Scripts, other_target, records_of, write_data
 
 DATA = ["data.path=tiny.parquet", "data.test_fraction=0"]
 TRAIN = [*DATA, "model.training.num_epochs=1"]
@@ -35,9 +35,21 @@ def test_a_checkpoint_is_not_judged_on_its_own_training_tasks(
     assert scripts("evaluate", "same", *DATA, CHECKPOINT)["num_seen_tasks"] == 0
     other = [*DATA, "data.split=by_name", "data.held_out=[matmul_tiny,third]", CHECKPOINT]
     sentence = refusal(capsys, scripts, "evaluate", *other)
-    assert "was trained on 1 of the 2 tasks it would be judged on, third among them" in sentence
+    assert "was trained on 1 of the 2 tasks it would be judged on" in sentence
+    assert "third among them" in sentence
     assert "allow_seen=true" in sentence
     assert scripts("evaluate", "allowed", *other, "allow_seen=true")["num_seen_tasks"] == 1
+
+
+def test_a_task_that_differs_in_its_epilogue_alone_has_been_seen(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts("train", "train", *TRAIN)
+    operator, parameters = TASKS["third"]
+    monkeypatch.setitem(TASKS, "third_relu", (operator, {**parameters, "relu": True}))
+    write_data(scripts.folder / "relu.parquet", "third_relu", "matmul_tiny")
+    other = ["data.path=relu.parquet", "data.split=by_name", "data.held_out=[third_relu]", CHECKPOINT]
+    assert "third_relu among them" in refusal(capsys, scripts, "evaluate", *other)
 
 
 def test_a_checkpoint_that_does_not_say_what_it_has_seen_is_judged_with_a_warning(
