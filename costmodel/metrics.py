@@ -68,7 +68,7 @@ def rmse(scores: FloatArray, labels: FloatArray) -> float:
     succeeded = labels > 0
     if not succeeded.any():
         return float("nan")
-    return float(np.sqrt(np.mean((predicted_labels(scores)[succeeded] - labels[succeeded]) ** 2)))
+    return float(np.sqrt(np.mean((predicted_labels(scores[succeeded]) - labels[succeeded]) ** 2)))
 
 
 def r2(scores: FloatArray, labels: FloatArray) -> float:
@@ -77,7 +77,7 @@ def r2(scores: FloatArray, labels: FloatArray) -> float:
     spread = np.sum((labels[succeeded] - labels[succeeded].mean()) ** 2) if succeeded.any() else 0.0
     if spread == 0:
         return float("nan")
-    error = np.sum((predicted_labels(scores)[succeeded] - labels[succeeded]) ** 2)
+    error = np.sum((predicted_labels(scores[succeeded]) - labels[succeeded]) ** 2)
     return float(1 - error / spread)
 
 
@@ -112,9 +112,14 @@ def chance_of_best(num: int, draws: int) -> FloatArray:
 
 
 def regret(scores: FloatArray, labels: FloatArray, k: int) -> float:
-    """Time lost by running only the first k: 1 / top-k - 1, with the top-k label of ``top_k``."""
-    best = top_k(scores, labels, k)
-    return float("nan") if not best > 0 else 1 / best - 1
+    """Time lost by running only the first k: 1 / top-k - 1, with the top-k label of ``top_k``.
+
+    Picks that all fail count as the slowest candidate that did not; NaN where all candidates failed.
+    """
+    if not labels.size or labels.max() <= 0:
+        return float("nan")
+    slowest = float(np.min(labels, where=labels > 0, initial=1.0))
+    return 1 / max(top_k(scores, labels, k), slowest) - 1
 
 
 def average(tasks: Sequence[TaskMetrics]) -> TaskMetrics:
@@ -145,16 +150,23 @@ def bootstrap_intervals(
     return intervals
 
 
-def ceiling_metrics(repeat_pairs: FloatArray) -> TaskMetrics | None:
-    """The metrics of a model that knows the first of two measurements, against the second.
+def ceiling_metrics(
+    latency_s: FloatArray, repeat_pairs: FloatArray, rng: np.random.Generator, num_draws: int = 8
+) -> TaskMetrics | None:
+    """The metrics between two measurements of all candidates: what is missing to 1 is noise of measuring.
 
-    No model can be expected to do better: what is left is the noise of measuring. ``repeat_pairs`` has
-    shape (M, 2), seconds; None if fewer than two candidates were measured twice.
+    The second measurement is the first, shape (N,), changed by ratios that are drawn from those between
+    two measurements of the candidates that were measured twice, ``repeat_pairs``, shape (M, 2), seconds.
+    The mean of several draws; None if no candidate was measured twice.
     """
     known = repeat_pairs[np.isfinite(repeat_pairs).all(axis=1)]
-    if len(known) < 2:
+    succeeded = latency_s[np.isfinite(latency_s)]
+    if not len(known) or len(succeeded) < 2:
         return None
-    return task_metrics(-np.log(known[:, 0]), labels_of(known[:, 1]))
+    changes = np.log(known[:, 1] / known[:, 0])
+    draws = rng.choice(np.concatenate([changes, -changes]), size=(num_draws, len(succeeded)))
+    scores = -np.log(succeeded)
+    return average([task_metrics(scores, labels_of(succeeded * np.exp(drawn))) for drawn in draws])
 
 
 def prefixed(metrics: Mapping[str, float], prefix: str) -> TaskMetrics:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from codegen.measure.cores import usable_cores
 from codegen.schedule import Candidates, Space
 from costmodel.dataset import TaskFeatures
 from costmodel.features.featurise import Featuriser
@@ -33,7 +33,7 @@ class Predictor:
         self._seed = seed
         self._featuriser = Featuriser(space)
         self._scorers: dict[int, SketchScorer] = {}
-        self._num_threads = num_threads or len(os.sched_getaffinity(0))
+        self._num_threads = num_threads or usable_cores()
         self._threads = ThreadPoolExecutor(self._num_threads)
 
     @property
@@ -73,8 +73,7 @@ class Predictor:
             latency_s = np.where(failed, np.nan, latency_s)
         if len(latency_s) < 2 or np.isnan(latency_s).all():
             return
-        nothing = np.zeros(0, dtype=np.int64)
-        task = TaskFeatures("tuning", self._featuriser(candidates), latency_s, nothing, np.zeros((0, 2)))
+        task = TaskFeatures("tuning", self._featuriser(candidates), latency_s, np.zeros((0, 2)))
         try:
             tuned = self._pretrained.tuned(task, np.random.default_rng(self._seed))
         except FloatingPointError:

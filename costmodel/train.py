@@ -32,7 +32,7 @@ class TrainConfig:
     tasks_per_step: int = 8
     candidates_per_task: int = 64
     learning_rate: float = 6e-3
-    weight_decay: float = 1e-2
+    weight_decay: float = 0.1
     clip_norm: float = 1.0
     warmup_fraction: float = 0.05
     validation_fraction: float = 0.0
@@ -50,7 +50,10 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RefitConfig:
-    """Fine-tuning on one task while it is tuned; ``num_steps`` bounds its time."""
+    """Fine-tuning on one task while it is tuned; ``num_steps`` bounds its time, however much was measured.
+
+    At least one epoch is trained, so tasks of more than ``num_steps * candidates_per_step`` take longer.
+    """
 
     num_steps: int = 60
     candidates_per_step: int = 128
@@ -63,7 +66,7 @@ class RefitConfig:
 
     def training(self, num_candidates: int, learning_rate: float | None = None) -> TrainConfig:
         """A training of ``num_steps`` steps on a task of some size; by default at the refit's rate."""
-        pieces = max(1, round(num_candidates / self.candidates_per_step))
+        pieces = num_pieces(num_candidates, self.candidates_per_step)
         return TrainConfig(
             num_epochs=max(1, self.num_steps // pieces),
             tasks_per_step=1,
@@ -138,21 +141,29 @@ def seed_of(rng: np.random.Generator) -> int:
     return int(rng.integers(2**62))
 
 
+def num_pieces(num_candidates: int, size: int) -> int:
+    """Pieces of a size that a task is cut into; a last one shorter than half is dropped, unless it is alone.
+
+    >>> [num_pieces(num, 128) for num in (5, 191, 192, 320)]
+    [1, 1, 2, 3]
+    """
+    return max(1, (num_candidates + size // 2) // size)
+
+
 def epoch_steps(data: FeatureDataset, config: TrainConfig, rng: np.random.Generator) -> list[Step]:
     """An order in which every candidate is seen about once.
 
-    Each task is cut at random into pieces of ``candidates_per_task``; a last piece that is shorter than
-    half of that is left out in this epoch, unless it is the only one. Steps take pieces at random.
+    Each task is cut at random into pieces of ``candidates_per_task`` (``num_pieces``); what is left over is
+    left out in this epoch. Steps take pieces at random.
     """
     pieces: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
     start = 0
     for task in data.tasks:
         order = rng.permutation(len(task))
-        cuts = range(0, len(task), config.candidates_per_task)
-        for cut in cuts:
-            piece = order[cut : cut + config.candidates_per_task]
-            if cut == 0 or 2 * len(piece) >= config.candidates_per_task:
-                pieces.append((start + piece, task.labels[piece]))
+        for number in range(num_pieces(len(task), config.candidates_per_task)):
+            first = number * config.candidates_per_task
+            piece = order[first : first + config.candidates_per_task]
+            pieces.append((start + piece, task.labels[piece]))
         start += len(task)
     order = rng.permutation(len(pieces))
     chunks = [order[i : i + config.tasks_per_step] for i in range(0, len(pieces), config.tasks_per_step)]

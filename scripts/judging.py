@@ -92,12 +92,13 @@ def judge(model: CostModel, data: FeatureDataset, seed: int) -> Judgement:
         for task in tasks
     ]
     random = [task_metrics(chance.score(task.trees), task.labels) for task in tasks]
-    ceilings = [ceiling for task in tasks if (ceiling := ceiling_metrics(task.repeat_pairs)) is not None]
+    rng = np.random.default_rng(seed)
+    ceilings = [ceiling_metrics(task.latency_s, task.repeat_pairs, rng) for task in tasks]
     scored = [task.metrics for task in judged]
     return Judgement(
         model=average(scored),
         random=average(random),
-        ceiling=average(ceilings),
+        ceiling=average([ceiling for ceiling in ceilings if ceiling is not None]),
         intervals=bootstrap_intervals(scored, np.random.default_rng(seed)),
         tasks=judged,
     )

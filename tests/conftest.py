@@ -12,6 +12,10 @@ from jaxtyping import install_import_hook
 
 from tests import shapes
 
+# Threads of several test processes would wait for each other on the same cores.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Deadlines measure the machine, not the code; the CI profile repeats the same examples every time.
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)

@@ -38,6 +38,8 @@ def initialize_llvm() -> None:
     llvm.initialize_native_asmprinter()
     # Our loops advance their pointers themselves; LLVM's search for better ones takes a third of the time.
     llvm.set_option("codegen", "-disable-lsr")
+    # Scheduling once more after register allocation: out-of-order cores do that themselves.
+    llvm.set_option("codegen", "-disable-post-ra")
 
 
 def load_object(code: bytes, signature: Signature) -> NativeCode:

@@ -91,7 +91,11 @@ class TreeGRU(nn.Module):
             "readout_bias": parts["readout.bias"] - readout[:, hidden:] @ parts["program_scaling.mean"],
             "score": np.concatenate([parts["score.bias"], parts["score.weight"][0]]),
         }
-        return Weights(**{name: array.astype(np.float32) for name, array in arrays.items()})
+        return Weights(
+            **{name: array.astype(np.float32) for name, array in arrays.items()},
+            node_bounds=self.node_scaling.bounds(),
+            program_bounds=self.program_scaling.bounds(),
+        )
 
     def _leaves(self, projected: Tensor) -> Tensor:
         update, _, candidate = projected.chunk(3, dim=1)

@@ -32,7 +32,8 @@ class Weights:
 
     ``input``: (3 hidden, node columns), with ``input_bias``; gates in the order update, reset, candidate.
     ``recurrent``: (3 hidden, hidden). ``readout``: (readout, hidden + program columns), with its bias.
-    ``score``: (1 + readout,), the bias first. Sizes are multiples of ``ROWS``.
+    ``score``: (1 + readout,), the bias first. Sizes are multiples of ``ROWS``. Features are clipped to
+    ``node_bounds`` and ``program_bounds`` first, (2, columns): least and greatest.
     """
 
     input: FloatArray
@@ -41,6 +42,8 @@ class Weights:
     readout: FloatArray
     readout_bias: FloatArray
     score: FloatArray
+    node_bounds: FloatArray
+    program_bounds: FloatArray
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,16 @@ class SketchScorer:
     features: SketchFeatures
     instructions: NDArray[np.int64]
     weights: FloatArray
+    bounds: FloatArray
     num_rows: int
     lanes: int
 
     def score(self, values: Mapping[str, NDArray[np.int64]], num: int) -> FloatArray:
         """Scores of ``num`` candidates, given each knob's values, shape (num,)."""
+        if num == 0:
+            return np.empty(0, dtype=np.float32)
         rows = self.features.compute(values, num)
+        np.clip(rows, self.bounds[0, :, None], self.bounds[1, :, None], out=rows)
         padded = -(-num // self.lanes) * self.lanes
         scores = np.empty(padded, dtype=np.float32)
         scratch = np.empty(self.num_rows * self.lanes, dtype=np.float32)
@@ -87,6 +94,10 @@ class _Builder:
     def __init__(self, weights: Weights, features: SketchFeatures) -> None:
         self.given = weights
         self.features = features
+        nodes = np.tile(weights.node_bounds, len(features.parents))
+        self.bounds = np.concatenate([nodes, weights.program_bounds], axis=1)
+        self.constants = np.clip(features.constants, *self.bounds)
+        self.constants[features.varying] = 0
         self.hidden = weights.recurrent.shape[1]
         self.depths = _depths(features.parents)
         self.gates = (max(self.depths) + 2) * self.hidden
@@ -108,6 +119,7 @@ class _Builder:
             self.features,
             np.array(self.code, dtype=np.int64),
             np.concatenate(self.parts),
+            self.bounds[:, self.features.varying],
             self.recurrent + hidden,
             native_lanes(),
         )
@@ -140,7 +152,7 @@ class _Builder:
         first, last = np.searchsorted(varying, (start, start + width))
         columns = varying[first:last] - start
         # In float64: the sum over the constants must not depend on the library's order of addition.
-        constants = self.features.constants[start : start + width].astype(np.float64)
+        constants = self.constants[start : start + width].astype(np.float64)
         folded = bias + (matrix.astype(np.float64) * constants).sum(axis=1)
         packed = self._packed(matrix[:, columns], folded.astype(np.float32))
         tiles = len(matrix) // ROWS

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from codegen.ir.affine import Affine
 from codegen.ir.arithmetic import Int, ceil_div, maximum, minimum
 from codegen.ir.loops import Buffer, Guard, Loop, LoopKind, LoopProgram, Scope, row_major_strides
 from codegen.ir.trace import ratio
@@ -97,11 +98,17 @@ class Footprints:
             count = product(extents.values())
             for access in leaf.accesses:
                 shape = self.program.buffer(access.buffer).shape
-                spans = [minimum(index.span(extents), size) for index, size in zip(access.index, shape)]
+                spans = [minimum(_reached(i, extents), size) for i, size in zip(access.index, shape)]
                 one = Reach(product(spans), count, spans[-1] if spans else 1)
                 found.setdefault(access.buffer, []).append(one)
             self._known[leaf, depth] = found
         return self._known[leaf, depth]
+
+
+def _reached(index: Affine, extents: Mapping[str, Int]) -> Int:
+    """Values an index takes: all between its least and greatest, or one per iteration where it strides."""
+    iterations = product(extents[name] for name in index.variables if name in extents)
+    return minimum(index.span(extents), iterations)
 
 
 def stride(buffer: Buffer, access: Access, variable: str) -> Int:

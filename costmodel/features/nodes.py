@@ -60,11 +60,13 @@ def node_columns(
 ) -> list[Raw]:
     """One dictionary of raw values per node, in the tree's order."""
     result: list[Raw] = []
+    cycles = total(each.cycles for each in work.values())
     for number, node in enumerate(tree.nodes):
         if isinstance(node, LoopNode):
             result.append(_loop_columns(footprints, tree, node, work, target))
         elif isinstance(node, LeafNode):
-            result.append(_leaf_columns(footprints, node, work[number], target))
+            columns = _leaf_columns(footprints, node, work[number], target)
+            result.append({**columns, "share": ratio(work[number].cycles, cycles)})
         else:
             result.append({"is_root": 1})
     return result

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from codegen.ir.arithmetic import Int, ceil_div, maximum
+from codegen.ir.arithmetic import Int, ceil_div, maximum, minimum
 from codegen.ir.loops import LoopKind, LoopProgram, Scope
 from codegen.ir.trace import ratio
 from codegen.target import Target
-from costmodel.features.accesses import ELEMENT_BYTES, largest, product, total
+from costmodel.features.accesses import (
+    ELEMENT_BYTES,
+    extents_of,
+    largest,
+    loops_inside,
+    product,
+    total,
+    waste,
+)
 from costmodel.features.nodes import Raw, Work
 from costmodel.features.tree import FeatureTree, LeafNode
 
@@ -16,7 +24,7 @@ from costmodel.features.tree import FeatureTree, LeafNode
 def program_columns(program: LoopProgram, tree: FeatureTree, work: Sequence[Work], target: Target) -> Raw:
     """Values by name; ``work`` belongs to the tree's leaves, in order."""
     iterations = [_parallel_iterations(leaf) for leaf in tree.leaves]
-    imbalances = [ratio(ceil_div(each, target.num_threads) * target.num_threads, each) for each in iterations]
+    imbalances = [_imbalance(*each, target.num_threads) for each in zip(tree.leaves, iterations)]
     cycles = total(each.cycles for each in work)
     thread_cycles = total(
         ratio(each.cycles * imbalance, target.num_threads) for each, imbalance in zip(work, imbalances)
@@ -49,6 +57,15 @@ def program_columns(program: LoopProgram, tree: FeatureTree, work: Sequence[Work
 
 def _parallel_iterations(leaf: LeafNode) -> Int:
     return product(loop.extent for loop in leaf.place.path if loop.kind is LoopKind.PARALLEL)
+
+
+def _imbalance(leaf: LeafNode, iterations: Int, num_threads: int) -> Int:
+    """Busiest thread / average thread: a thread more or less to do, and a last tile that is cut short."""
+    shared = {loop.variable for loop in leaf.place.path if loop.kind is LoopKind.PARALLEL}
+    loops = loops_inside(leaf, 0)
+    guards = [g for loop in loops for g in loop.guards if shared.intersection(g.index.variables[:1])]
+    rounds = ratio(ceil_div(iterations, num_threads) * num_threads, iterations)
+    return minimum(rounds * waste(guards, extents_of(loops)), num_threads)
 
 
 def _num_parallel_nests(tree: FeatureTree) -> int:

@@ -114,7 +114,7 @@ def test_tuning_teaches_a_model_that_knows_nothing(name: str) -> None:
 def test_failures_alone_are_nothing_to_learn_from(name: str) -> None:
     known = task("conv2d")
     failed = np.full(len(known), np.nan)
-    useless = TaskFeatures("failed", known.trees, failed, known.repeat_rows, known.repeat_pairs)
+    useless = TaskFeatures("failed", known.trees, failed, known.repeat_pairs)
     with pytest.raises(ValueError, match="nothing to learn from"):
         MODELS[name]().fit(FeatureDataset((useless,)), np.random.default_rng(0))
 

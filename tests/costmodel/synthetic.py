@@ -58,9 +58,8 @@ def task(name: str, num: int = 120, seed: int = 0) -> TaskFeatures:
     rng = np.random.default_rng(seed)
     latency_s = 1e-6 * runtime(trees) * np.exp(rng.normal(0, 0.02, num))
     latency_s[rng.random(num) < 0.03] = np.nan
-    rows = np.arange(10)
-    pairs = latency_s[rows, None] * np.exp(rng.normal(0, 0.02, (10, 2)))
-    return TaskFeatures(name, trees, latency_s, rows, pairs)
+    pairs = latency_s[:10, None] * np.exp(rng.normal(0, 0.02, (min(num, 10), 2)))
+    return TaskFeatures(name, trees, latency_s, pairs)
 
 
 def dataset(*names: str, num: int = 120) -> FeatureDataset:

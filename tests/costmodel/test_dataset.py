@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from codegen.ops import make_operator
 from codegen.schedule import Candidates
 from costmodel.dataset import candidates_of, dataset_of, labels_of, task_features
 from costmodel.features.featurise import featurise
@@ -29,7 +30,7 @@ def recorded(name: str, candidates: Candidates) -> TaskTable:
         name=name,
         operator=operator,
         parameters=parameters,
-        program_hash="",
+        program_hash=make_operator(operator, parameters).program().hash,
         program_text="",
         target=space.target,
         sketch_names=tuple(space.sketches[number].name for number in used),
@@ -88,3 +89,9 @@ def test_a_value_outside_the_space_is_named() -> None:
 def test_labels_are_relative_to_the_best() -> None:
     np.testing.assert_allclose(labels_of(np.array([2.0, 1.0, np.nan, 4.0])), [0.5, 1.0, 0.0, 0.25])
     np.testing.assert_array_equal(labels_of(np.full(3, np.nan)), np.zeros(3))
+
+
+def test_records_of_another_program_are_refused() -> None:
+    table = replace(recorded("matmul", sample("matmul", 5)), program_hash="0123456789abcdef")
+    with pytest.raises(ValueError, match="records are of program 0123456789abcdef, this version has"):
+        task_features(table)

@@ -39,7 +39,7 @@ def test_the_reversed_order_has_no_right_pair() -> None:
     assert metrics["pairwise_accuracy"] == 0
     assert metrics["kendall_tau"] == -1
     assert metrics["top1"] == 0
-    assert math.isnan(metrics["regret1"])
+    assert metrics["regret1"] == 1 / LABELS[LABELS > 0].min() - 1
 
 
 @given(pairs=few_numbers)
@@ -87,7 +87,7 @@ def test_ties_in_top_k_give_the_mean_over_their_orders(pairs: list[tuple[int, in
 
 def test_failures_do_not_count_in_the_error_of_times() -> None:
     some = task_metrics(np.log(np.array([1.0, 0.5])), np.array([1.0, 0.5]))
-    more = task_metrics(np.log(np.array([1.0, 0.5, 0.9])), np.array([1.0, 0.5, 0.0]))
+    more = task_metrics(np.log(np.array([1.0, 0.5, 2.0])), np.array([1.0, 0.5, 0.0]))
     assert more["rmse"] == some["rmse"] == pytest.approx(0)
     assert more["r2"] == some["r2"] == pytest.approx(1)
 
@@ -98,6 +98,12 @@ def test_tasks_without_comparisons_give_nan_and_no_error(labels: np.ndarray) -> 
         metrics = task_metrics(np.zeros(len(labels)), labels)
         assert math.isnan(metrics["pairwise_accuracy"])
     assert math.isnan(top_k(np.zeros(len(labels)), labels * 0, 1))
+
+
+def test_picking_a_failure_costs_as_much_as_picking_the_slowest() -> None:
+    metrics = task_metrics(np.array([3.0, 2.0, 1.0]), np.array([0.0, 0.25, 1.0]))
+    assert (metrics["top1"], metrics["regret1"]) == (0, 3)
+    assert math.isnan(task_metrics(np.array([1.0, 2.0]), np.zeros(2))["regret1"])
 
 
 def test_averages_leave_out_what_a_task_does_not_have() -> None:
@@ -117,14 +123,16 @@ def test_bootstrap_intervals_hold_the_mean_and_shrink_with_tasks() -> None:
 
 
 def test_the_ceiling_is_below_one_where_repeats_differ() -> None:
-    steady = np.array([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]])
-    shaky = np.array([[1.0, 2.1], [2.0, 2.0], [3.0, 3.0], [math.nan, 1.0]])
-    exact, noisy = ceiling_metrics(steady), ceiling_metrics(shaky)
+    latency_s = np.array([1.0, 1.5, 2.0, 3.0, math.nan])
+    steady, shaky = np.array([[1.0, 1.0]]), np.array([[1.0, 1.9], [math.nan, 1.0]])
+    exact = ceiling_metrics(latency_s, steady, np.random.default_rng(0))
+    noisy = ceiling_metrics(latency_s, shaky, np.random.default_rng(0))
     assert exact is not None
     assert noisy is not None
-    assert exact["pairwise_accuracy"] == 1
-    assert noisy["pairwise_accuracy"] == pytest.approx(2 / 3)
-    assert ceiling_metrics(steady[:1]) is None
+    assert (exact["pairwise_accuracy"], exact["top1"], exact["rmse"]) == (1, 1, 0)
+    assert 0.5 < noisy["pairwise_accuracy"] < 1
+    assert ceiling_metrics(latency_s, shaky[1:], np.random.default_rng(0)) is None
+    assert ceiling_metrics(latency_s[:1], steady, np.random.default_rng(0)) is None
 
 
 def test_shapes_that_differ_and_scores_that_are_not_finite_are_refused() -> None:

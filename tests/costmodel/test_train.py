@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
+from costmodel import train as training
 from costmodel.dataset import FeatureDataset, TaskFeatures
-from costmodel.encoders.treegru import TreeGRUConfig, TreeGRUModel
+from costmodel.encoders.treegru import TreeGRU, TreeGRUConfig, TreeGRUModel
 from costmodel.train import RefitConfig, TrainConfig, epoch_steps, schedule
 from tests.costmodel.synthetic import dataset, task
 
@@ -50,9 +52,28 @@ def test_a_row_holds_candidates_of_one_task_with_their_labels() -> None:
             np.testing.assert_allclose(given[real], labels[rows[real]], rtol=1e-6)
 
 
-def test_validation_keeps_the_best_weights() -> None:
-    config = TrainConfig(num_epochs=3, tasks_per_step=2, candidates_per_task=32, validation_fraction=0.4)
-    assert len(losses(config)) > 0
+def test_validation_keeps_the_best_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    epochs: list[tuple[float, torch.Tensor]] = []
+    judge = training._quality
+
+    def watched(network: TreeGRU, data: FeatureDataset) -> float:
+        epochs.append((judge(network, data), network.score.weight.detach().clone()))
+        return epochs[-1][0]
+
+    monkeypatch.setattr(training, "_quality", watched)
+    config = TrainConfig(
+        num_epochs=4,
+        tasks_per_step=2,
+        candidates_per_task=32,
+        validation_fraction=0.4,
+        learning_rate=0.1,
+        weight_decay=0.0,
+    )
+    model = TreeGRUModel(SMALL, config)
+    model.fit(dataset("matmul", "small_matmul", "conv2d"), np.random.default_rng(0))
+    best = max(epochs, key=lambda epoch: epoch[0])
+    assert len({quality for quality, _ in epochs}) > 1
+    torch.testing.assert_close(model.network.score.weight.detach(), best[1])
 
 
 def test_progress_ends_at_the_number_of_steps() -> None:
@@ -78,16 +99,17 @@ def test_a_model_that_diverges_says_so() -> None:
 
 def test_tasks_that_hold_no_comparison_are_left_out() -> None:
     known = task("matmul")
-    failed = TaskFeatures("f", known.trees, np.full(120, np.nan), known.repeat_rows, known.repeat_pairs)
+    failed = TaskFeatures("f", known.trees, np.full(120, np.nan), known.repeat_pairs)
     assert FeatureDataset((failed, known)).learnable().tasks == (known,)
 
 
 def test_a_refit_takes_its_number_of_steps_whatever_was_measured() -> None:
     config = RefitConfig(num_steps=60, candidates_per_step=128)
-    for num in (3, 64, 128, 640):
+    for num in (3, 64, 128, 320, 576, 640, 832):
+        data = FeatureDataset((task("matmul", num),))
         training = config.training(num)
-        pieces = max(1, round(num / 128))
-        assert 50 <= training.num_epochs * pieces <= 60
+        steps = training.num_epochs * len(epoch_steps(data, training, np.random.default_rng(0)))
+        assert 50 <= steps <= 60
 
 
 @pytest.mark.parametrize(
