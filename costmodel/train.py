@@ -50,7 +50,7 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RefitConfig:
-    """Fine-tuning on one task while it is tuned; ``num_steps`` bounds its time, however much was measured.
+    """Fine-tuning on one task while it is tuned; ``num_steps`` bounds its time.
 
     At least one epoch is trained, so tasks of more than ``num_steps * candidates_per_step`` take longer.
     """

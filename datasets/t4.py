@@ -20,7 +20,7 @@ def export_t4(records: Sequence[Record], path: Path) -> None:
     """Write the trials of one task on one target.
 
     Raises:
-        ValueError: there are no records, or they belong to several tasks, targets or states of the caches.
+        ValueError: there are no records, or of several tasks, targets, states of caches or compilers.
     """
     replace_text(path, json.dumps(t4_document(records), indent=1) + "\n")
 
@@ -28,10 +28,16 @@ def export_t4(records: Sequence[Record], path: Path) -> None:
 def t4_document(records: Sequence[Record]) -> dict[str, JsonValue]:
     """The file as plain values; ValueError as ``export_t4``."""
     owners = sorted(
-        {(each.task, each.program_hash, fingerprint(each.target), each.cache) for each in records}
+        {
+            (each.task, each.program_hash, fingerprint(each.target), each.cache, each.compiler)
+            for each in records
+        }
     )
     if len(owners) != 1:
-        found = ", ".join(f"{task} on {target} ({cache})" for task, _, target, cache in owners[:3])
+        found = ", ".join(
+            f"{task} on {target} ({cache}, {compiler or 'compiler unknown'})"
+            for task, _, target, cache, compiler in owners[:3]
+        )
         more = f" and {len(owners) - 3} more" if len(owners) > 3 else ""
         raise ValueError(f"a T4 file holds one task on one target, got {found or 'no records'}{more}")
     first = records[0]
@@ -43,6 +49,7 @@ def t4_document(records: Sequence[Record]) -> dict[str, JsonValue]:
         "program_hash": first.program_hash,
         "target_fingerprint": fingerprint(first.target),
         "cache": first.cache,
+        "compiler": first.compiler,
         "time_unit": "milliseconds",
         "hardware": hardware,
     }

@@ -27,6 +27,7 @@ class TaskTable:
 
     Attributes:
         cache: whether the caches were warm in all these trials, or flushed in all.
+        compiler: of all these trials; empty where records do not say.
         name: of the task in the first record; ``aliases`` are the other names of the program.
         sketch_names: what ``sketches`` numbers.
         knob_names: per sketch, the names of the columns of ``knobs``.
@@ -58,6 +59,7 @@ class TaskTable:
     repeat_pairs: Floats
     aliases: tuple[str, ...] = ()
     cache: Cache = "warm"
+    compiler: str = ""
 
     def __len__(self) -> int:
         return len(self.latency_s)
@@ -117,7 +119,8 @@ class TaskTable:
 class RecordTable:
     """Tasks in the order of their first record, each a program on a target, whatever its names and files.
 
-    Times with flushed caches are no times with warm ones: they make another task.
+    Times with flushed caches are no times with warm ones, nor are those of another compiler's code: they make
+    another task.
     """
 
     tasks: tuple[TaskTable, ...]
@@ -134,7 +137,7 @@ def table_from_records(records: Sequence[Record]) -> RecordTable:
 
 
 def table_from_columns(columns: pa.Table) -> RecordTable:
-    """Merge the trials of each candidate, and group candidates by program, target and state of the caches.
+    """Merge the trials of each candidate; group candidates by program, target, compiler and state of caches.
 
     A trial that occurs twice, as in a store and in a file exported from it, counts once.
     """
@@ -145,21 +148,23 @@ def table_from_columns(columns: pa.Table) -> RecordTable:
     tasks, layouts = _ints(in_time, "task"), _ints(in_time, "layout")
     knobs = _padded(in_time.column("knobs"), _check_knobs(in_time, listed, tasks, layouts))
     is_flushed = pc.equal(in_time.column("cache"), "flushed").to_numpy().astype(np.int64)
-    owners = np.column_stack([programs[tasks], targets[_ints(in_time, "target")], is_flushed, layouts])
+    compilers = in_time.column("compiler").to_pylist()
+    conditions = [is_flushed, number_texts(compilers)]
+    owners = np.column_stack([programs[tasks], targets[_ints(in_time, "target")], *conditions, layouts])
     candidate_of_trial, _ = number_rows(np.column_stack([owners, knobs]))
     identity = [_ints(in_time, name) for name in ("seed", "trial", "measured_at")]
     _, distinct = number_rows(np.column_stack([candidate_of_trial, *identity]))
     candidate_of_trial, first_trial = number_rows(candidate_of_trial[distinct, None])
     merged = _merge_trials(in_time.take(distinct), candidate_of_trial, len(first_trial))
     first_trial = distinct[first_trial]
-    groups, first_candidate = number_rows(owners[first_trial, :3])
+    groups, first_candidate = number_rows(owners[first_trial, :4])
     order = np.argsort(groups, kind="stable")
     ends = np.cumsum(np.bincount(groups, minlength=len(first_candidate)))[:-1]
     parts = np.split(order, ends) if len(first_candidate) else []
     origins = np.column_stack([tasks, _ints(in_time, "target"), layouts, is_flushed])[first_trial]
-    return RecordTable(
-        tuple(_task_table(listed, rows, origins, knobs[first_trial], merged) for rows in parts)
-    )
+    made = (_task_table(listed, rows, origins, knobs[first_trial], merged) for rows in parts)
+    named = (compilers[first_trial[rows[0]]] for rows in parts)
+    return RecordTable(tuple(replace(task, compiler=compiler) for task, compiler in zip(made, named)))
 
 
 @dataclass(frozen=True)

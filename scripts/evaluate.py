@@ -49,7 +49,7 @@ def run(run: Run[Evaluate]) -> Metrics:
     model = open_model(config.model, config.loss, config.checkpoint)
     table = config.data.divide(config.data.table(), config.seed).test
     checkpoint = checkpoint_file(config.model, config.loss, config.checkpoint)
-    seen = num_seen(checkpoint, table, config.allow_seen)
+    seen = num_seen(checkpoint, table, config.data.split, config.seed, config.allow_seen)
     data = comparable_features("be judged on", table)
     baselines: list[CostModel] = [RooflineModel(), ConstantModel(), RandomModel(config.seed)]
     models = [model, *(baseline for baseline in baselines if baseline.name != model.name)]

@@ -75,7 +75,7 @@ def _verify(config: Records) -> Metrics:
     if problems:
         say("\n".join(problems[:20]))
         raise ValueError(f"{config.path}: number of problems {len(problems)}, the first: {problems[0]}")
-    return {"num_records": num_records, "num_problems": 0}
+    return {"num_records": num_records}
 
 
 _ACTIONS: dict[str, Callable[[Records], Metrics]] = {

@@ -1,4 +1,7 @@
-"""Which tasks a checkpoint has learnt from: it is not judged on those unless the user says so."""
+"""Which tasks a checkpoint has learnt from: it is not judged on those unless the user says so.
+
+Under the splits ``within_task`` and ``by_target`` the same programs stand on both sides on purpose.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from datasets.table import RecordTable
 from scripts.display import say
 
 NOTE = "trained_on"
+SHARED_SPLITS = ("within_task", "by_target")
 
 
 def training_notes(table: RecordTable) -> dict[str, Any]:
@@ -19,8 +23,12 @@ def training_notes(table: RecordTable) -> dict[str, Any]:
     return {NOTE: sorted({group_key(task) for task in table.tasks})}
 
 
-def num_seen(checkpoint: Path | None, table: RecordTable, allow_seen: bool) -> int | None:
+def num_seen(
+    checkpoint: Path | None, table: RecordTable, split: str, seed: int, allow_seen: bool
+) -> int | None:
     """Tasks in groups that a checkpoint was trained on; None, and a warning, if it does not say.
+
+    ``split`` and ``seed`` made the table: equal to those of the training, they share what they mean to share.
 
     Raises:
         ValueError: there are some, and ``allow_seen`` is not set; one of them is named.
@@ -34,6 +42,8 @@ def num_seen(checkpoint: Path | None, table: RecordTable, allow_seen: bool) -> i
             "on may be among them"
         )
         return None
+    if split in SHARED_SPLITS and (split, seed) == (notes.get("split"), notes.get("seed")):
+        return 0
     known = set(notes[NOTE])
     seen = [task.name for task in table.tasks if group_key(task) in known]
     if seen and not allow_seen:

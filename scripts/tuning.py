@@ -117,9 +117,13 @@ def search_identity(
 
 
 def _space_sha256(space: Space) -> str:
-    """Over the names of the sketches, and the names and values of their knobs, in order."""
-    named = [[sketch.name, [[k.name, list(k.values)] for k in sketch.knobs]] for sketch in space.sketches]
-    return hashlib.sha256(json.dumps(named).encode()).hexdigest()
+    """Over the sketches in order: names, names and values of their knobs, allowed combinations."""
+    digest = hashlib.sha256()
+    for sketch in space.sketches:
+        digest.update(json.dumps([sketch.name, [[k.name, list(k.values)] for k in sketch.knobs]]).encode())
+        for group in sketch.groups:
+            digest.update(group.rows.tobytes())
+    return digest.hexdigest()
 
 
 def _flattened(settings: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:

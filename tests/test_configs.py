@@ -97,8 +97,15 @@ def test_every_schema_has_a_file_and_every_file_a_schema(group: str) -> None:
 
 
 @pytest.mark.parametrize("name", options("experiment"))
-def test_an_experiment_composes_and_changes_something(name: str) -> None:
-    assert composed(EXPERIMENTS[name], f"experiment={name}") != composed(EXPERIMENTS[name])
+def test_an_experiment_says_how_it_is_run_and_composes(name: str) -> None:
+    assert f"experiment={name}\n" in (ROOT / "configs" / "experiment" / f"{name}.yaml").read_text()
+    assert composed(EXPERIMENTS[name], f"experiment={name}")
+
+
+def test_an_experiment_wins_over_the_groups_of_its_script() -> None:
+    shorter = composed("reproduce", "experiment=search_efficiency", "search.plan.num_trials=8")
+    stated = composed("reproduce", "experiment=search_efficiency")
+    assert (shorter.search.plan.num_trials, stated.search.plan.num_trials) == (8, 64)
 
 
 @pytest.mark.parametrize("name", options("experiment"))

@@ -45,7 +45,7 @@ def require_writable(array: Array, operand: Operand) -> None:
 
 
 def same_memory(array: Array) -> Array:
-    """What keeps the memory alive for good: a tensor can be given other memory, a held NumPy array cannot."""
+    """What keeps memory alive if its tensor is given other memory; nothing helps if it is resized."""
     return array.detach() if is_tensor(array) else array
 
 

@@ -48,7 +48,10 @@ class Weights:
 
 @dataclass(frozen=True)
 class SketchScorer:
-    """The sequence of products and gates for one sketch and one set of weights."""
+    """The sequence of products and gates for one sketch and one set of weights.
+
+    ``bounds``: least and greatest value of each varying feature, shape (2, varying, 1).
+    """
 
     features: SketchFeatures
     instructions: NDArray[np.int64]
@@ -62,7 +65,9 @@ class SketchScorer:
         if num == 0:
             return np.empty(0, dtype=np.float32)
         rows = self.features.compute(values, num)
-        np.clip(rows, self.bounds[0, :, None], self.bounds[1, :, None], out=rows)
+        least, greatest = self.bounds
+        np.maximum(rows, least, out=rows)
+        np.minimum(rows, greatest, out=rows)
         padded = -(-num // self.lanes) * self.lanes
         scores = np.empty(padded, dtype=np.float32)
         scratch = np.empty(self.num_rows * self.lanes, dtype=np.float32)
@@ -119,7 +124,7 @@ class _Builder:
             self.features,
             np.array(self.code, dtype=np.int64),
             np.concatenate(self.parts),
-            self.bounds[:, self.features.varying],
+            self.bounds[:, self.features.varying, None],
             self.recurrent + hidden,
             native_lanes(),
         )

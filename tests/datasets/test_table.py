@@ -110,6 +110,16 @@ def test_flushed_and_warm_times_are_never_merged(make_record) -> None:
     assert [len(task.repeat_rows) for task in tasks] == [0, 0]
 
 
+def test_times_of_two_compilers_are_never_merged(make_record) -> None:
+    old, new = (
+        make_record(1, (1e-3,), compiler="LLVM 1"),
+        make_record(1, (2e-3,), minute=1, compiler="LLVM 2"),
+    )
+    tasks = table_from_records([old, new]).tasks
+    assert [(t.compiler, t.latency_s.tolist()) for t in tasks] == [("LLVM 1", [1e-3]), ("LLVM 2", [2e-3])]
+    assert [len(task.repeat_rows) for task in tasks] == [0, 0]
+
+
 def test_targets_of_one_fingerprint_are_one_target(make_record, target) -> None:
     table = table_from_records([make_record(1), make_record(2, target=replace(target, name="renamed"))])
     assert [len(task) for task in table.tasks] == [2]
@@ -170,7 +180,7 @@ def test_thirty_thousand_records_load_quickly(tmp_path: Path, make_record) -> No
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.floats(1e-9, 1e3)), max_size=30))
-def test_grouped_medians_aremedians(pairs: list[tuple[int, float]]) -> None:
+def test_grouped_medians_are_medians(pairs: list[tuple[int, float]]) -> None:
     groups = np.array([group for group, _ in pairs], dtype=np.int64)
     values = np.array([value for _, value in pairs])
     median, quartile_range = medians(values, groups, 5)

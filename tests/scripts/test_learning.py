@@ -41,6 +41,15 @@ def test_a_checkpoint_is_not_judged_on_its_own_training_tasks(
     assert scripts("evaluate", "allowed", *other, "allow_seen=true")["num_seen_tasks"] == 1
 
 
+def test_a_split_that_shares_tasks_on_purpose_is_judged_as_it_was_trained(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    within = ["data.path=tiny.parquet", "data.split=within_task", "data.test_fraction=0.4"]
+    scripts("train", "train", *within, "model.training.num_epochs=1")
+    assert scripts("evaluate", "same", *within, CHECKPOINT)["num_seen_tasks"] == 0
+    assert "was trained on" in refusal(capsys, scripts, "evaluate", *within, CHECKPOINT, "seed=1")
+
+
 def test_a_task_that_differs_in_its_epilogue_alone_has_been_seen(
     scripts: Scripts, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

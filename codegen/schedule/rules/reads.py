@@ -30,4 +30,4 @@ def _reads(stage: Stage, earlier: tuple[Stage, ...]) -> list[Load]:
 
 
 def _is_plain(index: Affine) -> bool:
-    return index == Affine() or index == variable(index.variables[0])
+    return index == Affine() or index in map(variable, index.variables)
