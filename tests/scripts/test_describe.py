@@ -16,7 +16,7 @@ from tests.scripts.test_data import record
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A store of ten candidates, one measured twice, one failed; the reference kernel slowed down twice."""
+    """Ten candidates, one measured twice, one failed; one by another compiler; the machine slow twice."""
     slow = (8, 9)
     timed = [
         replace(
@@ -25,12 +25,13 @@ def folder(tmp_path: Path) -> Path:
         )
         for tile in range(1, 10)
     ]
-    again = replace(record(1, 1.5e-3, 20), cache="warm", compiler="LLVM 22.1.0")
+    again = record(1, 1.5e-3, 20)
+    other = replace(record(1, 1.5e-3, 21), compiler="LLVM 22.1.0")
     failed = replace(
         record(10, 1.0, 30), measurement=Measurement((), Failure("timeout", "timeout after 1 s"))
     )
     with RecordStore(tmp_path / "mine.db") as store:
-        store.append([*timed, again, failed])
+        store.append([*timed, again, other, failed])
     return tmp_path
 
 
@@ -38,7 +39,7 @@ def test_counts_noise_and_drift_are_told(folder: Path) -> None:
     finished = run_script("describe", folder, "data.path=mine.db")
     assert finished.returncode == 0, finished.stderr
     found = json.loads((folder / "run" / "metrics.json").read_text())
-    assert (found["num_records"], found["num_candidates"], found["num_tasks"]) == (11, 10, 1)
+    assert (found["num_records"], found["num_candidates"], found["num_tasks"]) == (12, 11, 2)
     assert (found["num_failed"], found["num_failed_timeout"]) == (1, 1)
     assert found["num_repeated"] == 1
     assert found["repeat_difference_median"] == pytest.approx(0.5)
