@@ -34,7 +34,7 @@ def _about_training(metrics: Mapping[str, Any]) -> list[str]:
         bounds.append(f"two measurements of the same schedules agree in {agreement:.1%}")
     return [
         f"The model learnt from measured runtimes in {duration(metrics['train_s'])}. Of two schedules of an "
-        f"operator it had never seen, it names the faster one in {pairwise:.1%} of all cases "
+        f"operator of a shape it had never seen, it names the faster one in {pairwise:.1%} of all cases "
         f"({'; '.join(bounds)}).",
         f"The best of its five favourites reaches {metrics['top5']:.1%} of the best known speed of a task.",
     ]
