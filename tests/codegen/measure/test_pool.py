@@ -136,6 +136,15 @@ def test_a_death_is_not_explained_by_what_an_earlier_trial_wrote(pool: MeasurePo
     assert failure.message == "worker died of SIGSEGV while checking"
 
 
+@pytest.fixture
+def heard_interrupts() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, also where the tests run in the background and would ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard_interrupts")
 def test_an_interrupted_trial_leaves_no_result_to_the_next_one(pool: MeasurePool) -> None:
     threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
