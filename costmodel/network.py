@@ -35,8 +35,8 @@ class Network(Protocol):
 
 
 MAX_DEVIATIONS = 3.0
-"""How far from the mean of the training set a feature counts: what lies farther was hardly seen, and a network
-continues there at will."""
+"""How far from the mean of the training set a feature counts: what lies farther was hardly seen, and a
+network continues there at will."""
 
 
 class InputScaling(nn.Module):

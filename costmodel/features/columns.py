@@ -20,8 +20,8 @@ FEATURES_VERSION = 2
 NUM_SLOTS = 3
 """Buffers described per node, see ``costmodel.features.accesses.buffer_slots``: the result and two operands.
 
-With a fourth, a network takes a bias for a property of convolutions and misjudges those that have none: on the
-shipped set all of these are held out."""
+With a fourth, a network takes a bias for a property of convolutions and misjudges those that have none: in
+the shipped set all of these are held out."""
 
 
 class Scale(Enum):
