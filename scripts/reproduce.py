@@ -22,12 +22,10 @@ from scripts.comparing import compare_searches
 from scripts.display import say, show_table
 from scripts.efficiency import Comparison, ComparisonConfig, comparison_metrics
 from scripts.groups import TargetConfig, annealer_of, register_groups
-from scripts.launch import Run, launch
+from scripts.launch import ROOT, Run, launch
 from scripts.outputs import Metrics
 from scripts.predicting import Guide
 from scripts.stored import agreement, curve_points, read_points, write_points
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,8 +53,8 @@ def _four_rows(writer: Writer, rows: list[str], columns: int) -> list[str]:
 def _fenced(writer: Writer, vector: str, width: int) -> str:
     """The same vector, behind a fence that is no instruction.
 
-    LLVM otherwise looks through all four stages for one shuffle that does the work of several: in vain,
-    and that search alone takes a quarter of its time on a convolution.
+    LLVM otherwise looks through all four stages for one shuffle that does the work of several: a long search,
+    and in vain.
     """
     kind = float_type(width)
     fence = f"{kind} @llvm.arithmetic.fence.{type_suffix(width)}"

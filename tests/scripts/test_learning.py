@@ -10,22 +10,11 @@ import pytest
 from costmodel.checkpoint import read_header
 from datasets.parquet import save_records
 from scripts import train as train_script
-from tests.scripts.tiny import TASKS, Scripts, other_target, records_of, write_data
+from tests.scripts.tiny import TASKS, Scripts, other_target, records_of, refusal, write_data
 
 DATA = ["data.path=tiny.parquet", "data.test_fraction=0"]
 TRAIN = [*DATA, "model.training.num_epochs=1"]
 CHECKPOINT = "checkpoint=train/checkpoint.safetensors"
-
-
-def refusal(capsys: pytest.CaptureFixture[str], scripts: Scripts, name: str, *overrides: str) -> str:
-    """The sentence of a run that ends in exit code 2."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as exit_info:
-        scripts(name, "refused", *overrides)
-    assert exit_info.value.code == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1, lines
-    return lines[0]
 
 
 def test_a_checkpoint_is_not_judged_on_its_own_training_tasks(

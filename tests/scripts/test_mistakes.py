@@ -14,7 +14,7 @@ from codegen.measure import detect
 from codegen.ops import make_operator
 from codegen.schedule import build_space
 from scripts.predicting import PRETRAINED
-from tests.scripts.tiny import Scripts
+from tests.scripts.tiny import Scripts, refusal
 
 DATA = ["data.path=tiny.parquet", "data.test_fraction=0"]
 MATMUL = ["task=matmul", "task.m=16", "task.k=16", "task.n=32"]
@@ -55,14 +55,9 @@ def refused(scripts: Scripts, capsys: pytest.CaptureFixture[str], name: str, ove
     for written in ("config.yaml", "metrics.json", "journal.jsonl", "checkpoint.safetensors"):
         (scripts.folder / "run" / written).write_text("of an earlier run")
     before = files_of(scripts.folder)
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        scripts(name, "run", *overrides)
-    assert stop.value.code == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1, lines
+    sentence = refusal(capsys, scripts, name, *overrides, run="run")
     assert files_of(scripts.folder) == before
-    return lines[0]
+    return sentence
 
 
 @pytest.mark.parametrize(("name", "overrides", "words"), MISTAKES)

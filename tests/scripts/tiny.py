@@ -102,3 +102,16 @@ class Scripts:
         path = self.folder / run / "metrics.json"
         metrics: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         return metrics
+
+
+def refusal(
+    capsys: pytest.CaptureFixture[str], scripts: Scripts, name: str, *overrides: str, run: str = "refused"
+) -> str:
+    """The one sentence of a run that ends in exit code 2."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit_info:
+        scripts(name, run, *overrides)
+    assert exit_info.value.code == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
