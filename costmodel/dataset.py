@@ -120,7 +120,7 @@ def task_features(table: TaskTable) -> TaskFeatures:
 
 
 def _features_at_once(table: TaskTable) -> TaskFeatures:
-    """``task_features`` without garbage collection, which would visit all recorded arithmetic again and again."""
+    """``task_features`` without garbage collection, which would visit all recorded arithmetic many times."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
