@@ -7,7 +7,15 @@ from collections.abc import Hashable
 from codegen.llvm.linear import Linear, Terms, displacement, known_range
 from codegen.llvm.plan import MemoryAccess, PlannedRange
 from codegen.llvm.sites import GuardId
-from codegen.llvm.writer import Head, Induction, Predicate, Writer, mask_literal
+from codegen.llvm.writer import (
+    Head,
+    Induction,
+    Predicate,
+    Writer,
+    is_mask_literal,
+    literal_lanes,
+    mask_literal,
+)
 
 
 def runtime_index(writer: Writer, terms: Terms) -> str:
@@ -107,6 +115,10 @@ def conjunction(writer: Writer, values: list[str], kind: str) -> str:
     """``and`` over values of one type; empty for none."""
     if not values:
         return ""
+    literals = [value for value in values if is_mask_literal(value)]
+    if len(literals) > 1:
+        lanes = [all(column) for column in zip(*map(literal_lanes, literals), strict=True)]
+        values = [mask_literal(lanes), *(value for value in values if value not in literals)]
     result = values[0]
     for value in values[1:]:
         key = ("and", result, value)
@@ -145,6 +157,24 @@ def active_mask(writer: Writer, skip: frozenset[GuardId]) -> str:
     if writer.count < writer.width:
         masks.insert(0, mask_literal([lane < writer.count for lane in range(writer.width)]))
     scalar = active_scalar(writer, skip)
+    if scalar:
+        masks.append(splat_condition(writer, scalar))
+    return conjunction(writer, masks, f"<{writer.width} x i1>")
+
+
+def static_lanes(writer: Writer) -> list[bool]:
+    """Lanes that may take part in the current statement by what is known while text is emitted."""
+    lanes = [lane < writer.count for lane in range(writer.width)]
+    for predicate in writer.predicates:
+        if is_mask_literal(predicate.mask):
+            lanes = [one and other for one, other in zip(lanes, literal_lanes(predicate.mask), strict=True)]
+    return lanes
+
+
+def dynamic_mask(writer: Writer) -> str:
+    """The conditions on the current statement that are only known as it runs; empty for none."""
+    masks = [p.mask for p in writer.predicates if p.mask and not is_mask_literal(p.mask)]
+    scalar = active_scalar(writer, frozenset())
     if scalar:
         masks.append(splat_condition(writer, scalar))
     return conjunction(writer, masks, f"<{writer.width} x i1>")

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from codegen.llvm.address import active_mask, active_scalar, element_pointer
-from codegen.llvm.linear import known_range
+from codegen.llvm.address import (
+    active_mask,
+    active_scalar,
+    conjunction,
+    dynamic_mask,
+    element_pointer,
+    static_lanes,
+)
+from codegen.llvm.linear import displacement, known_range
 from codegen.llvm.plan import MemoryAccess
 from codegen.llvm.sites import GuardId
-from codegen.llvm.writer import Writer, float_type, type_suffix, zero
+from codegen.llvm.writer import Writer, float_type, mask_literal, type_suffix, zero
 
 NOTHING: frozenset[GuardId] = frozenset()
 
@@ -22,8 +29,8 @@ def load(writer: Writer, access: MemoryAccess, zero_where_false: bool = False) -
         return _scalar_load(writer, access, zero_where_false), False
     if step == 1:
         return _contiguous_load(writer, access, zero_where_false), True
-    if step == 2 and is_inside(writer, access, 0, 2 * writer.width - 1):
-        return _even_load(writer, access), True
+    if step == 2:
+        return _pair_load(writer, access), True
     return _gather(writer, access), True
 
 
@@ -100,7 +107,13 @@ def _contiguous_load(writer: Writer, access: MemoryAccess, zero_where_false: boo
     mask = ""
     if zero_where_false or not is_inside(writer, access, 0, width - 1):
         mask = active_mask(writer, NOTHING)
-    address = element_pointer(writer, access)
+    return _vector_load(writer, access, 0, mask)
+
+
+def _vector_load(writer: Writer, access: MemoryAccess, extra: int, mask: str) -> str:
+    """Neighbouring elements from ``extra`` after lane 0's on; zero where the mask, if any, is off."""
+    width = writer.width
+    address = element_pointer(writer, access, extra)
     key = ("load", address, mask, width)
     found = writer.cache.get(key)
     if isinstance(found, str):
@@ -117,20 +130,58 @@ def _contiguous_load(writer: Writer, access: MemoryAccess, zero_where_false: boo
     return _remembered(writer, access, key, text)
 
 
-def _even_load(writer: Writer, access: MemoryAccess) -> str:
-    """Every second element, from two contiguous loads."""
+def _pair_load(writer: Writer, access: MemoryAccess) -> str:
+    """Every second element, out of two vectors of neighbours.
+
+    The vectors start at an even place, so that accesses to the elements between share them. Before the
+    first element in use nothing is read: lane 0 may be switched off by padding.
+    """
     width = writer.width
-    address, second = element_pointer(writer, access), element_pointer(writer, access, width)
-    key = ("even load", address, width)
+    lanes = static_lanes(writer)
+    place = displacement(access.offset, writer.offsets) % 2
+    if place == 1 and not lanes[0]:
+        place = -1
+    low, high = (
+        _vector_load(writer, access, part * width - place, mask)
+        for part, mask in enumerate(_pair_masks(writer, access, lanes, place))
+    )
+    key = ("every second", low, high, place, width)
     found = writer.cache.get(key)
     if isinstance(found, str):
         return found
+    picks = ["poison" if 2 * lane + place < 0 else str(2 * lane + place) for lane in range(width)]
+    order = ", ".join(f"i32 {pick}" for pick in picks)
     kind = float_type(width)
-    low = writer.value(f"load {kind}, ptr {address}, align 4")
-    high = writer.value(f"load {kind}, ptr {second}, align 4")
-    order = ", ".join(f"i32 {2 * lane}" for lane in range(width))
-    text = f"shufflevector {kind} {low}, {kind} {high}, <{width} x i32> <{order}>"
-    return _remembered(writer, access, key, text)
+    result = writer.value(f"shufflevector {kind} {low}, {kind} {high}, <{width} x i32> <{order}>")
+    writer.remember(key, result)
+    return result
+
+
+def _pair_masks(writer: Writer, access: MemoryAccess, lanes: list[bool], place: int) -> tuple[str, str]:
+    """Masks of the two vectors of ``_pair_load``; lane l reads element ``2 l + place`` of them."""
+    width, count = writer.width, writer.count
+    if is_inside(writer, access, -place, 2 * width - 1 - place):
+        return "", ""
+    if is_inside(writer, access, -place, 2 * count - 1 - place):
+        elements = [element < 2 * count for element in range(2 * width)]
+        return _mask_of(elements[:width]), _mask_of(elements[width:])
+    owners = [divmod(element - place, 2) for element in range(2 * width)]
+    elements = [rest == 0 and 0 <= lane < width and lanes[lane] for lane, rest in owners]
+    dynamic = dynamic_mask(writer)
+    masks = []
+    for half in (slice(0, width), slice(width, 2 * width)):
+        parts = [mask_literal(elements[half])]
+        if dynamic:
+            picks = ", ".join(f"i32 {min(max(lane, 0), width - 1)}" for lane, _ in owners[half])
+            kind = f"<{width} x i1>"
+            shuffle = f"shufflevector {kind} {dynamic}, {kind} poison, <{width} x i32> <{picks}>"
+            parts.append(writer.value(shuffle))
+        masks.append(conjunction(writer, parts, f"<{width} x i1>"))
+    return masks[0], masks[1]
+
+
+def _mask_of(elements: list[bool]) -> str:
+    return "" if all(elements) else mask_literal(elements)
 
 
 def _gather(writer: Writer, access: MemoryAccess) -> str:

@@ -163,6 +163,16 @@ def mask_literal(lanes: list[bool]) -> str:
     return "<" + ", ".join("i1 true" if lane else "i1 false" for lane in lanes) + ">"
 
 
+def is_mask_literal(mask: str) -> bool:
+    """Whether a mask is known while text is emitted."""
+    return mask.startswith("<i1 ")
+
+
+def literal_lanes(mask: str) -> list[bool]:
+    """The lanes of a constant mask."""
+    return [lane.endswith("true") for lane in mask.strip("<>").split(",")]
+
+
 def zero(width: int) -> str:
     """The constant zero of ``width`` floats."""
     return "0.0" if width == 1 else "zeroinitializer"

@@ -9,6 +9,7 @@ splitting of the reduction in the sketch, so that within a sketch everything is 
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +21,10 @@ from codegen.target import Target
 Staging = Literal["direct", "whole", "tile", "packed"]
 """How an activation is read: in place; from a padded copy made first; from a padded copy of each
 parallel tile's region; from a copy in the order in which the register tiles read it."""
+
+
+_MAX_WINDOW_STEPS = 25
+"""Steps of a reduction that are laid out for each row of a register tile: windows of up to 5 x 5."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +64,24 @@ class Contraction:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a sketch fixes."""
+    """What a sketch fixes.
+
+    ``row_by_row`` finishes one row of the register tile after another, all steps of the reduction laid
+    out, so that what neighbouring rows read is loaded once and few accumulators are alive at a time.
+    """
 
     vector: str
     staging: tuple[tuple[str, Staging], ...]
     splits_reduction: bool
     vector_outside: bool
+    row_by_row: bool = False
 
     @property
     def name(self) -> str:
         """Readable and unique among the choices of a program."""
         parts = [f"vector_{self.vector}", *(f"{kind}_{buffer}" for buffer, kind in self.staging)]
         parts += ["split"] * self.splits_reduction + ["outside"] * self.vector_outside
+        parts += ["rows"] * self.row_by_row
         return ".".join(parts)
 
 
@@ -108,7 +119,22 @@ def _choices(contraction: Contraction, *, gathers: bool) -> list[Choice]:
         orders = [False, True] if len(contraction.tiled_axes) > 1 else [False]
         for staging, split, outside in itertools.product(itertools.product(*named), splits, orders):
             result.append(Choice(axis.name, staging, split, outside))
+        if is_small_window(contraction) and len(contraction.tiled_axes) > 1:
+            in_place = [s for s in itertools.product(*named) if all(kind == "direct" for _, kind in s)]
+            for staging, outside in itertools.product(in_place, orders):
+                result.append(Choice(axis.name, staging, False, outside, row_by_row=True))
     return result
+
+
+def is_small_window(contraction: Contraction) -> bool:
+    """Whether the reduction is a window small enough to be laid out, slid along where nothing else is reused.
+
+    Depthwise convolutions and pooling: neighbouring rows of the result share rows of the input.
+    """
+    num_steps = math.prod(axis.extent for axis in contraction.stage.reduce_axes)
+    slides = any(len(index.variables) > 1 for load in contraction.loads for index in load.index)
+    alone = bool(contraction.batch_axes) or len(contraction.loads) == 1
+    return slides and alone and num_steps <= _MAX_WINDOW_STEPS
 
 
 def splittable(contraction: Contraction) -> bool:

@@ -39,7 +39,8 @@ def _groups(contraction: Contraction, choice: Choice, register_tile: KnobGroup) 
     first = contraction.stage.reduce_axes[0]
     if choice.splits_reduction:
         groups.append(free(Knob(f"{first.name}_tile", _reduction_tiles(first))))
-    groups.append(_unrolling(contraction))
+    if not choice.row_by_row:
+        groups.append(_unrolling(contraction))
     return tuple(groups)
 
 

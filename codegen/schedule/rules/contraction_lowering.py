@@ -105,7 +105,10 @@ def _accumulate_in_registers(loops: LoopProgram, contraction: Contraction, choic
     result = contraction.stage.output.name
     loops = cache_write(loops, innermost, result, "acc", Scope.REGISTER, contiguous=registers[-1])
     loops = fission(loops, registers[0], ("_zero", ""))
-    return reorder(loops, [axis.name for axis in contraction.stage.reduce_axes] + registers)
+    steps = [axis.name for axis in contraction.stage.reduce_axes]
+    if choice.row_by_row:
+        return reorder(loops, [*registers[:-1], *steps, registers[-1]])
+    return reorder(loops, steps + registers)
 
 
 def _accumulate_in_cache(
@@ -136,6 +139,9 @@ def _annotate(loops: LoopProgram, contraction: Contraction, choice: Choice, valu
     for axis in contraction.stage.axes:
         loops = parallel(loops, f"{axis.name}0")
     for axis in contraction.stage.reduce_axes:
+        if choice.row_by_row:
+            loops = unroll(loops, axis.name)
+            continue
         is_cut = choice.splits_reduction and axis is contraction.stage.reduce_axes[0]
         loops = unroll(loops, f"{axis.name}1" if is_cut else axis.name, values[f"{axis.name}_unroll"])
     registers = _level(contraction, choice, 3)
@@ -151,7 +157,8 @@ def _annotate(loops: LoopProgram, contraction: Contraction, choice: Choice, valu
 def _in_registers(loops: LoopProgram, names: list[str], vector: str, suffix: str) -> LoopProgram:
     """Unroll a nest over a register tile, vectorized along one of its loops."""
     ordered = [f"{name}{suffix}" for name in names if name != vector]
-    loops = reorder(loops, [*ordered, f"{vector}{suffix}"])
+    if vector != names[-1]:
+        loops = reorder(loops, [*ordered, f"{vector}{suffix}"])
     for name in ordered:
         loops = unroll(loops, name)
     return vectorize(loops, f"{vector}{suffix}")

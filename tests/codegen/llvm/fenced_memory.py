@@ -1,0 +1,59 @@
+"""Run a convolution's kernels on an input between two inaccessible pages, in a process apart.
+
+A read outside the input ends the process with a signal.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import sys
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codegen.llvm.build import compile_program
+from codegen.ops import Conv2d, make_inputs, tolerance
+from codegen.schedule import build_space
+from tests.codegen.llvm.loop_building import runnable_target
+
+PAGE = mmap.PAGESIZE
+
+
+def fenced(array: NDArray[np.float32], at_end: bool) -> NDArray[np.float32]:
+    """A copy that starts, or ends, at a page boundary beyond which nothing may be touched."""
+    num_pages = -(-array.nbytes // PAGE)
+    block = mmap.mmap(-1, (num_pages + 2) * PAGE)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(block))
+    start = PAGE + (num_pages * PAGE - array.nbytes if at_end else 0)
+    copy = np.frombuffer(block, dtype=np.float32, count=array.size, offset=start).reshape(array.shape)
+    copy[...] = array
+    protect = ctypes.CDLL(None).mprotect
+    for fence in (address, address + (num_pages + 1) * PAGE):
+        if protect(ctypes.c_void_p(fence), ctypes.c_size_t(PAGE), 0) != 0:
+            raise OSError("mprotect failed")
+    return copy
+
+
+def main(lanes: int, width: int, padding: int) -> None:
+    operator = Conv2d(
+        height=5, width=width, in_channels=3, out_channels=3, groups=3, stride=2, padding=padding, kernel=3
+    )
+    target = runnable_target(lanes)
+    space = build_space(operator.program(), target)
+    rng = np.random.default_rng(width)
+    inputs = make_inputs(operator, rng)
+    rtol, atol = tolerance(operator.program())
+    expected = operator.reference(inputs)
+    candidates = space.sample(3 * len(space.sketches), rng)
+    for row in range(len(candidates)):
+        kernel = compile_program(space.lower(candidates, row), target)
+        shapes = {tensor.name: tensor.shape for tensor in space.program.inputs}
+        run = kernel.bind(w=inputs["w"].reshape(shapes["w"]))
+        for at_end in (False, True):
+            actual = run(fenced(inputs["x"].reshape(shapes["x"]), at_end))
+            np.testing.assert_allclose(actual.reshape(expected.shape), expected, rtol=rtol, atol=atol)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
