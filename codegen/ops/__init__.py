@@ -15,7 +15,7 @@ from codegen.ops.operator import Operator
 from codegen.ops.pooling import GlobalAveragePool, Pool2d
 from codegen.ops.scale_shift import ScaleShift
 from codegen.ops.tolerance import tolerance
-from codegen.ops.workloads import WORKLOADS
+from codegen.ops.workloads import AWKWARD_WORKLOADS, ROUND_NEIGHBOURS, WORKLOADS
 
 OPERATORS: dict[str, type[Operator]] = {
     "matmul": Matmul,
@@ -66,7 +66,9 @@ def _tupled(value: object) -> object:
 
 
 __all__ = [
+    "AWKWARD_WORKLOADS",
     "OPERATORS",
+    "ROUND_NEIGHBOURS",
     "WORKLOADS",
     "Conv2d",
     "Elementwise",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from codegen.ops.convolution import Conv2d
 from codegen.ops.matmul import Matmul
 from codegen.ops.operator import Operator
@@ -55,5 +57,40 @@ WORKLOADS: dict[str, Operator] = {
     "mobilenet_d9": _depthwise(7, 1024, 1),
     "matmul_512": Matmul(m=512, k=512, n=512),
     "matmul_1024": Matmul(m=1024, k=1024, n=1024),
+    "matmul_128x768x3072": Matmul(m=128, k=768, n=3072),
+    "matmul_8x4096x4096": Matmul(m=8, k=4096, n=4096),
 }
-"""ResNet-18 C1 to C12 and MobileNet D1 to D9 of arXiv:1802.04799, table 2, at batch 1, and square matmuls."""
+"""ResNet-18 C1 to C12 and MobileNet D1 to D9 of arXiv:1802.04799, table 2, at batch 1, and matmuls.
+
+The matmuls (m x k x n): two squares, the first layer of a transformer's feed-forward block on 128 tokens,
+and a skinny one that streams its weights.
+"""
+
+AWKWARD_WORKLOADS: dict[str, Operator] = {
+    "conv_35x35_48_64_5x5": _conv(35, 48, 64, 5, 1, 2),
+    "conv_32x32_48_64_5x5": _conv(32, 48, 64, 5, 1, 2),
+    "conv_35x35_64_96_3x3": _conv(35, 64, 96, 3, 1, 1),
+    "conv_32x32_64_96_3x3": _conv(32, 64, 96, 3, 1, 1),
+    "conv_17x17_160_192_1x7": replace(_conv(17, 160, 192, 1, 1, 0), kernel=(1, 7), padding=(0, 3)),
+    "conv_16x16_160_192_1x7": replace(_conv(16, 160, 192, 1, 1, 0), kernel=(1, 7), padding=(0, 3)),
+    "conv_17x17_192_192_3x3": _conv(17, 192, 192, 3, 1, 1),
+    "conv_16x16_192_192_3x3": _conv(16, 192, 192, 3, 1, 1),
+    "conv_7x7_512_512_3x3": _conv(7, 512, 512, 3, 1, 1),
+    "conv_8x8_512_512_3x3": _conv(8, 512, 512, 3, 1, 1),
+    "conv_7x7_512_512_1x1": _conv(7, 512, 512, 1, 1, 0),
+    "conv_8x8_512_512_1x1": _conv(8, 512, 512, 1, 1, 0),
+    "conv_28x28_97_97_3x3": _conv(28, 97, 97, 3, 1, 1),
+    "conv_28x28_96_96_3x3": _conv(28, 96, 96, 3, 1, 1),
+    "depthwise_35x35_96_3x3": _depthwise(35, 96, 1),
+    "depthwise_32x32_96_3x3": _depthwise(32, 96, 1),
+    "matmul_97x97x97": Matmul(m=97, k=97, n=97),
+    "matmul_96x96x96": Matmul(m=96, k=96, n=96),
+    "matmul_333x333x333": Matmul(m=333, k=333, n=333),
+    "matmul_336x336x336": Matmul(m=336, k=336, n=336),
+    "matmul_1009x251x127": Matmul(m=1009, k=251, n=127),
+    "matmul_1024x256x128": Matmul(m=1024, k=256, n=128),
+}
+"""Extents that no vector divides (images of Inception-v3, primes), each followed by a round neighbour."""
+
+ROUND_NEIGHBOURS: dict[str, str] = dict(zip(list(AWKWARD_WORKLOADS)[::2], list(AWKWARD_WORKLOADS)[1::2]))
+"""The round shape that an awkward one is compared with."""

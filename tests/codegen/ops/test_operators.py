@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from codegen.ir.interpret import interpret_program
 from codegen.ops import (
+    AWKWARD_WORKLOADS,
     OPERATORS,
+    ROUND_NEIGHBOURS,
     WORKLOADS,
     Conv2d,
     Matmul,
@@ -86,6 +88,17 @@ def test_workloads_have_the_output_sizes_of_their_networks() -> None:
     assert sum(name.startswith("resnet18_c") for name in outputs) == 12
     assert sum(name.startswith("mobilenet_d") for name in outputs) == 9
     assert len({op.program().hash for op in WORKLOADS.values()}) == len(WORKLOADS)
+
+
+def test_an_awkward_shape_is_near_its_round_neighbour_and_harder() -> None:
+    assert len(ROUND_NEIGHBOURS) * 2 == len(AWKWARD_WORKLOADS) == len(set(AWKWARD_WORKLOADS.values()))
+    for awkward, neighbour in ROUND_NEIGHBOURS.items():
+        sizes = [AWKWARD_WORKLOADS[name].flops for name in (awkward, neighbour)]
+        assert 0.7 < sizes[0] / sizes[1] < 1.4, awkward
+        odd, even = (AWKWARD_WORKLOADS[name].user_shapes()["y"][-1] for name in (awkward, neighbour))
+        channels = AWKWARD_WORKLOADS[awkward].user_shapes()["y"][1]
+        assert odd % 2 or channels % 2, awkward
+        assert even % 4 == 0, awkward
 
 
 def test_weights_are_constant_and_batched_matmul_operands_are_not() -> None:
