@@ -1,6 +1,6 @@
 """The project's claims as numbers: python scripts/benchmark.py suite=throughput.
 
-Other suites: ranking, tune, search, operators; all runs the first four.
+Other suites: ranking, tune, search, operators, awkward; all runs the first four.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scripts.display import show_table
 from scripts.groups import register_groups
 from scripts.launch import Run, launch
+from scripts.operators import STORED_SUITES
 from scripts.outputs import Metrics
 from scripts.suites import ALL, SUITES, Benchmark
 
@@ -24,8 +25,14 @@ def run(run: Run[Benchmark]) -> Metrics:
     metrics: dict[str, float | int | str] = {"target": target.name}
     for name in chosen:
         metrics.update(SUITES[name](run.config, target, run.folder))
-    show_table(f"benchmark on {target.name}", ["what", "value"], list(metrics.items()))
+    show_table(f"benchmark on {target.name}", ["what", "value"], _not_shown_yet(run.config.suite, metrics))
     return metrics
+
+
+def _not_shown_yet(suite: str, metrics: Metrics) -> list[tuple[str, object]]:
+    """Without what a suite's own table says of each workload."""
+    prefixes = tuple(f"{workload}_" for workload in STORED_SUITES.get(suite, ()))
+    return [(name, value) for name, value in metrics.items() if not name.startswith(prefixes)]
 
 
 if __name__ == "__main__":

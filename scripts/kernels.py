@@ -1,115 +1,128 @@
-"""Tuned kernels beside libraries and beside the machine's peak: the suites ``tune`` and ``operators``."""
+"""Workloads tuned one after another, each winner kept as it is found: what a killed run goes on from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
+from pathlib import Path
+from typing import Any
 
 from codegen.measure.config import MeasureConfig
-from codegen.measure.peak import measure_peak
-from codegen.measure.peers import PeerTimes
-from codegen.measure.pool import MeasurePool
-from codegen.ops import WORKLOADS
+from codegen.measure.pool import Finalist, MeasurePool
+from codegen.ops import Operator, operator_parameters
 from codegen.schedule import build_space
-from codegen.target import Target
-from scripts.display import progress, show_table
+from codegen.target import Target, compiler_name
+from scripts.display import Ticker, progress, say
 from scripts.groups import SearchOption
 from scripts.predicting import Guide
-from scripts.tuning import PoolMeasurer, reproduce_command, search_schedules
-from scripts.winning import choose_winner, compare, latency_metrics
+from scripts.tuning import PoolMeasurer, reproduce_command, search_identity, search_schedules
+from scripts.winners import FILE, StoredWinner, read_winners, write_winners
+from search.journal import open_journal
 from search.tuner import Trial
 
 NUM_FINALISTS = 5
 
 
 @dataclass(frozen=True)
-class TunedWorkload:
-    """One workload's winner and the libraries timed beside it; ``peak_gflops`` was measured around that."""
-
-    name: str
-    times: Mapping[str, PeerTimes]
-    peak_gflops: float
-
-    def metrics(self) -> dict[str, float | int]:
-        """As of ``tune.py``."""
-        return dict(latency_metrics(WORKLOADS[self.name], self.times))
-
-    def gflops(self, kernel: str) -> float:
-        """Of ours (``looprank``) or of a library."""
-        return WORKLOADS[self.name].flops / self.times[kernel].summary.median_s / 1e9
-
-
-@dataclass(frozen=True)
 class KernelTuner:
-    """Tunes workloads one after another, all in the same way."""
+    """Tunes all workloads in the same way; ``folder`` gets a journal for each, and the winners.
+
+    ``code_version`` is noted with each winner.
+    """
 
     search: SearchOption
     guide: Guide
     measure: MeasureConfig
     target: Target
     seed: int
+    folder: Path
+    code_version: str
 
-    def tune(self, name: str) -> TunedWorkload:
-        """Search, choose, and time beside the libraries, with the peak just before and after.
+    def tune_all(
+        self, workloads: Mapping[str, Operator], rivals: Mapping[str, StoredWinner]
+    ) -> dict[str, StoredWinner]:
+        """The winner of each; one that an earlier part of this run has found is taken as it is.
 
-        A core that others use, or that runs hot, loses speed for seconds: a peak from another minute may lie
-        below a kernel.
+        ``rivals`` are earlier winners to improve on: each joins the finalists of its workload.
         """
-        operator = WORKLOADS[name]
+        path = self.folder / FILE
+        winners = read_winners(path, self.target)
+        for number, (name, operator) in enumerate(workloads.items(), start=1):
+            title = f"tuning {name} ({number} of {len(workloads)})"
+            winners[name] = self._tune(name, operator, winners.get(name), rivals.get(name), title)
+            write_winners(path, self.target, winners)
+        return {name: winners[name] for name in workloads}
+
+    def _tune(
+        self,
+        name: str,
+        operator: Operator,
+        found: StoredWinner | None,
+        rival: StoredWinner | None,
+        title: str,
+    ) -> StoredWinner:
         space = build_space(operator.program(), self.target)
-        predictor = self.guide.predictor(space, self.seed)
-        with MeasurePool(self.measure, reproduce_command) as pool, progress(f"tuning {name}") as tick:
-
-            def on_trial(trial: Trial) -> None:
-                tick(trial.trial, self.search.budget().num_trials or 0)
-
+        if rival is not None and not (rival.is_of(operator) and rival.is_in(space)):
+            rival = None
+        with MeasurePool(self.measure, reproduce_command) as pool:
             measurer = PoolMeasurer(pool, operator, space, self.seed)
-            result = search_schedules(self.search, predictor, measurer, self.seed, None, on_trial)
-            winner = choose_winner(measurer.measure_finalists(result, NUM_FINALISTS), space)
-        before = measure_peak(self.target).gflops_all
-        times = compare(operator, winner.kernel, self.seed)
-        return TunedWorkload(name, times, max(before, measure_peak(self.target).gflops_all))
+            identity = search_identity(self.search, self.guide, measurer, self.measure, self.seed)
+            digest = self._search_sha256(identity, rival)
+            if found is not None and found.search_sha256 == digest:
+                say(f"{title}: found before")
+                return found
+            with progress(title) as tick:
+                finalists, trials = self._search(name, measurer, identity, rival, tick)
+        return self._winner(operator, finalists, trials + (rival.trials if rival else 0), digest)
 
+    def _search(
+        self,
+        name: str,
+        measurer: PoolMeasurer,
+        identity: Mapping[str, Any],
+        rival: StoredWinner | None,
+        tick: Ticker,
+    ) -> tuple[list[Finalist], int]:
+        """The finalists, fastest first, and how many trials were made."""
 
-def show_workloads(tuned: Sequence[TunedWorkload]) -> None:
-    """Print a table per workload: each kernel's speed, and ours over it."""
-    peak = max(each.peak_gflops for each in tuned)
-    columns = ["kernel", "ms", "GFLOP/s", "ours is faster by", "share of FMA peak", "correct"]
-    for each in tuned:
-        ours_s = each.times["looprank"].summary.median_s
-        rows = [
-            (
-                name,
-                1e3 * times.summary.median_s,
-                each.gflops(name),
-                times.summary.median_s / ours_s,
-                each.gflops(name) / peak,
-                str(times.is_correct),
-            )
-            for name, times in each.times.items()
+        def on_trial(trial: Trial) -> None:
+            tick(trial.trial, self.search.budget().num_trials or 0)
+
+        predictor = self.guide.predictor(measurer.space, self.seed)
+        with open_journal(self.folder / "runs" / f"{name}.jsonl", identity) as journal:
+            result = search_schedules(self.search, predictor, measurer, self.seed, journal, on_trial)
+        more = [rival.candidate] if rival else []
+        return measurer.measure_finalists(result, NUM_FINALISTS, more), len(result.history)
+
+    def _search_sha256(self, identity: Mapping[str, Any], rival: StoredWinner | None) -> str:
+        """Over what fixes the search, its budget and the winner it had to beat."""
+        budget = self.search.budget()
+        parts = [
+            dict(identity),
+            budget.num_trials,
+            budget.max_elapsed_s,
+            rival.candidate if rival else None,
         ]
-        show_table(each.name, columns, rows)
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-
-def workload_metrics(tuned: Sequence[TunedWorkload], num_trials: int) -> dict[str, float | int | str]:
-    """Per workload by prefix, and over all: the geometric mean and the worst ratio to the best library.
-
-    Shares of the peak are of the best peak seen around any of them.
-    """
-    peak = max(each.peak_gflops for each in tuned)
-    values: dict[str, float | int | str] = {}
-    ratios: dict[str, float] = {}
-    for each in tuned:
-        metrics = each.metrics()
-        kept = ("gflops", "vs_best", "latency_s", "torch_latency_s", "onnxruntime_latency_s", "correct")
-        values.update({f"{each.name}_{name}": metrics[name] for name in kept if name in metrics})
-        values[f"{each.name}_share_of_peak"] = each.gflops("looprank") / peak
-        if "vs_best" in metrics:  # no library here may have the operator
-            ratios[each.name] = float(metrics["vs_best"])
-    if ratios:
-        worst = min(ratios, key=lambda name: ratios[name])
-        values["geomean_vs_best"] = float(np.exp(np.mean(np.log(list(ratios.values())))))
-        values |= {"worst_vs_best": ratios[worst], "worst_name": worst}
-    return {**values, "trials": num_trials, "peak_gflops": peak}
+    def _winner(
+        self, operator: Operator, finalists: list[Finalist], trials: int, digest: str
+    ) -> StoredWinner:
+        if not finalists or finalists[0].summary is None:
+            raise ValueError(f"no schedule of {operator} could be measured; the journal of it says why")
+        job, summary = finalists[0].job, finalists[0].summary
+        return StoredWinner(
+            operator=operator.operator_name,
+            parameters=operator_parameters(operator),
+            candidate=job.candidate,
+            latency_s=summary.median_s,
+            latency_low_s=summary.low_s,
+            latency_high_s=summary.high_s,
+            trials=trials,
+            seed=self.seed,
+            search_sha256=digest,
+            code_version=self.code_version,
+            compiler=compiler_name(),
+        )

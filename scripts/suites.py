@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,17 +12,22 @@ from omegaconf import MISSING
 
 from codegen.measure.config import MeasureConfig
 from codegen.measure.pool import MeasurePool
-from codegen.ops import WORKLOADS
+from codegen.ops import AWKWARD_WORKLOADS, WORKLOADS, Operator
 from codegen.schedule import Space, build_space
 from codegen.target import Target
 from costmodel.dataset import dataset_of
 from costmodel.predictor import Predictor
 from scripts.comparing import compare_searches
+from scripts.contest import call_times
 from scripts.data import DataConfig
+from scripts.display import show_table
 from scripts.efficiency import ComparisonConfig, comparison_metrics
 from scripts.groups import AnnealerConfig, TargetConfig, annealer_of
-from scripts.kernels import KernelTuner, show_workloads, workload_metrics
+from scripts.kernels import KernelTuner
+from scripts.launch import ROOT
 from scripts.models import GradientBoostingOption, TreeGRUOption
+from scripts.operators import KernelsConfig, OperatorSuite
+from scripts.outputs import code_version
 from scripts.predicting import Guide
 from scripts.ranking import rank_models
 from scripts.throughput import (
@@ -50,7 +55,8 @@ class Benchmark:
     """``figure`` names the workloads of the suites ``search`` and ``tune``, and sizes the first.
 
     ``workload`` is what the throughput is measured on, with ``num_compiled`` candidates of each kind
-    and ``num_measured`` trials; ``search`` with its ``trials`` is what tunes.
+    and ``num_measured`` trials; ``search`` with its ``trials`` is what tunes. ``kernels`` says where the
+    suites ``tune``, ``operators`` and ``awkward`` take their schedules from and whether they are kept.
     """
 
     suite: str = "throughput"
@@ -65,6 +71,7 @@ class Benchmark:
     checkpoint: str = "shipped"
     search: Any = MISSING
     figure: ComparisonConfig = MISSING
+    kernels: KernelsConfig = field(default_factory=KernelsConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     logger: Any = MISSING
 
@@ -120,13 +127,25 @@ def search(config: Benchmark, target: Target, folder: Path) -> Values:
 
 
 def tune(config: Benchmark, target: Target, folder: Path) -> Values:
-    """Tuned kernels of the figure's workloads beside the best library and the FMA peak."""
-    return _tune_all(config, target, config.figure.workloads)
+    """Tuned kernels of the figure's workloads beside the libraries and the machine's ceilings."""
+    return _run_operators(
+        "tune", {name: WORKLOADS[name] for name in config.figure.workloads}, config, target, folder
+    )
 
 
 def operators(config: Benchmark, target: Target, folder: Path) -> Values:
-    """The same for every named workload."""
-    return _tune_all(config, target, list(WORKLOADS))
+    """The same for every named workload, and how much of a time is the call."""
+    values = _run_operators("operators", config.kernels.chosen(WORKLOADS), config, target, folder)
+    calls = call_times(target, config.seed)
+    show_table(
+        "a call with nothing to compute", ["kernel", "us"], [(who, 1e6 * s) for who, s in calls.items()]
+    )
+    return {**values, **{f"call_{who}_s": seconds for who, seconds in calls.items()}}
+
+
+def awkward(config: Benchmark, target: Target, folder: Path) -> Values:
+    """Shapes with odd and prime extents, each beside a round one."""
+    return _run_operators("awkward", config.kernels.chosen(AWKWARD_WORKLOADS), config, target, folder)
 
 
 SUITES: dict[str, Callable[[Benchmark, Target, Path], Values]] = {
@@ -135,7 +154,9 @@ SUITES: dict[str, Callable[[Benchmark, Target, Path], Values]] = {
     "tune": tune,
     "search": search,
     "operators": operators,
+    "awkward": awkward,
 }
+"""By name; ``configs/suite`` has a file for each, with what it sets differently."""
 
 
 def _treegru(config: Benchmark) -> TreeGRUOption:
@@ -156,9 +177,11 @@ def _compile_metrics(space: Space, predictor: Predictor, annealer: AnnealerConfi
     }
 
 
-def _tune_all(config: Benchmark, target: Target, workloads: Sequence[str]) -> Values:
+def _run_operators(
+    suite: str, workloads: Mapping[str, Operator], config: Benchmark, target: Target, folder: Path
+) -> Values:
     guide = Guide(config.model, config.loss, config.checkpoint)
-    tuner = KernelTuner(config.search, guide, config.measure, target, config.seed)
-    tuned = [tuner.tune(name) for name in workloads]
-    show_workloads(tuned)
-    return workload_metrics(tuned, config.search.trials)
+    version = code_version(ROOT)
+    tuner = KernelTuner(config.search, guide, config.measure, target, config.seed, folder, version)
+    run = OperatorSuite(suite, config.kernels, workloads, target, config.seed, folder, ROOT, version)
+    return run.run(tuner)

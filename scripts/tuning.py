@@ -44,20 +44,29 @@ class PoolMeasurer:
 
     def job(self, candidates: Candidates, row: int) -> MeasureJob:
         """What the pool needs to know of one candidate."""
-        parameters = operator_parameters(self.operator)
-        named = self.space.named(candidates, row)
-        return MeasureJob(self.operator.operator_name, parameters, self.space.target, named, self.seed)
+        return self._named_job(self.space.named(candidates, row))
 
     def measure(self, candidates: Candidates) -> Iterator[Measurement]:
         for row in range(len(candidates)):
             yield self.pool.measure_one(self.job(candidates, row))
 
-    def measure_finalists(self, result: TuneResult, num: int) -> list[Finalist]:
-        """The ``num`` fastest candidates again, in turn, fastest first; those that failed now come last."""
+    def measure_finalists(
+        self, result: TuneResult, num: int, rivals: Sequence[Mapping[str, Any]] = ()
+    ) -> list[Finalist]:
+        """The ``num`` fastest candidates again, in turn, fastest first; those that failed now come last.
+
+        ``rivals`` are candidates by names and values that take part as well.
+        """
         succeeded = [row for row, trial in enumerate(result.history) if trial.latency_s is not None]
         fastest = sorted(succeeded, key=lambda row: result.measurements[row].latency_s)[:num]
-        finalists = self.pool.remeasure_interleaved([self.job(result.candidates, row) for row in fastest])
+        jobs = [self.job(result.candidates, row) for row in fastest]
+        jobs += [self._named_job(rival) for rival in rivals]
+        finalists = self.pool.remeasure_interleaved(jobs)
         return sorted(finalists, key=lambda f: f.summary.median_s if f.summary else float("inf"))
+
+    def _named_job(self, candidate: Mapping[str, Any]) -> MeasureJob:
+        parameters = operator_parameters(self.operator)
+        return MeasureJob(self.operator.operator_name, parameters, self.space.target, candidate, self.seed)
 
 
 def search_schedules(

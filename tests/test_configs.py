@@ -48,6 +48,15 @@ def options(group: str) -> list[str]:
     return found
 
 
+def test_every_suite_has_a_file_and_may_set_its_budget() -> None:
+    assert options("suite") == sorted([*suites.SUITES, "all"])
+    for name in options("suite"):
+        assert composed("benchmark", f"suite={name}").suite == name
+    found = [composed("benchmark", f"suite={name}").search.trials for name in ("tune", "operators")]
+    assert found == [128, 256]
+    assert composed("benchmark", "suite=operators", "search.trials=8").search.trials == 8
+
+
 @pytest.mark.parametrize("name", sorted(SCRIPTS))
 def test_the_defaults_of_a_script_compose(name: str) -> None:
     assert isinstance(composed(name, *REQUIRED.get(name, [])), SCRIPTS[name])

@@ -30,6 +30,12 @@ MISTAKES: list[tuple[str, list[str], str]] = [
     ("measure", [*MATMUL, "sketch=nothing"], "sketch must be one of"),
     ("benchmark", ["suite=search", "search=random", *DATA], "needs search=annealer, got search=random"),
     ("benchmark", ["suite=throughput", "search=random", *DATA], "needs search=annealer, got search=random"),
+    ("benchmark", ["suite=operators", "kernels.tuned=later"], "must be now or stored, got 'later'"),
+    ("benchmark", ["suite=operators", "kernels.store=perhaps"], "none, all, better, got 'perhaps'"),
+    ("benchmark", ["suite=operators", "kernels.tuned=stored", "kernels.store=better"], "is for a new search"),
+    ("benchmark", ["suite=operators", "kernels.workloads=[c2]"], "['c2'] matches none of resnet18_c1"),
+    ("benchmark", ["suite=awkward", "kernels.tuned=stored", "kernels.results=absent"], "targets there: none"),
+    ("benchmark", ["suite=tune", "kernels.store=all"], "suite=tune has no stored results"),
     ("reproduce", ["search=random"], "needs search=annealer, got search=random"),
     ("reproduce", ["stored=tiny.parquet"], "tiny.parquet"),
 ]

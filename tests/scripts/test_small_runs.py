@@ -8,7 +8,7 @@ import json
 import pytest
 
 from scripts.explain import explain
-from tests.scripts.tiny import Scripts
+from tests.scripts.tiny import Scripts, refusal
 
 DATA = ["data.path=tiny.parquet", "data.test_fraction=0"]
 MATMUL = ["task=matmul", "task.m=16", "task.k=16", "task.n=32"]
@@ -70,9 +70,54 @@ def test_the_benchmark_of_ranking(scripts: Scripts) -> None:
 @pytest.mark.slow
 def test_the_benchmark_of_tuning(scripts: Scripts) -> None:
     found = scripts("benchmark", "run", "suite=tune", "debug=tiny", *DATA)
-    names = {"geomean_vs_best", "worst_vs_best", "worst_name", "trials", "peak_gflops"}
-    assert names | {"matmul_512_share_of_peak", "matmul_512_correct"} <= set(found)
+    assert {"geomean_vs_best", "worst_vs_best", "worst_name", "trials", "peak_gflops"} <= set(found)
+    assert found["matmul_512_correct"] == 1
     assert 0 < found["matmul_512_share_of_peak"] < 1.05
+
+
+OPERATORS = ["suite=operators", "debug=tiny"]
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_operators_is_stored_and_made_again_without_tuning(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = f"kernels.results={scripts.folder / 'results'}"
+    tuned = scripts("benchmark", "run", *OPERATORS, results, "kernels.store=all")
+    assert (tuned["matmul_512_correct"], tuned["num_incorrect"], tuned["trials"]) == (1, 0, 4)
+    names = {"geomean_vs_best", "worst_name", "bandwidth_gb_s", "call_looprank_s", "call_onnxruntime_s"}
+    assert names | {"matmul_512_vs_best", "matmul_512_latency_low_s", "matmul_512_sketch"} <= set(tuned)
+    (folder,) = (scripts.folder / "results").iterdir()
+    tables = {"operators.csv", "operators_ratios.png", "operators_roofline.png", "winners.json"}
+    assert tables <= {path.name for path in (scripts.folder / "run").iterdir()}
+    assert {path.name for path in folder.iterdir()} == tables | {"README.md"}
+
+    kept = (folder / "winners.json").read_bytes()
+    capsys.readouterr()
+    scripts("benchmark", "run", *OPERATORS, results)
+    said = capsys.readouterr().out
+    assert "tuning matmul_512 (1 of 1): found before" in said
+    assert "kernels.tuned=stored makes the table from them" in said
+
+    again = scripts("benchmark", "again", *OPERATORS, results, "kernels.tuned=stored")
+    assert not (scripts.folder / "again" / "runs").exists()
+    assert (again["matmul_512_sketch"], again["trials"]) == (tuned["matmul_512_sketch"], 4)
+    better = scripts("benchmark", "better", *OPERATORS, results, "kernels.store=better", "seed=1")
+    assert better["trials"] == 8
+    assert (folder / "winners.json").read_bytes() != kept
+
+    (folder / "operators.csv").write_text("workload\nmatmul_512\n")
+    assert "operators.csv, line 2" in refusal(capsys, scripts, "benchmark", *OPERATORS, results)
+    (folder / "winners.json").write_text(kept.decode().replace('"fingerprint": "', '"fingerprint": "0'))
+    assert "is of the target" in refusal(capsys, scripts, "benchmark", *OPERATORS, results)
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_awkward_shapes(scripts: Scripts) -> None:
+    found = scripts("benchmark", "run", "suite=awkward", "debug=tiny")
+    assert found["matmul_97x97x97_vs_neighbour"] == found["worst_vs_neighbour"] > 0
+    assert found["worst_neighbour_name"] == "matmul_97x97x97"
+    assert found["num_incorrect"] == 0
 
 
 @pytest.mark.slow

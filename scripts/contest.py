@@ -1,0 +1,86 @@
+"""Stored winners compiled, checked and timed beside libraries, all in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from codegen.llvm.build import compile_program
+from codegen.measure.peak import measure_peak
+from codegen.measure.peers import PeerTimes
+from codegen.ops import Conv2d, Matmul, Operator
+from codegen.schedule import build_space
+from codegen.target import Target
+from scripts.display import progress, say
+from scripts.standings import Ceilings, Standing, best_ceilings, make_standing
+from scripts.winners import StoredWinner
+from scripts.winning import compare
+
+SMALLEST = (Conv2d(height=1, width=1, in_channels=1, out_channels=1, kernel=1), Matmul(m=1, k=1, n=1))
+"""One multiplication each: what is timed is the call."""
+
+
+def time_winners(
+    workloads: Mapping[str, Operator],
+    winners: Mapping[str, StoredWinner],
+    target: Target,
+    seed: int,
+    code_version: str,
+) -> list[Standing]:
+    """A row per workload, in order; one whose schedule no longer exists is named and left out.
+
+    The ceilings are measured around each comparison and the best of all is used: a core that others
+    use, or that runs hot, loses speed for seconds, and a ceiling from another minute may lie below a kernel.
+    """
+    ceilings = [measure_ceilings(target)]
+    compared: dict[str, Mapping[str, PeerTimes]] = {}
+    with progress("timing") as tick:
+        for number, (name, winner) in enumerate(winners.items(), start=1):
+            times = _compare(workloads[name], winner, target, seed)
+            if times is None:
+                say(f"{name}: the stored schedule is no longer one of its space; tune it again")
+            else:
+                compared[name] = times
+            ceilings.append(measure_ceilings(target))
+            tick(number, len(winners), name)
+    best = best_ceilings(ceilings)
+    return [
+        make_standing(
+            name,
+            workloads[name],
+            times,
+            best,
+            str(winners[name].candidate["sketch"]),
+            winners[name].trials,
+            code_version,
+        )
+        for name, times in compared.items()
+    ]
+
+
+def measure_ceilings(target: Target) -> Ceilings:
+    """FMA rate and memory bandwidth of all threads; takes a fraction of a second."""
+    peak = measure_peak(target)
+    return Ceilings(peak.gflops_all, peak.bandwidth_gb_s)
+
+
+def call_times(target: Target, seed: int) -> dict[str, float]:
+    """Seconds that a call of ours and of each library takes from Python when there is nothing to compute."""
+    values: dict[str, float] = {}
+    for operator in SMALLEST:
+        space = build_space(operator.program(), target)
+        candidates = space.sample(1, np.random.default_rng(seed))
+        times = compare(operator, compile_program(space.lower(candidates, 0), target), seed)
+        for who, each in times.items():
+            values.setdefault(who, each.summary.median_s)
+    return values
+
+
+def _compare(
+    operator: Operator, winner: StoredWinner, target: Target, seed: int
+) -> Mapping[str, PeerTimes] | None:
+    space = build_space(operator.program(), target)
+    if not (winner.is_of(operator) and winner.is_in(space)):
+        return None
+    return compare(operator, compile_program(space.lower_named(winner.candidate), target), seed)
