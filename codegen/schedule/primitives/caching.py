@@ -149,8 +149,9 @@ def pack(
 ) -> LoopProgram:
     """Copy a whole operand into tiles that the innermost loops read contiguously, zero-filled at the ends.
 
-    The packed dimensions are the source's (a blocked one counts tiles), then one per block. A constant
-    operand is packed by the prepack part, once per set of weights; any other at each call.
+    The packed dimensions are those that are cut (they count tiles), the source's others, then one per
+    block, so that what a tile reads while the others advance is one stream. A constant operand is packed
+    by the prepack part, once per set of weights; any other at each call.
 
     >>> from codegen.schedule.examples import show, tiled_transpose
     >>> tiled = tiled_transpose(2, 6, 4)
@@ -175,19 +176,22 @@ def pack(
     extents = loop_extents(program.body)
     by_dimension = {block.dimension: block for block in blocks}
 
+    order = sorted(range(len(load.index)), key=lambda d: d not in by_dimension)
+
     def packed_index(index: tuple[Affine, ...]) -> tuple[Affine, ...]:
         outer = tuple(
-            _tile_number(i, by_dimension[d]) if d in by_dimension else i for d, i in enumerate(index)
+            _tile_number(index[d], by_dimension[d]) if d in by_dimension else index[d] for d in order
         )
         return (*outer, *(variable(block.variable) for block in blocks))
 
     target = packed_index(load.index)
     shape = tuple(i.span(extents) for i in target)
     names = tuple(f"{name}_{d}" for d in range(len(shape)))
-    position = {block.dimension: variable(names[len(load.index) + j]) for j, block in enumerate(blocks)}
+    place = {dimension: variable(names[n]) for n, dimension in enumerate(order)}
+    inside = {block.dimension: variable(names[len(order) + n]) for n, block in enumerate(blocks)}
     index = tuple(
-        variable(names[d]) * by_dimension[d].factor + position[d] if d in by_dimension else variable(names[d])
-        for d in range(len(load.index))
+        place[d] * by_dimension[d].factor + inside[d] if d in by_dimension else place[d]
+        for d in range(len(order))
     )
     value = _padded(Load(buffer, index), source.shape, dict(zip(names, shape, strict=True)), None)
     fill: Nodes = (Store(name, tuple(variable(v) for v in names), value),)
