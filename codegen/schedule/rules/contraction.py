@@ -68,6 +68,7 @@ class Choice:
 
     ``row_by_row`` finishes one row of the register tile after another, all steps of the reduction laid
     out, so that what neighbouring rows read is loaded once and few accumulators are alive at a time.
+    ``panels`` packs constants one vector wide, so that a tile of several vectors reads as many streams.
     """
 
     vector: str
@@ -75,13 +76,14 @@ class Choice:
     splits_reduction: bool
     vector_outside: bool
     row_by_row: bool = False
+    panels: bool = False
 
     @property
     def name(self) -> str:
         """Readable and unique among the choices of a program."""
         parts = [f"vector_{self.vector}", *(f"{kind}_{buffer}" for buffer, kind in self.staging)]
         parts += ["split"] * self.splits_reduction + ["outside"] * self.vector_outside
-        parts += ["rows"] * self.row_by_row
+        parts += ["rows"] * self.row_by_row + ["panels"] * self.panels
         return ".".join(parts)
 
 
@@ -119,11 +121,24 @@ def _choices(contraction: Contraction, *, gathers: bool) -> list[Choice]:
         orders = [False, True] if len(contraction.tiled_axes) > 1 else [False]
         for staging, split, outside in itertools.product(itertools.product(*named), splits, orders):
             result.append(Choice(axis.name, staging, split, outside))
+            if streams_constant(contraction, axis.name):
+                result.append(Choice(axis.name, staging, split, outside, panels=True))
         if is_small_window(contraction) and len(contraction.tiled_axes) > 1:
             in_place = [s for s in itertools.product(*named) if all(kind == "direct" for _, kind in s)]
             for staging, outside in itertools.product(in_place, orders):
                 result.append(Choice(axis.name, staging, False, outside, row_by_row=True))
     return result
+
+
+def streams_constant(contraction: Contraction, vector: str) -> bool:
+    """Whether a constant along the vectorized axis comes from memory beyond the caches at each call."""
+    tensors = contraction.program.tensors
+    return any(
+        contraction.is_constant(load.buffer)
+        and any(vector in index.variables for index in load.index)
+        and tensors[load.buffer].num_bytes > contraction.target.l3_bytes
+        for load in contraction.loads
+    )
 
 
 def is_small_window(contraction: Contraction) -> bool:

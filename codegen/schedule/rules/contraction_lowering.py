@@ -77,7 +77,7 @@ def _tile(contraction: Contraction, choice: Choice, values: Values) -> LoopProgr
         if name in contraction.batch_axes:
             loops = split(loops, name, minimum(values[f"{name}_inner"], extent), (f"{name}0", f"{name}1"))
             continue
-        register = values[f"{name}_register"]
+        register = _register(contraction, choice, values, name)
         inner = register * minimum(values[f"{name}_inner"], ceil_div(extent, register))
         outer = inner * minimum(values[f"{name}_outer"], ceil_div(extent, inner))
         loops = split(loops, name, outer, (f"{name}0", f"{name}_rest"))
@@ -90,6 +90,12 @@ def _tile(contraction: Contraction, choice: Choice, values: Values) -> LoopProgr
     order += [f"{axis.name}1" for axis in cache_order] + [f"{axis.name}2" for axis in cache_order]
     order += [f"{axis.name}3" for axis in tiled]
     return reorder(loops, order)
+
+
+def _register(contraction: Contraction, choice: Choice, values: Values, axis: str) -> Int:
+    """The register tile along an axis: whole vectors where it is cut into panels."""
+    register, lanes = values[f"{axis}_register"], contraction.target.vector_lanes
+    return ceil_div(register, lanes) * lanes if choice.panels and axis == choice.vector else register
 
 
 def _level(contraction: Contraction, choice: Choice, level: int) -> list[str]:
@@ -146,8 +152,13 @@ def _annotate(loops: LoopProgram, contraction: Contraction, choice: Choice, valu
         loops = unroll(loops, f"{axis.name}1" if is_cut else axis.name, values[f"{axis.name}_unroll"])
     registers = _level(contraction, choice, 3)
     written = f"{contraction.stage.axes[-1].name}3"
-    nests = ["_zero", "", "_in", "_out"] if choice.splits_reduction else ["_zero", ""]
-    for suffix in nests:
+    if choice.panels:
+        panels = [f"{registers[-1]}_panel", f"{registers[-1]}_lane"]
+        loops = split(loops, registers[-1], contraction.target.vector_lanes, (panels[0], panels[1]))
+        loops = _in_registers(loops, [*registers[:-1], *panels], panels[-1], "")
+    else:
+        loops = _in_registers(loops, registers, registers[-1], "")
+    for suffix in ["_zero", "_in", "_out"] if choice.splits_reduction else ["_zero"]:
         loops = _in_registers(loops, registers, registers[-1], suffix)
     if choice.splits_reduction and _is_transposed(contraction, choice):
         loops = _in_registers(loops, registers, registers[-1], "_move")
@@ -169,13 +180,14 @@ def _stage_operands(
 ) -> LoopProgram:
     for load in contraction.loads:
         if contraction.is_constant(load.buffer):
-            blocks = _blocks(contraction, load, values)
+            blocks = _blocks(contraction, choice, load, values)
             loops = pack(loops, load.buffer, f"{load.buffer}_packed", blocks, is_constant=True)
     for buffer, staging in choice.staging:
         copy = f"{buffer}_{staging}"
         if staging == "packed":
             load = next(load for load in contraction.loads if load.buffer == buffer)
-            loops = pack(loops, buffer, copy, _blocks(contraction, load, values), is_constant=False)
+            blocks = _blocks(contraction, choice, load, values)
+            loops = pack(loops, buffer, copy, blocks, is_constant=False)
         elif staging == "whole":
             loops = cache_read(loops, None, buffer, copy, Scope.GLOBAL)
         elif staging == "tile":
@@ -186,14 +198,19 @@ def _stage_operands(
     return loops
 
 
-def _blocks(contraction: Contraction, load: Load, values: Values) -> tuple[Block, ...]:
+def _blocks(contraction: Contraction, choice: Choice, load: Load, values: Values) -> tuple[Block, ...]:
     """The operand's dimensions along register tiles, which the packed copy makes contiguous."""
     tiled = {axis.name for axis in contraction.tiled_axes}
-    return tuple(
-        Block(d, f"{index.variables[0]}3", values[f"{index.variables[0]}_register"])
-        for d, index in enumerate(load.index)
-        if len(index.terms) == 1 and index.variables[0] in tiled and index == variable(index.variables[0])
-    )
+    blocks = []
+    for dimension, index in enumerate(load.index):
+        axis = index.variables[0] if index.terms else ""
+        if axis not in tiled or index != variable(axis):
+            continue
+        if choice.panels and axis == choice.vector:
+            blocks.append(Block(dimension, f"{axis}3_lane", contraction.target.vector_lanes))
+        else:
+            blocks.append(Block(dimension, f"{axis}3", values[f"{axis}_register"]))
+    return tuple(blocks)
 
 
 def _annotate_copy(
