@@ -8,7 +8,7 @@ import numpy as np
 
 from codegen.llvm.build import compile_program
 from codegen.measure.peak import measure_peak
-from codegen.measure.peers import PeerTimes
+from codegen.measure.peers import PeerTimes, settle
 from codegen.ops import Conv2d, Matmul, Operator
 from codegen.schedule import build_space
 from codegen.target import Target
@@ -61,6 +61,7 @@ def time_winners(
 
 def measure_ceilings(target: Target) -> Ceilings:
     """FMA rate and memory bandwidth of all threads; takes a fraction of a second."""
+    settle()
     peak = measure_peak(target)
     return Ceilings(peak.gflops_all, peak.bandwidth_gb_s)
 

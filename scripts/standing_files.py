@@ -9,9 +9,9 @@ from pathlib import Path
 
 from codegen.measure.ratios import Ratio
 from scripts.outputs import write_text
-from scripts.standings import Ceilings, Interval, Standing
+from scripts.standings import BESIDE, Ceilings, Interval, Standing, ratio_values
 
-LIBRARIES = ("onnxruntime", "torch_nchw", "torch_nhwc", "torch")
+LIBRARIES = ("onnxruntime", "torch_nchw", "torch_nhwc", "torch", "torch_packed")
 """Columns of libraries, in order; ``torch`` where images have no part in it."""
 
 KEYS = ("latency_s", "latency_low_s", "latency_high_s")
@@ -77,18 +77,12 @@ def _row(each: Standing) -> dict[str, object]:
     }
     for who in libraries_of([each]):
         row |= _times(f"{who}_", each.libraries[who])
-    if each.ratio:
-        row |= {"best_library": each.ratio.rival, "vs_best": each.ratio.value}
-        row |= {"vs_best_low": each.ratio.low, "vs_best_high": each.ratio.high}
-    return row | {"code_version": each.code_version}
+    row["best_library"] = each.ratio.rival if each.ratio else ""
+    return row | ratio_values(each) | {"code_version": each.code_version}
 
 
 def _standing(row: Mapping[str, str]) -> Standing:
     libraries = [key.removesuffix("_latency_s") for key in row if key.endswith("_latency_s")]
-    ratio = None
-    if row.get("vs_best"):
-        values = (float(row[key]) for key in ("vs_best", "vs_best_low", "vs_best_high"))
-        ratio = Ratio(row["best_library"], *values)
     return Standing(
         name=row["workload"],
         flops=int(row["flops"]),
@@ -99,10 +93,15 @@ def _standing(row: Mapping[str, str]) -> Standing:
         max_abs_error=float(row["max_abs_error"]),
         ours=_interval("", row),
         libraries={who: _interval(f"{who}_", row) for who in libraries if row[f"{who}_latency_s"]},
-        ratio=ratio,
+        ratio=_ratio("best", row["best_library"], row) if row["best_library"] else None,
+        beside={who: _ratio(who, who, row) for who in BESIDE if row.get(f"vs_{who}")},
         ceilings=Ceilings(float(row["peak_gflops"]), float(row["bandwidth_gb_s"])),
         code_version=row["code_version"],
     )
+
+
+def _ratio(who: str, rival: str, row: Mapping[str, str]) -> Ratio:
+    return Ratio(rival, *(float(row[f"vs_{who}{end}"]) for end in ("", "_low", "_high")))
 
 
 def _times(prefix: str, interval: Interval) -> dict[str, object]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from codegen.target import Target
 from scripts.display import show_table
 from scripts.standing_files import libraries_of
-from scripts.standings import Interval, Standing, standing_metrics
+from scripts.standings import BESIDE, Interval, Standing, standing_metrics
 
 Rows = list[tuple[str, ...]]
 
@@ -110,6 +110,10 @@ def _summary(standings: Sequence[Standing]) -> str:
             f" Best library's time over ours: geometric mean {values['geomean_vs_best']:.3f}, least "
             f"{values['worst_vs_best']:.3f} ({values['worst_name']})."
         )
+    for who in BESIDE:
+        if f"geomean_vs_{who}" in values:
+            mean, worst = values[f"geomean_vs_{who}"], values[f"worst_vs_{who}"]
+            text += f" {who}, not among them: {mean:.3f}, least {worst:.3f} ({values[f'worst_{who}_name']})."
     return text
 
 

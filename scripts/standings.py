@@ -12,6 +12,9 @@ from codegen.ops import Operator
 
 OURS = "looprank"
 
+BESIDE = ("torch_packed",)
+"""Contestants that the best library is not chosen from: nobody calls them through a public interface."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -35,7 +38,8 @@ class Standing:
     """One workload's comparison, as plain numbers.
 
     ``num_bytes`` is what the operator has to read and write: each operand and the output once.
-    ``ratio`` is None where no library here has the operator.
+    ``ratio`` is to the best library, None where none here has the operator; ``beside`` holds the ratios
+    to those of ``BESIDE``.
     """
 
     name: str
@@ -48,6 +52,7 @@ class Standing:
     ours: Interval
     libraries: Mapping[str, Interval]
     ratio: Ratio | None
+    beside: Mapping[str, Ratio]
     ceilings: Ceilings
     code_version: str
 
@@ -91,7 +96,9 @@ def make_standing(
     """From the interleaved rounds of ours (``looprank``) and the libraries."""
     program = operator.program()
     intervals = {who: _interval(each) for who, each in times.items()}
-    rivals = {who: each.times_s for who, each in times.items() if who != OURS}
+    ours_s = times[OURS].times_s
+    beside = {who: ratio_to_best(ours_s, {who: times[who].times_s}) for who in BESIDE if who in times}
+    rivals = {who: each.times_s for who, each in times.items() if who not in (OURS, *BESIDE)}
     return Standing(
         name=name,
         flops=operator.flops,
@@ -101,8 +108,9 @@ def make_standing(
         is_correct=times[OURS].is_correct,
         max_abs_error=times[OURS].max_abs_error,
         ours=intervals[OURS],
-        libraries={who: intervals[who] for who in rivals},
-        ratio=ratio_to_best(times[OURS].times_s, rivals) if rivals else None,
+        libraries={who: interval for who, interval in intervals.items() if who != OURS},
+        ratio=ratio_to_best(ours_s, rivals) if rivals else None,
+        beside=beside,
         ceilings=ceilings,
         code_version=code_version,
     )
@@ -113,11 +121,10 @@ def standing_metrics(standings: Sequence[Standing]) -> dict[str, float | int | s
     values: dict[str, float | int | str] = {}
     for each in standings:
         values |= {f"{each.name}_{key}": value for key, value in _metrics(each).items()}
-    ratios = {each.name: each.ratio.value for each in standings if each.ratio}
-    if ratios:
-        worst = min(ratios, key=lambda name: ratios[name])
-        values["geomean_vs_best"] = math.exp(sum(map(math.log, ratios.values())) / len(ratios))
-        values |= {"worst_vs_best": ratios[worst], "worst_name": worst}
+    values |= _over_all("best", "worst_name", {each.name: each.ratio for each in standings if each.ratio})
+    for who in BESIDE:
+        found = {each.name: each.beside[who] for each in standings if who in each.beside}
+        values |= _over_all(who, f"worst_{who}_name", found)
     ceilings = best_ceilings(each.ceilings for each in standings)
     return {
         **values,
@@ -134,6 +141,14 @@ def best_ceilings(measured: Iterable[Ceilings]) -> Ceilings:
     return Ceilings(max(c.peak_gflops for c in every), max(c.bandwidth_gb_s for c in every))
 
 
+def _over_all(who: str, worst_key: str, ratios: Mapping[str, Ratio]) -> dict[str, float | str]:
+    if not ratios:
+        return {}
+    worst = min(ratios, key=lambda name: ratios[name].value)
+    mean = math.exp(sum(math.log(ratio.value) for ratio in ratios.values()) / len(ratios))
+    return {f"geomean_vs_{who}": mean, f"worst_vs_{who}": ratios[worst].value, worst_key: worst}
+
+
 def _metrics(each: Standing) -> dict[str, float | int | str]:
     values: dict[str, float | int | str] = {
         "sketch": each.sketch,
@@ -146,12 +161,24 @@ def _metrics(each: Standing) -> dict[str, float | int | str]:
     }
     for who, interval in each.libraries.items():
         values |= _interval_values(f"{who}_", interval)
-    torch_s = [interval.median_s for who, interval in each.libraries.items() if who.startswith("torch")]
+    torch_s = [
+        interval.median_s
+        for who, interval in each.libraries.items()
+        if who.startswith("torch") and who not in BESIDE
+    ]
     if torch_s:
         values["torch_latency_s"] = min(torch_s)
     if each.ratio:
-        values |= {"best_library": each.ratio.rival, "vs_best": each.ratio.value}
-        values |= {"vs_best_low": each.ratio.low, "vs_best_high": each.ratio.high}
+        values["best_library"] = each.ratio.rival
+    return {**values, **ratio_values(each)}
+
+
+def ratio_values(each: Standing) -> dict[str, float]:
+    """``vs_best`` and the ratios to those beside it, each with the ends of its interval."""
+    ratios = {**({"best": each.ratio} if each.ratio else {}), **each.beside}
+    values: dict[str, float] = {}
+    for who, ratio in ratios.items():
+        values |= {f"vs_{who}": ratio.value, f"vs_{who}_low": ratio.low, f"vs_{who}_high": ratio.high}
     return values
 
 

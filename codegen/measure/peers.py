@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +19,17 @@ from codegen.measure.drift import num_preemptions
 from codegen.measure.timing import Summary, calibrate, summarise, time_undisturbed
 from codegen.ops import Conv2d, Matmul, Operator, make_inputs, tolerance
 
-Runner: TypeAlias = Callable[[], NDArray[np.float32]]
-"""Computes the operator once on operands it holds; the elements of ``y`` come in the user's order."""
+Runner: TypeAlias = Callable[[], Any]
+"""Computes the operator once on operands it holds. What it returns, NumPy turns into an array whose elements
+are those of ``y`` in the user's order; turning it is not timed."""
 
 Binder: TypeAlias = Callable[[Mapping[str, NDArray[np.float32]]], Runner]
 """Makes a runner from all operands, in the shapes of the operator's program."""
 
-SETTLE_S = 0.01
-"""Pause before each turn: idle threads of OpenMP and onnxruntime spin for milliseconds after a kernel."""
+SETTLE_STEP_S = 0.005
+MAX_SETTLE_S = 0.1
+"""Threads wait for more work by spinning: those of OpenMP for about 8 ms after a kernel, those of onnxruntime
+for about 41 ms (both measured). Whoever came next would find a core taken."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,9 @@ def time_peers(
     """Time kernels of ours and of libraries in turn, each once a round, the rounds in alternating order.
 
     Libraries take part where they have the operator: ``torch_nchw`` and ``torch_nhwc`` for a convolution
-    (each given its layout from the start), ``torch`` for a matrix product, and ``onnxruntime`` for both
-    if it is installed. Weights are initialisers there, so it may pack them ahead of time as we may.
+    (each given its layout from the start), ``torch`` for a matrix product, ``torch_packed`` for both where
+    torch can pack weights ahead of time, and ``onnxruntime`` for both if it is installed. Weights are
+    initialisers there, so it may pack them ahead of time as we may.
 
     Args:
         operator: what all compute.
@@ -108,6 +112,19 @@ def library_binders(operator: Operator, num_threads: int) -> dict[str, Binder]:
     return binders
 
 
+def settle() -> None:
+    """Wait until no thread of this process spins, but no longer than a tenth of a second.
+
+    The operating system counts processor time in ticks of up to 4 ms, so a step is longer than one.
+    """
+    end_s = time.perf_counter() + MAX_SETTLE_S
+    while time.perf_counter() < end_s:
+        before_s = time.process_time()
+        time.sleep(SETTLE_STEP_S)
+        if time.process_time() - before_s < SETTLE_STEP_S / 5:
+            return
+
+
 @dataclass(frozen=True)
 class _KernelRunner:
     """``call`` only holds addresses; ``bound`` keeps alive what they point to."""
@@ -135,12 +152,12 @@ class _Contestant:
         return time.perf_counter() - start_s
 
     def take_turn(self) -> None:
-        time.sleep(SETTLE_S)
+        settle()
         self.time_calls(math.ceil(self.num_calls / 4))  # wakes its threads and refills the caches
         elapsed_s = time_undisturbed(self.time_calls, self.num_calls, num_preemptions)
         self.times_s.append(elapsed_s / self.num_calls)
 
     def result(self, rtol: float, atol: float) -> PeerTimes:
-        error = np.abs(self.run().ravel() - self.reference)
+        error = np.abs(np.asarray(self.run()).ravel() - self.reference)
         is_correct = bool(np.all(error <= atol + rtol * np.abs(self.reference)))
         return PeerTimes(tuple(self.times_s), summarise(self.times_s), float(error.max()), is_correct)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -14,19 +15,42 @@ from codegen.ops.window import both_dimensions, four_sides
 
 Operands = Mapping[str, NDArray[np.float32]]
 
+Layer: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+"""An operator with its weights fixed."""
+
 
 def torch_binders(operator: Conv2d | Matmul, num_threads: int) -> dict[str, Binder]:
-    """Runners of eager PyTorch in inference mode. Sets torch's number of threads for the process."""
+    """Runners of eager PyTorch, on tensors that ask for no gradients. Sets torch's threads for the process.
+
+    ``torch_packed`` calls what torch.compile's freezing makes of a layer: the operator of oneDNN on weights
+    that it has packed ahead of time, images stored NHWC. Eager PyTorch has no public way to that.
+    """
     torch.set_num_threads(num_threads)
+    binders: dict[str, Binder] = {}
     if isinstance(operator, Matmul):
-        return {"torch": lambda operands: _bind_matmul(operator, operands)}
-    return {
-        "torch_nchw": lambda operands: _bind_conv2d(operator, operands, torch.contiguous_format),
-        "torch_nhwc": lambda operands: _bind_conv2d(operator, operands, torch.channels_last),
-    }
+        binders["torch"] = lambda operands: _bind_matmul(operator, operands, is_packed=False)
+        if operator.batch == 1 and _can_pack():
+            binders["torch_packed"] = lambda operands: _bind_matmul(operator, operands, is_packed=True)
+        return binders
+    plain, last = torch.contiguous_format, torch.channels_last
+    binders["torch_nchw"] = lambda operands: _bind_conv2d(operator, operands, plain, is_packed=False)
+    binders["torch_nhwc"] = lambda operands: _bind_conv2d(operator, operands, last, is_packed=False)
+    if _can_pack():
+        binders["torch_packed"] = lambda operands: _bind_conv2d(operator, operands, last, is_packed=True)
+    return binders
 
 
-def _bind_conv2d(operator: Conv2d, operands: Operands, memory_format: torch.memory_format) -> Runner:
+def _can_pack() -> bool:
+    """These operators carry an underscore: another version of torch may not have them."""
+    return torch._C._has_mkldnn and all(
+        hasattr(torch.ops.mkldnn, name)
+        for name in ("_convolution_pointwise", "_linear_pointwise", "_reorder_convolution_weight")
+    )
+
+
+def _bind_conv2d(
+    operator: Conv2d, operands: Operands, memory_format: torch.memory_format, is_packed: bool
+) -> Runner:
     """The same convolution on tensors that are stored as asked; storing them so is not timed."""
     tensors = _tensors(operator, operands)
     is_channels_last = operator.layout == "NHWC"
@@ -36,53 +60,90 @@ def _bind_conv2d(operator: Conv2d, operands: Operands, memory_format: torch.memo
         return nchw.contiguous(memory_format=memory_format)
 
     x, w = stored(tensors["x"]), tensors["w"].contiguous(memory_format=memory_format)
-    bias = tensors.get("bias")
     residual = stored(tensors["residual"]) if operator.residual else None
     top, left, bottom, right = four_sides(operator.padding)
     is_symmetric = top == bottom and left == right
-
-    stride, dilation = both_dimensions(operator.stride), both_dimensions(operator.dilation)
+    shape = (
+        list(x.shape)
+        if is_symmetric
+        else [*x.shape[:2], x.shape[2] + top + bottom, x.shape[3] + left + right]
+    )
+    make = _packed_convolution if is_packed else _convolution
+    layer = make(operator, w, tensors.get("bias"), (top, left) if is_symmetric else (0, 0), shape)
 
     def convolve() -> torch.Tensor:
         image = x if is_symmetric else torch.nn.functional.pad(x, (left, right, top, bottom))
-        padding = (top, left) if is_symmetric else (0, 0)
-        y = torch.nn.functional.conv2d(image, w, bias, stride, padding, dilation, operator.groups)
-        return _finish(y, residual, operator.relu)
-
-    def user_order(y: torch.Tensor) -> torch.Tensor:
+        y = _finish(layer(image), residual, operator.relu)
         return y.permute(0, 2, 3, 1) if is_channels_last else y
 
-    return _runner(convolve, user_order)
+    return convolve
 
 
-def _bind_matmul(operator: Matmul, operands: Operands) -> Runner:
+def _convolution(
+    operator: Conv2d,
+    w: torch.Tensor,
+    bias: torch.Tensor | None,
+    padding: tuple[int, int],
+    shape: Sequence[int],
+) -> Layer:
+    stride, dilation = both_dimensions(operator.stride), both_dimensions(operator.dilation)
+
+    def layer(x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.conv2d(x, w, bias, stride, padding, dilation, operator.groups)
+
+    return layer
+
+
+def _packed_convolution(
+    operator: Conv2d,
+    w: torch.Tensor,
+    bias: torch.Tensor | None,
+    padding: tuple[int, int],
+    shape: Sequence[int],
+) -> Layer:
+    sizes = (padding, both_dimensions(operator.stride), both_dimensions(operator.dilation), operator.groups)
+    packed = torch.ops.mkldnn._reorder_convolution_weight(w, *sizes, shape)
+    run = torch.ops.mkldnn._convolution_pointwise.default
+
+    def layer(x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = run(x, packed, bias, *sizes, "none", [], "")
+        return y
+
+    return layer
+
+
+def _bind_matmul(operator: Matmul, operands: Operands, is_packed: bool) -> Runner:
     tensors = _tensors(operator, operands)
     a = tensors["a"].mT if operator.transpose_a else tensors["a"]
     b = tensors["b"].mT if operator.transpose_b else tensors["b"]
     bias, residual = tensors.get("bias"), tensors.get("residual")
+    layer = _packed_product(b, len(a)) if is_packed else _product(b)
 
     def multiply() -> torch.Tensor:
-        y = torch.matmul(a, b)
+        y = layer(a)
         return _finish(y if bias is None else y.add_(bias), residual, operator.relu)
 
-    return _runner(multiply, lambda y: y)
+    return multiply
+
+
+def _product(b: torch.Tensor) -> Layer:
+    return lambda a: torch.matmul(a, b)
+
+
+def _packed_product(b: torch.Tensor, num_rows: int) -> Layer:
+    packed = torch.ops.mkldnn._reorder_linear_weight(b.mT.contiguous(), num_rows)
+    run = torch.ops.mkldnn._linear_pointwise.default
+
+    def layer(a: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = run(a, packed, None, "none", [], "")
+        return y
+
+    return layer
 
 
 def _finish(y: torch.Tensor, residual: torch.Tensor | None, relu: bool) -> torch.Tensor:
     y = y if residual is None else y.add_(residual)
     return y.relu_() if relu else y
-
-
-def _runner(
-    compute: Callable[[], torch.Tensor], user_order: Callable[[torch.Tensor], torch.Tensor]
-) -> Runner:
-    def run() -> NDArray[np.float32]:
-        with torch.inference_mode():
-            # A view: the elements are put into order only when somebody reads them.
-            result: NDArray[np.float32] = user_order(compute()).numpy()
-            return result
-
-    return run
 
 
 def _tensors(operator: Conv2d | Matmul, operands: Operands) -> dict[str, torch.Tensor]:

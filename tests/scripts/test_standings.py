@@ -39,6 +39,14 @@ def test_the_mean_is_geometric_and_the_worst_is_named() -> None:
     assert standing_metrics([C2, row("mobilenet_d2", 1e-4, is_correct=False)])["num_incorrect"] == 1
 
 
+def test_what_has_no_public_interface_is_compared_beside_the_libraries() -> None:
+    found = standing_metrics(ROWS)
+    assert found["mobilenet_d1_vs_torch_packed"] == found["geomean_vs_torch_packed"] == pytest.approx(0.8)
+    assert found["mobilenet_d1_vs_best"] == pytest.approx(0.9)
+    assert found["mobilenet_d1_torch_latency_s"] == pytest.approx(1e-4)
+    assert found["worst_torch_packed_name"] == "mobilenet_d1"
+
+
 def test_without_libraries_there_is_no_ratio() -> None:
     found = standing_metrics([ALONE])
     assert not [name for name in found if "vs_best" in name]
@@ -84,7 +92,7 @@ def test_every_row_of_the_table_is_as_wide_as_its_header() -> None:
     columns, rows = table_of(ROWS)
     assert columns[1:6] == ["ours, us", "onnxruntime, us", "torch_nchw, us", "torch_nhwc, us", "torch, us"]
     assert {len(cells) for cells in rows} == {len(columns)}
-    assert libraries_of([MATMUL, D1]) == ["onnxruntime", "torch_nchw", "torch_nhwc", "torch"]
+    assert libraries_of([MATMUL, D1]) == ["onnxruntime", "torch_nchw", "torch_nhwc", "torch", "torch_packed"]
     assert markdown(columns, rows).count("\n") == len(rows) + 1
 
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from codegen.llvm.build import compile_program
 from codegen.measure import peers
 from codegen.measure.detect import detect_target, read_host_cpu
-from codegen.measure.peers import Runner, kernel_binder, library_binders, time_peers
+from codegen.measure.peers import Runner, kernel_binder, library_binders, settle, time_peers
 from codegen.ops import Conv2d, Matmul, Operator, Softmax
 from codegen.schedule import build_space
 
@@ -38,7 +40,8 @@ def test_libraries_and_a_kernel_of_ours_are_timed_and_agree() -> None:
         return lambda: operands["a"] @ operands["b"]
 
     results = time_peers(MATMUL, {"ours": bind}, num_threads=1, num_rounds=3, min_repeat_s=0.0002)
-    assert set(results) == {"ours", "torch"} | ({"onnxruntime"} if HAS_ONNXRUNTIME else set())
+    libraries = {"torch", "torch_packed"} | ({"onnxruntime"} if HAS_ONNXRUNTIME else set())
+    assert set(results) == {"ours"} | libraries
     for result in results.values():
         assert result.is_correct
         assert result.max_abs_error < 1e-4
@@ -78,7 +81,7 @@ def test_every_library_computes_the_same_operator(operator: Operator) -> None:
     for name, bind in binders.items():
         run = bind(operands)
         run()
-        np.testing.assert_allclose(run().ravel(), reference, rtol=1e-4, atol=1e-4, err_msg=name)
+        np.testing.assert_allclose(np.asarray(run()).ravel(), reference, rtol=1e-4, atol=1e-4, err_msg=name)
 
 
 def test_a_library_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +91,25 @@ def test_a_library_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyP
         return None if name == "onnxruntime" else real(name, package)
 
     monkeypatch.setattr(importlib.util, "find_spec", find_spec)
-    assert set(library_binders(MATMUL, num_threads=1)) == {"torch"}
+    assert set(library_binders(MATMUL, num_threads=1)) == {"torch", "torch_packed"}
+
+
+def test_weights_that_vary_are_not_packed() -> None:
+    assert "torch_packed" not in library_binders(dataclasses.replace(MATMUL, batch=3), num_threads=1)
+
+
+def test_a_turn_waits_for_threads_that_spin() -> None:
+    end_s = time.perf_counter() + 0.04
+
+    def spin() -> None:
+        while time.perf_counter() < end_s:
+            pass
+
+    thread = threading.Thread(target=spin)
+    thread.start()
+    settle()
+    assert time.perf_counter() >= end_s
+    thread.join()
 
 
 def test_an_operator_without_library_counterpart_has_no_peers() -> None:
