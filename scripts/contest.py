@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from codegen.llvm.build import compile_program
 from codegen.measure.peak import measure_peak
-from codegen.measure.peers import PeerTimes, settle
+from codegen.measure.peers import Binder, PeerTimes, settle
 from codegen.ops import Conv2d, Matmul, Operator
 from codegen.schedule import build_space
 from codegen.target import Target
@@ -27,8 +27,11 @@ def time_winners(
     target: Target,
     seed: int,
     code_version: str,
+    others: Callable[[str], Mapping[str, Binder]],
 ) -> list[Standing]:
     """A row per workload, in order; one whose schedule no longer exists is named and left out.
+
+    ``others`` gives further contestants of a workload.
 
     The ceilings are measured around each comparison and the best of all is used: a core that others
     use, or that runs hot, loses speed for seconds, and a ceiling from another minute may lie below a kernel.
@@ -37,7 +40,7 @@ def time_winners(
     compared: dict[str, Mapping[str, PeerTimes]] = {}
     with progress("timing") as tick:
         for number, (name, winner) in enumerate(winners.items(), start=1):
-            times = _compare(workloads[name], winner, target, seed)
+            times = _compare(workloads[name], winner, target, seed, others(name))
             if times is None:
                 say(f"{name}: the stored schedule is no longer one of its space; tune it again")
             else:
@@ -79,9 +82,10 @@ def call_times(target: Target, seed: int) -> dict[str, float]:
 
 
 def _compare(
-    operator: Operator, winner: StoredWinner, target: Target, seed: int
+    operator: Operator, winner: StoredWinner, target: Target, seed: int, others: Mapping[str, Binder]
 ) -> Mapping[str, PeerTimes] | None:
     space = build_space(operator.program(), target)
     if not (winner.is_of(operator) and winner.is_in(space)):
         return None
-    return compare(operator, compile_program(space.lower_named(winner.candidate), target), seed)
+    kernel = compile_program(space.lower_named(winner.candidate), target)
+    return compare(operator, kernel, seed, others)

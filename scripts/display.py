@@ -47,7 +47,7 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
     """Print a small table; numbers are shown to four significant digits and right-aligned."""
     console = Console()
     if not console.is_terminal:
-        console = Console(width=160)  # a log file has no width to fit into
+        console = Console(width=200)  # a log file has no width to fit into
     table = Table(title=title, title_justify="left")
     for position, column in enumerate(columns):
         is_number = all(isinstance(row[position], (int, float)) for row in rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,8 +74,8 @@ class KernelTuner:
                 say(f"{title}: found before")
                 return found
             with progress(title) as tick:
-                finalists, trials = self._search(name, measurer, identity, rival, tick)
-        return self._winner(operator, finalists, trials + (rival.trials if rival else 0), digest)
+                history, finalists = self._search(name, measurer, identity, rival, tick)
+        return self._winner(operator, finalists, history, rival, digest)
 
     def _search(
         self,
@@ -84,8 +84,8 @@ class KernelTuner:
         identity: Mapping[str, Any],
         rival: StoredWinner | None,
         tick: Ticker,
-    ) -> tuple[list[Finalist], int]:
-        """The finalists, fastest first, and how many trials were made."""
+    ) -> tuple[Sequence[Trial], list[Finalist]]:
+        """The trials, and the finalists, fastest first."""
 
         def on_trial(trial: Trial) -> None:
             tick(trial.trial, self.search.budget().num_trials or 0)
@@ -94,7 +94,7 @@ class KernelTuner:
         with open_journal(self.folder / "runs" / f"{name}.jsonl", identity) as journal:
             result = search_schedules(self.search, predictor, measurer, self.seed, journal, on_trial)
         more = [rival.candidate] if rival else []
-        return measurer.measure_finalists(result, NUM_FINALISTS, more), len(result.history)
+        return result.history, measurer.measure_finalists(result, NUM_FINALISTS, more)
 
     def _search_sha256(self, identity: Mapping[str, Any], rival: StoredWinner | None) -> str:
         """Over what fixes the search, its budget and the winner it had to beat."""
@@ -108,7 +108,12 @@ class KernelTuner:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _winner(
-        self, operator: Operator, finalists: list[Finalist], trials: int, digest: str
+        self,
+        operator: Operator,
+        finalists: Sequence[Finalist],
+        history: Sequence[Trial],
+        rival: StoredWinner | None,
+        digest: str,
     ) -> StoredWinner:
         if not finalists or finalists[0].summary is None:
             raise ValueError(f"no schedule of {operator} could be measured; the journal of it says why")
@@ -120,7 +125,8 @@ class KernelTuner:
             latency_s=summary.median_s,
             latency_low_s=summary.low_s,
             latency_high_s=summary.high_s,
-            trials=trials,
+            trials=len(history) + (rival.trials if rival else 0),
+            search_s=history[-1].elapsed_s + (rival.search_s if rival else 0.0),
             seed=self.seed,
             search_sha256=digest,
             code_version=self.code_version,

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
+from codegen.measure.peers import Binder
+from codegen.measure.peers_tvm import has_tvm_expression, tune_with_tvm, tvm_binders
 from codegen.ops import AWKWARD_WORKLOADS, ROUND_NEIGHBOURS, WORKLOADS, Operator
 from codegen.target import Target
 from scripts.contest import time_winners
@@ -36,13 +39,16 @@ class KernelsConfig:
     ``tuned`` is ``now`` (search) or ``stored`` (the winners that ``results`` has for this target, without
     tuning). ``store`` keeps winners and table there: ``all`` in place of what is there, ``better`` only
     where a search beats the stored winner in interleaved rounds. ``workloads`` are patterns of names, of
-    which a suite takes those that it has. A relative ``results`` is a folder of the project.
+    which a suite takes those that it has. A relative ``results`` is a folder of the project. ``tvm`` lets TVM
+    MetaSchedule tune the same workloads, with as many trials; its kernels then are columns of the table, the
+    best of all trials and the best within the seconds that our search took.
     """
 
     tuned: str = "now"
     store: str = "none"
     workloads: list[str] = field(default_factory=lambda: ["*"])
     results: str = "docs/results/operators"
+    tvm: bool = False
 
     def __post_init__(self) -> None:
         if self.tuned not in TUNED:
@@ -97,10 +103,20 @@ class OperatorSuite:
 
     def run(self, tuner: Tuner) -> dict[str, float | int | str]:
         """Find the winners, time them, show and write the table, keep it if asked; the metrics."""
+        if self.config.tvm and find_spec("tvm") is None:
+            raise ValueError("kernels.tvm=true needs TVM; install the extra: pip install 'looprank[tvm]'")
         stored = read_winners(self.stored_folder / FILE, self.target)
         earlier = self._stored_tables()  # what is damaged is said before hours of tuning
         winners = self._winners(stored, tuner)
-        standings = time_winners(self.workloads, winners, self.target, self.seed, self.code_version)
+        others = self._others(winners)
+        standings = time_winners(
+            self.workloads,
+            winners,
+            self.target,
+            self.seed,
+            self.code_version,
+            lambda name: others.get(name, {}),
+        )
         if not standings:
             raise ValueError(f"none of the stored winners of suite={self.name} can be used any more")
         show_standings(f"{self.name} on {self.target.name}", standings)
@@ -122,6 +138,21 @@ class OperatorSuite:
                 "target; kernels.tuned=stored makes the table from them without tuning"
             )
         return tuner.tune_all(self.workloads, usable if self.config.store == "better" else {})
+
+    def _others(self, winners: Mapping[str, StoredWinner]) -> dict[str, Mapping[str, Binder]]:
+        """TVM's kernels by workload, tuned now or in an earlier part of this run."""
+        if not self.config.tvm:
+            return {}
+        binders: dict[str, Mapping[str, Binder]] = {}
+        for name, winner in winners.items():
+            operator = self.workloads[name]
+            if not has_tvm_expression(operator):
+                continue
+            say(f"TVM tunes {name} in {winner.trials} trials")
+            folder = self.folder / "tvm" / f"{name}_{winner.trials}"
+            tune_with_tvm(operator, self.target, winner.trials, folder, self.seed)
+            binders[name] = tvm_binders(operator, self.target, folder, winner.search_s)
+        return binders
 
     def _require_stored(self, usable: Mapping[str, StoredWinner]) -> None:
         """Says which workloads have no winner; ValueError if none has one."""

@@ -11,7 +11,7 @@ from codegen.measure.ratios import Ratio
 from scripts.outputs import write_text
 from scripts.standings import BESIDE, Ceilings, Interval, Standing, ratio_values
 
-LIBRARIES = ("onnxruntime", "torch_nchw", "torch_nhwc", "torch", "torch_packed")
+LIBRARIES = ("onnxruntime", "torch_nchw", "torch_nhwc", "torch", *BESIDE)
 """Columns of libraries, in order; ``torch`` where images have no part in it."""
 
 KEYS = ("latency_s", "latency_low_s", "latency_high_s")

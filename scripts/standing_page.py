@@ -14,9 +14,11 @@ Rows = list[tuple[str, ...]]
 
 
 def show_standings(title: str, standings: Sequence[Standing]) -> None:
-    """One table of all workloads."""
+    """One table of all workloads, with what fits on a line; the page has more."""
     columns, rows = table_of(standings)
-    show_table(title, columns, rows)
+    kept = [number for number, column in enumerate(columns) if column not in ("sketch", "trials")]
+    shown = [[row[number].split(" ±")[0] if number > 1 else row[number] for number in kept] for row in rows]
+    show_table(f"{title}, times in us", [columns[number].removesuffix(", us") for number in kept], shown)
 
 
 def table_of(standings: Sequence[Standing]) -> tuple[list[str], Rows]:

@@ -24,8 +24,8 @@ class StoredWinner:
     """The best schedule that a search found for one workload, and where it comes from.
 
     ``candidate`` is ``{"sketch": name, "knobs": {name: value}}``. The latency is that of the finalists'
-    rounds, median and 95 % interval. ``trials`` counts those of every search that had a part in it;
-    ``search_sha256`` is of all that fixes the last of them, its budget included.
+    rounds, median and 95 % interval. ``trials`` and ``search_s`` count those of every search that had a part
+    in it; ``search_sha256`` is of all that fixes the last of them, its budget included.
     """
 
     operator: str
@@ -35,6 +35,7 @@ class StoredWinner:
     latency_low_s: float
     latency_high_s: float
     trials: int
+    search_s: float
     seed: int
     search_sha256: str
     code_version: str
@@ -107,6 +108,8 @@ def _read_winner(path: Path, workload: str, entry: Any) -> StoredWinner:
         make_operator(winner.operator, winner.parameters)
         if not 0 < winner.latency_low_s <= winner.latency_s <= winner.latency_high_s or winner.trials < 1:
             raise ValueError(f"latency {winner.latency_s!r} s after {winner.trials!r} trials is impossible")
+        if not winner.search_s >= 0:
+            raise ValueError(f"search_s is {winner.search_s!r}")
         if set(winner.candidate) != {"sketch", "knobs"} or not isinstance(winner.candidate["knobs"], dict):
             raise ValueError("candidate must have a sketch and knobs")
     except (TypeError, ValueError) as error:

@@ -10,7 +10,7 @@ from typing import Any
 from codegen.llvm.artefact import load, save_kernel
 from codegen.llvm.build import compile_program
 from codegen.llvm.kernel import Kernel
-from codegen.measure.peers import PeerTimes, kernel_binder, time_peers
+from codegen.measure.peers import Binder, PeerTimes, kernel_binder, time_peers
 from codegen.measure.pool import Finalist
 from codegen.measure.timing import Summary
 from codegen.ops import Operator, operator_parameters
@@ -51,9 +51,12 @@ def save_winner(winner: Winner, operator: Operator, folder: Path) -> Kernel:
     return load(save_kernel(kernel, folder, metadata))
 
 
-def compare(operator: Operator, kernel: Kernel, seed: int) -> dict[str, PeerTimes]:
-    """Our kernel (``looprank``) and the libraries that have the operator, in one interleaved run."""
-    return time_peers(operator, {"looprank": kernel_binder(kernel)}, kernel.target.num_threads, seed=seed)
+def compare(
+    operator: Operator, kernel: Kernel, seed: int, others: Mapping[str, Binder] | None = None
+) -> dict[str, PeerTimes]:
+    """Our kernel (``looprank``), the libraries that have the operator and others, in one interleaved run."""
+    kernels = {"looprank": kernel_binder(kernel), **(others or {})}
+    return time_peers(operator, kernels, kernel.target.num_threads, seed=seed)
 
 
 def comparison_rows(operator: Operator, times: Mapping[str, PeerTimes]) -> list[tuple[object, ...]]:

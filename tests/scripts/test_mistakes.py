@@ -35,6 +35,7 @@ MISTAKES: list[tuple[str, list[str], str]] = [
     ("benchmark", ["suite=operators", "kernels.tuned=stored", "kernels.store=better"], "is for a new search"),
     ("benchmark", ["suite=operators", "kernels.workloads=[c2]"], "['c2'] matches none of resnet18_c1"),
     ("benchmark", ["suite=awkward", "kernels.tuned=stored", "kernels.results=absent"], "targets there: none"),
+    ("benchmark", ["suite=operators", "kernels.workloads=[]"], "kernels.workloads=[] matches none of"),
     ("benchmark", ["suite=tune", "kernels.store=all"], "suite=tune has no stored results"),
     ("reproduce", ["search=random"], "needs search=annealer, got search=random"),
     ("reproduce", ["stored=tiny.parquet"], "tiny.parquet"),

@@ -113,6 +113,22 @@ def test_the_benchmark_of_operators_is_stored_and_made_again_without_tuning(
 
 
 @pytest.mark.slow
+def test_tvm_is_a_column_where_it_is_installed(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = ["suite=awkward", "debug=tiny", "kernels.workloads=[matmul_97*]", "kernels.tvm=true"]
+    with monkeypatch.context() as patched:
+        patched.setattr("scripts.operators.find_spec", lambda name: None)
+        assert "install the extra: pip install 'looprank[tvm]'" in refusal(
+            capsys, scripts, "benchmark", *suite
+        )
+    pytest.importorskip("tvm")
+    found = scripts("benchmark", "run", *suite)
+    assert found["matmul_97x97x97_tvm_trials_latency_s"] > 0
+    assert found["geomean_vs_tvm_trials"] == found["matmul_97x97x97_vs_tvm_trials"]
+
+
+@pytest.mark.slow
 def test_the_benchmark_of_awkward_shapes(scripts: Scripts) -> None:
     found = scripts("benchmark", "run", "suite=awkward", "debug=tiny")
     assert found["matmul_97x97x97_vs_neighbour"] == found["worst_vs_neighbour"] > 0
