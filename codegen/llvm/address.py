@@ -199,7 +199,7 @@ def _side(
     if found is None:
         value = runtime_index(writer, index.runtime)
         found = writer.head_value(head, key, f"icmp {comparison} i64 {value}, {room}")
-    return Predicate(identifier, found)
+    return Predicate(identifier, found, index=None if is_low else index, bound=bound)
 
 
 def _lane_mask(writer: Writer, index: Linear, room: int, is_low: bool) -> str:

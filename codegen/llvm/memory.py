@@ -8,9 +8,11 @@ from codegen.llvm.address import (
     conjunction,
     dynamic_mask,
     element_pointer,
+    pointer,
+    runtime_index,
     static_lanes,
 )
-from codegen.llvm.linear import displacement, known_range
+from codegen.llvm.linear import Linear, displacement, known_range
 from codegen.llvm.plan import MemoryAccess
 from codegen.llvm.sites import GuardId
 from codegen.llvm.writer import Writer, float_type, mask_literal, type_suffix, zero
@@ -87,11 +89,13 @@ def _remembered(writer: Writer, access: MemoryAccess, key: tuple[object, ...], t
 
 
 def _scalar_load(writer: Writer, access: MemoryAccess, zero_where_false: bool) -> str:
-    address = element_pointer(writer, access)
     is_exact = zero_where_false and writer.width == 1
     condition = ""
+    address = None
     if is_exact or not is_inside(writer, access, 0, 0):
-        condition = any_active(writer)
+        address = None if is_exact else _guarded_pointer(writer, access)
+        condition = "" if address else any_active(writer)
+    address = address or element_pointer(writer, access)
     key = ("load", address, condition, is_exact)
     found = writer.cache.get(key)
     if isinstance(found, str):
@@ -100,6 +104,59 @@ def _scalar_load(writer: Writer, access: MemoryAccess, zero_where_false: bool) -
         elsewhere = "@zero" if is_exact else writer.pointers[access.buffer]
         address = writer.value(f"select i1 {condition}, ptr {address}, ptr {elsewhere}")
     return _remembered(writer, access, key, f"load float, ptr {address}, align 4")
+
+
+def _guarded_pointer(writer: Writer, access: MemoryAccess) -> str | None:
+    """A legal address that is the element's where a guard holds, chosen outside the loops further in.
+
+    Where a tile reaches beyond its axis, the axis' first row is read for a row that is not there. None if
+    no guard alone keeps the element inside.
+    """
+    for predicate in writer.predicates:
+        guard = predicate.index
+        if guard is None:
+            continue
+        stride = _common_stride(access.offset, guard)
+        if not stride or not _keeps_inside(writer, access, guard, predicate.bound, stride):
+            continue
+        head = writer.heads[guard.runtime[-1][0]]
+        here = displacement(access.offset, writer.offsets)
+        first = here - stride * displacement(guard, writer.offsets)
+        key = ("guarded", predicate.scalar, here, first, stride)
+        place = head.cache.get(key)
+        if place is None:
+            row = runtime_index(writer, guard.runtime)
+            back = writer.head_value(head, (key, "back"), f"mul i64 {row}, {-stride}")
+            there = writer.head_value(head, (key, "there"), f"add i64 {back}, {first}")
+            place = writer.head_value(head, key, f"select i1 {predicate.scalar}, i64 {here}, i64 {there}")
+        return _moved(writer, pointer(writer, access.buffer, access.offset.runtime), place)
+    return None
+
+
+def _common_stride(offset: Linear, guard: Linear) -> int:
+    """Elements by which an access moves for each step of a guard's index; 0 if it does not move with it."""
+    terms = (*guard.offsets, *guard.runtime)
+    moves = dict((*offset.offsets, *offset.runtime))
+    stride, rest = divmod(moves.get(terms[0][0], 0), terms[0][1])
+    in_step = all(moves.get(name) == stride * factor for name, factor in terms)
+    return stride if guard.runtime and rest == 0 and stride > 0 and in_step else 0
+
+
+def _keeps_inside(writer: Writer, access: MemoryAccess, guard: Linear, bound: int, stride: int) -> bool:
+    """Whether the access lies in its buffer where ``0 <= guard < bound``, whatever else it depends on."""
+    least, most = known_range(access.offset, writer.offsets)
+    lowest, highest = known_range(guard, writer.offsets)
+    return least - stride * lowest >= 0 and most - stride * (highest - (bound - 1)) < access.limit
+
+
+def _moved(writer: Writer, base: str, place: str) -> str:
+    key = ("element", base, place)
+    found = writer.cache.get(key)
+    if isinstance(found, str):
+        return found
+    result = writer.value(f"getelementptr float, ptr {base}, i64 {place}")
+    writer.remember(key, result)
+    return result
 
 
 def _contiguous_load(writer: Writer, access: MemoryAccess, zero_where_false: bool) -> str:

@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from codegen.llvm.linear import Linear
 from codegen.llvm.sites import GuardId
 
 Lines: TypeAlias = list["str | Lines"]
@@ -49,12 +50,15 @@ class Head:
 class Predicate:
     """A condition on the current statements: one for all lanes, or a mask of lanes; the other is empty.
 
-    ``guard`` is None for conditions that no store may ignore.
+    ``guard`` is None for conditions that no store may ignore. A scalar guard also says what it compares:
+    it holds where ``index < bound``.
     """
 
     guard: GuardId | None
     scalar: str = ""
     mask: str = ""
+    index: Linear | None = None
+    bound: int = 0
 
 
 RegisterKey: TypeAlias = tuple[str, int, int]

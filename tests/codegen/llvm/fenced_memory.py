@@ -1,4 +1,4 @@
-"""Run a convolution's kernels on an input between two inaccessible pages, in a process apart.
+"""Run an operator's kernels on an input between two inaccessible pages, in a process apart.
 
 A read outside the input ends the process with a signal.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codegen.llvm.build import compile_program
-from codegen.ops import Conv2d, make_inputs, tolerance
+from codegen.ops import Conv2d, Matmul, make_inputs, tolerance
 from codegen.schedule import build_space
 from tests.codegen.llvm.loop_building import runnable_target
 
@@ -35,25 +35,36 @@ def fenced(array: NDArray[np.float32], at_end: bool) -> NDArray[np.float32]:
     return copy
 
 
-def main(lanes: int, width: int, padding: int) -> None:
-    operator = Conv2d(
+def depthwise(width: int, padding: int) -> Conv2d:
+    """Every second pixel of rows, padded or not."""
+    return Conv2d(
         height=5, width=width, in_channels=3, out_channels=3, groups=3, stride=2, padding=padding, kernel=3
     )
+
+
+def matmul(rows: int, columns: int) -> Matmul:
+    """Rows and columns that register tiles do not divide."""
+    return Matmul(m=rows, k=19, n=columns)
+
+
+def main(lanes: int, operator: Conv2d | Matmul) -> None:
     target = runnable_target(lanes)
     space = build_space(operator.program(), target)
-    rng = np.random.default_rng(width)
+    rng = np.random.default_rng(0)
     inputs = make_inputs(operator, rng)
     rtol, atol = tolerance(operator.program())
     expected = operator.reference(inputs)
+    first, weights = space.program.inputs
     candidates = space.sample(3 * len(space.sketches), rng)
     for row in range(len(candidates)):
         kernel = compile_program(space.lower(candidates, row), target)
-        shapes = {tensor.name: tensor.shape for tensor in space.program.inputs}
-        run = kernel.bind(w=inputs["w"].reshape(shapes["w"]))
+        run = kernel.bind(**{weights.name: inputs[weights.name].reshape(weights.shape)})
         for at_end in (False, True):
-            actual = run(fenced(inputs["x"].reshape(shapes["x"]), at_end))
+            actual = run(fenced(inputs[first.name].reshape(first.shape), at_end))
             np.testing.assert_allclose(actual.reshape(expected.shape), expected, rtol=rtol, atol=atol)
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    make = {"depthwise": depthwise, "matmul": matmul}[sys.argv[1]]
+    lanes, *sizes = map(int, sys.argv[2:])
+    main(lanes, make(*sizes))

@@ -7,10 +7,23 @@ import sys
 
 import pytest
 
+LANES = pytest.mark.parametrize("lanes", [8, 16])
 
-@pytest.mark.parametrize("lanes", [8, 16])
+
+@LANES
 @pytest.mark.parametrize(("width", "padding"), [(7, 1), (14, 1), (28, 1), (33, 0), (36, 1), (40, 2)])
 def test_strided_rows_stay_between_their_fences(lanes: int, width: int, padding: int) -> None:
-    command = [sys.executable, "-m", "tests.codegen.llvm.fenced_memory", str(lanes), str(width), str(padding)]
+    assert_runs("depthwise", lanes, width, padding)
+
+
+@LANES
+@pytest.mark.parametrize(("rows", "columns"), [(13, 17), (31, 40), (97, 5)])
+def test_tiles_that_overhang_stay_between_their_fences(lanes: int, rows: int, columns: int) -> None:
+    assert_runs("matmul", lanes, rows, columns)
+
+
+def assert_runs(operator: str, *sizes: int) -> None:
+    """In a process of its own, which a stray read would end."""
+    command = [sys.executable, "-m", "tests.codegen.llvm.fenced_memory", operator, *map(str, sizes)]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-2000:]
