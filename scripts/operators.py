@@ -17,7 +17,7 @@ from scripts.contest import time_winners
 from scripts.display import say, show_table
 from scripts.outputs import write_text
 from scripts.standing_files import merged, read_standings, write_standings
-from scripts.standing_page import neighbour_metrics, neighbours_table, page_of, show_standings
+from scripts.standing_page import below_aim, neighbour_metrics, neighbours_table, page_of, show_standings
 from scripts.standing_plots import draw_ratios, draw_roofline
 from scripts.standings import Standing, standing_metrics
 from scripts.winners import FILE, StoredWinner, read_winners, stored_targets, target_folder, write_winners
@@ -121,6 +121,8 @@ class OperatorSuite:
             raise ValueError(f"none of the stored winners of suite={self.name} can be used any more")
         show_standings(f"{self.name} on {self.target.name}", standings)
         self._show_neighbours(standings)
+        for phrase in below_aim(standings, ROUND_NEIGHBOURS):
+            say(f"below the aim: {phrase}")
         _write_files(self.folder, self.name, standings)
         say(f"table and plots are in {self.folder}")
         if self.config.store != "none":

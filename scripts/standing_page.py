@@ -12,6 +12,9 @@ from scripts.standings import BESIDE, Interval, Standing, standing_metrics
 
 Rows = list[tuple[str, ...]]
 
+AIM_VS_BEST = 0.95
+AIM_SHARE = 0.85
+
 
 def show_standings(title: str, standings: Sequence[Standing]) -> None:
     """One table of all workloads, with what fits on a line; the page has more."""
@@ -77,6 +80,23 @@ def neighbour_metrics(
     return values
 
 
+def below_aim(standings: Sequence[Standing], neighbours: Mapping[str, str]) -> list[str]:
+    """A phrase for each aim that a row misses: 0.95 of the best library, 85 % of a roof or of a neighbour.
+
+    Only the FMA roof counts: operands that stay in caches say nothing of the memory.
+    """
+    phrases = []
+    for each in standings:
+        if each.ratio and each.ratio.value < AIM_VS_BEST:
+            phrases.append(f"{each.name}: {each.ratio.value:.3f} of the speed of {each.ratio.rival}")
+        if each.bound == "FMA" and each.share_of_peak < AIM_SHARE:
+            phrases.append(f"{each.name}: {each.share_of_peak:.1%} of the FMA peak")
+    for name, ratio in neighbour_ratios(standings, neighbours).items():
+        if ratio < AIM_SHARE:
+            phrases.append(f"{name}: {ratio:.3f} of the efficiency of {neighbours[name]}")
+    return phrases
+
+
 def page_of(target: Target, suites: Mapping[str, Sequence[Standing]], neighbours: Mapping[str, str]) -> str:
     """The page of a target's stored results, a part for each suite."""
     parts = [
@@ -89,6 +109,8 @@ def page_of(target: Target, suites: Mapping[str, Sequence[Standing]], neighbours
         parts += [f"## suite={suite}", _summary(standings), markdown(*table_of(standings))]
         if neighbour_ratios(standings, neighbours):
             parts.append(markdown(*neighbours_table(standings, neighbours)))
+        missed = below_aim(standings, neighbours)
+        parts.append("Below the aim: " + ("; ".join(missed) or "nothing") + ".")
         parts.append(f"![best library's time over ours, by workload]({suite}_ratios.png)")
         parts.append(f"![GFLOP/s by operations per byte, under the measured roofs]({suite}_roofline.png)")
     return "\n\n".join(parts) + "\n"

@@ -55,7 +55,7 @@ def tune_with_tvm(operator: Operator, target: Target, num_trials: int, folder: P
     folder.mkdir(parents=True, exist_ok=True)
     for records in folder.glob("database_*.json"):
         records.unlink()  # of a run that was killed: its clock is lost
-    os.environ["TVM_NUM_THREADS"] = str(target.num_threads)
+    _set_threads(target)
     clock = _make_clock()
     task = meta_schedule.TuneContext(
         mod=_expression(operator),
@@ -87,12 +87,18 @@ def tvm_binders(operator: Operator, target: Target, folder: Path, seconds: float
 
     One is absent where no kernel had been measured by then.
     """
-    os.environ["TVM_NUM_THREADS"] = str(target.num_threads)
+    _set_threads(target)
     marks = json.loads((folder / CLOCK).read_text())
     num_within = max((num for elapsed_s, num in marks if elapsed_s <= seconds), default=0)
     nums = {"tvm_trials": marks[-1][1], "tvm_seconds": num_within}
     found = {who: _best_of(operator, target, folder, num) for who, num in nums.items() if num}
     return {who: _binder(operator, function) for who, function in found.items() if function is not None}
+
+
+def _set_threads(target: Target) -> None:
+    """TVM reads this as its pool starts. Bound threads would keep those of all others off their cores."""
+    os.environ["TVM_NUM_THREADS"] = str(target.num_threads)
+    os.environ["TVM_BIND_THREADS"] = "0"
 
 
 def _quiet_logger() -> logging.Logger:

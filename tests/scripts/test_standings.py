@@ -10,7 +10,7 @@ import pytest
 from codegen.ops import ROUND_NEIGHBOURS, WORKLOADS
 from scripts.outputs import write_metrics
 from scripts.standing_files import libraries_of, merged, read_standings, write_standings
-from scripts.standing_page import markdown, neighbour_metrics, neighbours_table, page_of, table_of
+from scripts.standing_page import below_aim, markdown, neighbour_metrics, neighbours_table, page_of, table_of
 from scripts.standing_plots import draw_ratios, draw_roofline
 from scripts.standings import standing_metrics
 from tests.scripts.standing_examples import ROWS, row
@@ -103,6 +103,16 @@ def test_an_awkward_shape_is_compared_in_operations_a_second() -> None:
     assert found["worst_neighbour_name"] == ODD
     assert neighbours_table(rows, ROUND_NEIGHBOURS)[1][0][:2] == (ODD, EVEN)
     assert neighbour_metrics([C2], ROUND_NEIGHBOURS) == {}
+
+
+def test_what_misses_its_aim_is_named() -> None:
+    rows = [*ROWS, row(ODD, 97**3 * 1e-12), row(EVEN, 96**3 * 0.5e-12)]
+    assert below_aim(rows, ROUND_NEIGHBOURS) == [
+        "mobilenet_d1: 0.900 of the speed of onnxruntime",
+        "matmul_512: 67.1% of the FMA peak",
+        "matmul_1024: 10.7% of the FMA peak",
+        f"{ODD}: 0.500 of the efficiency of {EVEN}",
+    ]
 
 
 def test_the_page_has_a_part_for_each_suite() -> None:

@@ -10,11 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codegen.ops import Matmul, operator_parameters
+from codegen.ops import AWKWARD_WORKLOADS, WORKLOADS, Matmul, operator_parameters
 from codegen.schedule import build_space
+from codegen.target import Target
+from scripts.operators import STORED_SUITES
+from scripts.standing_files import read_standings
 from scripts.winners import StoredWinner, read_winners, stored_targets, target_folder, write_winners
 from tests.targets import make_target
 
+RESULTS = Path(__file__).resolve().parents[2] / "docs/results/operators"
 TARGET = make_target(lanes=8)
 MATMUL = Matmul(m=16, k=16, n=32)
 SPACE = build_space(MATMUL.program(), TARGET)
@@ -68,6 +72,21 @@ def test_each_target_has_a_folder_of_its_own(tmp_path: Path) -> None:
     )
     write_winners(target_folder(tmp_path, named) / "winners.json", named, {})
     assert stored_targets(tmp_path) == [target_folder(tmp_path, named).name]
+
+
+def test_what_the_project_stores_is_of_its_workloads_and_of_the_target_it_is_filed_under() -> None:
+    named = {**WORKLOADS, **AWKWARD_WORKLOADS}
+    for path in RESULTS.glob("*/winners.json"):
+        target = Target(**json.loads(path.read_text())["target"])
+        assert target_folder(RESULTS, target) == path.parent
+        winners = read_winners(path, target)
+        assert [name for name, winner in winners.items() if not winner.is_of(named[name])] == []
+        for suite in STORED_SUITES:
+            rows = {each.name: each for each in read_standings(path.parent / f"{suite}.csv")}
+            assert set(rows) == set(winners) & set(STORED_SUITES[suite])
+            for name, each in rows.items():
+                assert (each.sketch, each.trials) == (winners[name].candidate["sketch"], winners[name].trials)
+                assert each.is_correct
 
 
 def damaged(key: str, value: Any) -> str:
