@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from codegen.gpu_target import GpuTarget
+from codegen.precision import Precision
 from codegen.target import Target
 
 
@@ -18,4 +20,11 @@ def make_target(lanes: int = 4, num_registers: int = 16, num_threads: int = 2) -
         l1_bytes=32 << 10,
         l2_bytes=1 << 20,
         l3_bytes=16 << 20,
+    )
+
+
+def make_gpu_target(precision: Precision | None = None) -> GpuTarget:
+    """A GPU of no vendor's; nothing of it is needed to lower, emit and interpret."""
+    return GpuTarget(
+        name="imaginary_gpu", backend="cuda", arch="sm_80", warp_size=32, precision=precision or Precision()
     )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from codegen.ir.expression import Program
 from codegen.measure.arrays import touched_copy, touched_zeros
 from codegen.ops import Operator, make_inputs, tolerance
+from codegen.precision import Precision, rounded
 
 
 class Oracle:
@@ -17,12 +18,16 @@ class Oracle:
 
     ``program`` is the operator's own or an equal one whose tensors are views of the same bytes.
     Building one computes the reference in float64, which takes seconds for large convolutions;
-    ``complaint`` then takes milliseconds.
+    ``complaint`` then takes milliseconds. Inputs are numbers of the precision's storage format.
     """
 
-    def __init__(self, operator: Operator, program: Program, seed: int) -> None:
-        inputs = make_inputs(operator, np.random.default_rng(seed))
-        rtol, atol = tolerance(operator.program())
+    def __init__(
+        self, operator: Operator, program: Program, seed: int, precision: Precision | None = None
+    ) -> None:
+        precision = precision or Precision()
+        drawn = make_inputs(operator, np.random.default_rng(seed))
+        inputs = {name: rounded(array, precision.storage) for name, array in drawn.items()}
+        rtol, atol = tolerance(operator.program(), precision)
         reference = operator.reference(inputs).reshape(program.output.shape)
         # In float32: rounding the reference costs a hundredth of the tolerance and halves the traffic.
         self._expected = reference.astype(np.float32)

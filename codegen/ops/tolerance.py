@@ -1,4 +1,4 @@
-"""How far a correct float32 kernel may be from the float64 reference."""
+"""How far a correct kernel may be from the float64 reference."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codegen.ir.expression import Binary, Constant, Expr, Load, Program, Select, Unary
+from codegen.ir.expression import Binary, Constant, Expr, Load, Program, Select, Stage, Unary
+from codegen.precision import Precision
 
 _EPSILON = float(np.finfo(np.float32).eps)
 
@@ -24,23 +25,41 @@ class _Size:
     is_positive: bool = False
 
 
-def tolerance(program: Program) -> tuple[float, float]:
-    """``(rtol, atol)`` for ``np.allclose(actual, reference)``.
+def tolerance(program: Program, precision: Precision | None = None) -> tuple[float, float]:
+    """``(rtol, atol)`` for ``np.allclose(actual, reference)``, in float32 unless another precision is given.
 
     A running estimate of magnitude and rounding error through the stages, for inputs of order one that
     are independent of each other. Each of the K roundings of a sum is
     relative to the sum so far, and they add up like a random walk; terms of mixed sign cancel, which is
-    why an absolute tolerance is needed.
+    why an absolute tolerance is needed. The reference has the same inputs, rounded to their storage
+    format; operands of a matrix product may be rounded once more, and the result is rounded to storage.
     """
+    precision = precision or Precision()
     sizes = {tensor.name: _Size(1.0, 0.0) for tensor in program.inputs}
     for stage in program.stages:
-        size = _size(stage.value, sizes)
+        size = _size(stage.value, _as_operands(sizes, precision) if _is_product(stage) else sizes)
         if stage.reducer == "sum":
             size = _sum(size, math.prod(axis.extent for axis in stage.reduce_axes))
         sizes[stage.output.name] = size
     result = sizes[program.output.name]
-    error = _SAFETY * (result.error + _EPSILON * result.scale)
+    rounding = max(_EPSILON, precision.storage_epsilon / 2) * result.scale
+    error = _SAFETY * (result.error + rounding)
     return max(1e-5, error / result.scale), error
+
+
+def _is_product(stage: Stage) -> bool:
+    """Whether a stage may be computed as a matrix product."""
+    return stage.reducer == "sum" and isinstance(stage.value, Binary) and stage.value.op == "mul"
+
+
+def _as_operands(sizes: dict[str, _Size], precision: Precision) -> dict[str, _Size]:
+    """Tensors as a matrix product sees them, where that is coarser than they are stored."""
+    if precision.dot_epsilon <= precision.storage_epsilon:
+        return sizes
+    return {
+        name: _Size(size.scale, size.error + precision.dot_epsilon * size.scale, size.is_positive)
+        for name, size in sizes.items()
+    }
 
 
 def _sum(term: _Size, num_terms: int) -> _Size:
