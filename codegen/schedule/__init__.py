@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from typing import overload
+
+from codegen.gpu_target import GpuTarget
 from codegen.ir.expression import Program
 from codegen.schedule.candidates import Candidates, concatenate
 from codegen.schedule.errors import ScheduleError
 from codegen.schedule.flatten import flatten_program
 from codegen.schedule.rules.contraction_knobs import contraction_sketches
 from codegen.schedule.rules.elementwise import elementwise_sketches
+from codegen.schedule.rules.gpu_contraction import gpu_contraction_sketches
+from codegen.schedule.rules.gpu_elementwise import gpu_elementwise_sketches
+from codegen.schedule.rules.gpu_rowwise import gpu_rowwise_sketches
 from codegen.schedule.rules.rowwise import rowwise_sketches
 from codegen.schedule.space import NamedCandidate, Space
 from codegen.target import Target
 
 RULES = (rowwise_sketches, contraction_sketches, elementwise_sketches)
-"""Tried in order; the first that yields sketches defines the space."""
+"""Those of CPUs, tried in order; the first that yields sketches defines the space."""
+
+GPU_RULES = (gpu_contraction_sketches, gpu_rowwise_sketches, gpu_elementwise_sketches)
+"""Those of GPUs."""
 
 __all__ = [
+    "GPU_RULES",
     "RULES",
     "Candidates",
     "NamedCandidate",
@@ -27,7 +37,11 @@ __all__ = [
 ]
 
 
-def build_space(program: Program, target: Target) -> Space:
+@overload
+def build_space(program: Program, target: Target) -> Space: ...
+@overload
+def build_space(program: Program, target: GpuTarget) -> Space[GpuTarget]: ...
+def build_space(program: Program, target: Target | GpuTarget) -> Space | Space[GpuTarget]:
     """Every schedule of a program that the sketch rules know, on a target.
 
     The space's program is the flattened one: same bytes, fewer dimensions.
@@ -36,5 +50,8 @@ def build_space(program: Program, target: Target) -> Space:
         ValueError: if no rule applies.
     """
     flat = flatten_program(program)
+    if isinstance(target, GpuTarget):
+        on_gpu = next(filter(None, (rule(flat, target) for rule in GPU_RULES)), ())
+        return Space(flat, target, on_gpu)
     sketches = next(filter(None, (rule(flat, target) for rule in RULES)), ())
     return Space(flat, target, sketches)

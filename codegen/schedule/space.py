@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Generic
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypeVar
 
+from codegen.gpu_target import GpuTarget
 from codegen.ir.arithmetic import Int
 from codegen.ir.expression import Program
 from codegen.ir.loops import LoopProgram
@@ -23,17 +26,20 @@ NamedCandidate = Mapping[str, object]
 """``{"sketch": name, "knobs": {knob name: value}}``, the form that records and JSON files hold."""
 
 
-class Space:
-    """All candidates of a program on a target.
+AnyTarget = TypeVar("AnyTarget", Target, GpuTarget, default=Target)
+
+
+class Space(Generic[AnyTarget]):
+    """All candidates of a program on a target, a CPU unless it is said otherwise.
 
     Every operation on candidates is batched; a generator makes each stream repeatable.
     """
 
-    def __init__(self, program: Program, target: Target, sketches: tuple[Sketch, ...]) -> None:
+    def __init__(self, program: Program, target: AnyTarget, sketches: tuple[Sketch, ...]) -> None:
         if not sketches:
             raise ValueError(f"no sketch rule applies to program {program.name}")
         self.program = program
-        self.target = target
+        self.target: AnyTarget = target
         self.sketches = sketches
         self._table = GroupTable(sketches)
 

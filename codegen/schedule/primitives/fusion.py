@@ -53,7 +53,7 @@ def fuse(program: LoopProgram, names: tuple[str, ...]) -> LoopProgram:
     return replace(program, body=tuple(merged if node is loops[0] else node for node in body))
 
 
-def make_local(program: LoopProgram, at: str, buffer: str) -> LoopProgram:
+def make_local(program: LoopProgram, at: str, buffer: str, scope: Scope = Scope.LOCAL) -> LoopProgram:
     """Keep only the part of an intermediate buffer that one iteration of loop ``at`` writes and reads.
 
     >>> from codegen.schedule.examples import scaled_relu, show
@@ -96,7 +96,7 @@ def make_local(program: LoopProgram, at: str, buffer: str) -> LoopProgram:
         return (changed,)
 
     program = replace_loop(program, at, lambda loop: (replace(loop, body=map_stores(loop.body, change)),))
-    buffers = tuple(Buffer(buffer, shape, Scope.LOCAL) if b.name == buffer else b for b in program.buffers)
+    buffers = tuple(Buffer(buffer, shape, scope) if b.name == buffer else b for b in program.buffers)
     return replace(program, buffers=buffers)
 
 

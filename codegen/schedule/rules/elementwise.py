@@ -17,7 +17,7 @@ from codegen.target import Target
 
 def elementwise_sketches(program: Program, target: Target) -> tuple[Sketch, ...]:
     """One sketch: all stages fused, vectors along the last axis, chunks of it over threads."""
-    if not _matches(program):
+    if not is_elementwise(program):
         return ()
     extent = program.stages[-1].axes[-1].extent
     groups = (
@@ -28,7 +28,8 @@ def elementwise_sketches(program: Program, target: Target) -> tuple[Sketch, ...]
     return (Sketch("fused", groups, lambda values: _lower(program, values), limits),)
 
 
-def _matches(program: Program) -> bool:
+def is_elementwise(program: Program) -> bool:
+    """Whether no stage reduces and each follows from the one before it, element by element."""
     if any(stage.reducer is not None for stage in program.stages):
         return False
     return all(

@@ -22,7 +22,7 @@ from codegen.target import Target
 
 def rowwise_sketches(program: Program, target: Target) -> tuple[Sketch, ...]:
     """One sketch: rows over threads, every stage of a row in turn, vectors along the row."""
-    if not _matches(program):
+    if not is_rowwise(program) or _packs_rows(program):
         return ()
     num_rows = program.stages[0].axes[0].extent
     columns = max(axis.extent for stage in program.stages for axis in (*stage.axes[1:], *stage.reduce_axes))
@@ -34,9 +34,8 @@ def rowwise_sketches(program: Program, target: Target) -> tuple[Sketch, ...]:
     return (Sketch("rows", groups, lambda values: _lower(program, values), limits),)
 
 
-def _matches(program: Program) -> bool:
-    if _packs_rows(program):
-        return False
+def is_rowwise(program: Program) -> bool:
+    """Whether some stage reduces the rows of a matrix and every stage treats each row alone."""
     num_rows = program.stages[0].axes[0].extent
     for n, stage in enumerate(program.stages):
         axes, reduce_axes = stage.axes, stage.reduce_axes

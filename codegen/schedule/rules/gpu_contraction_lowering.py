@@ -1,0 +1,157 @@
+"""Lowering of GPU reductions: a fixed sequence of primitives with knob values as factors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from codegen.ir.arithmetic import ceil_div
+from codegen.ir.expression import Axis, Program
+from codegen.ir.loops import LoopProgram, Scope
+from codegen.schedule.naive import naive_loops
+from codegen.schedule.primitives import (
+    bind,
+    cache_write,
+    compute_at,
+    fission,
+    partial_reduction,
+    reorder,
+    split,
+    vectorize_nest,
+)
+from codegen.schedule.rules.gpu_knobs import block_name
+from codegen.schedule.sketch import Values
+
+_PARTIAL = "partial"
+"""Results of the programs that share a reduction."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a sketch fixes.
+
+    ``outer`` axes have a program per element. ``tiled`` axes are cut into tiles, and so are the
+    reduction axes in ``depth``, while those in ``serial`` run one by one. Tiles of the axis ``grouped``
+    are taken in groups, within which programs meet in the L2 cache; the tiled axes after it run outside
+    a group's tiles. The reduction axis ``divided`` is given to several programs, whose results a second
+    kernel adds up.
+    """
+
+    program: Program
+    outer: tuple[Axis, ...]
+    tiled: tuple[Axis, ...]
+    depth: tuple[Axis, ...]
+    serial: tuple[Axis, ...]
+    grouped: Axis | None = None
+    divided: Axis | None = None
+
+
+@dataclass(frozen=True)
+class _Nest:
+    """One nest that accumulates, by the names of its loops.
+
+    Tiled loops come with their tile knob, those in ``depth`` as (loop, axis, tile knob): the tiles are
+    called after the axis.
+    """
+
+    result: str
+    accumulator: str
+    outer: tuple[str, ...]
+    tiled: tuple[tuple[str, str], ...]
+    depth: tuple[tuple[str, str, str], ...]
+    serial: tuple[str, ...]
+    grouped: str | None = None
+
+
+def lower_form(form: Form) -> Callable[[Values], LoopProgram]:
+    """The lowering of one sketch."""
+
+    def lower(values: Values) -> LoopProgram:
+        loops = naive_loops(form.program)
+        nest = _only_nest(form)
+        nests = [nest]
+        if form.divided is not None:
+            loops = _divide(loops, form, form.divided, values)
+            nests = [_first_pass(nest, form.divided), _second_pass(nest, form.divided)]
+        for nest in nests:
+            loops = _accumulate(loops, nest, values)
+        producer = form.program.stages[0].output.name
+        for stage in form.program.stages[1:]:
+            loops = compute_at(loops, producer, stage.output.name)
+            producer = stage.output.name
+        for nest in nests:
+            loops = _on_tensors(loops, nest)
+        return loops
+
+    return lower
+
+
+def _only_nest(form: Form) -> _Nest:
+    return _Nest(
+        form.program.stages[0].output.name,
+        "acc",
+        tuple(axis.name for axis in form.outer),
+        tuple((axis.name, block_name(axis.name)) for axis in form.tiled),
+        tuple((axis.name, axis.name, block_name(axis.name)) for axis in form.depth),
+        tuple(axis.name for axis in form.serial),
+        form.grouped.name if form.grouped is not None else None,
+    )
+
+
+def _divide(loops: LoopProgram, form: Form, axis: Axis, values: Values) -> LoopProgram:
+    """Cut a reduction into as many ranges of whole tiles as the knob says, or fewer."""
+    name = axis.name
+    block = values[block_name(name)]
+    share = block * ceil_div(ceil_div(axis.extent, block), values[f"{name}_splits"])
+    others = [a.name for a in form.program.stages[0].reduce_axes if a is not axis]
+    loops = reorder(loops, [name, *others]) if others else loops
+    loops = split(loops, name, share, (f"{name}_split", f"{name}_rest"))
+    return partial_reduction(loops, f"{name}_split", _PARTIAL)
+
+
+def _first_pass(nest: _Nest, divided: Axis) -> _Nest:
+    depth = tuple((f"{n}_rest" if n == divided.name else n, n, knob) for n, _, knob in nest.depth)
+    outer = (f"{divided.name}_split", *nest.outer)
+    return _Nest(_PARTIAL, "acc", outer, nest.tiled, depth, nest.serial, nest.grouped)
+
+
+def _second_pass(nest: _Nest, divided: Axis) -> _Nest:
+    outer = tuple(f"{name}_sum" for name in nest.outer)
+    tiled = tuple((f"{name}_sum", knob) for name, knob in nest.tiled)
+    return _Nest(nest.result, "total", outer, tiled, (), (f"{divided.name}_split_sum",))
+
+
+def _accumulate(loops: LoopProgram, nest: _Nest, values: Values) -> LoopProgram:
+    """Tiles of the result as values in registers: set to the start value, added to, written."""
+    grid = list(nest.outer)
+    for name, knob in nest.tiled:
+        if name == nest.grouped:
+            group = values[knob] * values[f"{name}_group"]
+            loops = split(loops, name, group, (f"{name}_group", f"{name}_rest"))
+            loops = split(loops, f"{name}_rest", values[knob], (f"{name}0", f"{name}1"))
+            grid.append(f"{name}_group")
+        else:
+            loops = split(loops, name, values[knob], (f"{name}0", f"{name}1"))
+            grid.append(f"{name}0")
+    if nest.grouped is not None:
+        grid.append(f"{nest.grouped}0")
+    tiles = _tiles(nest)
+    loops = reorder(loops, [*grid, *tiles])
+    loops = cache_write(loops, grid[-1], nest.result, nest.accumulator, Scope.REGISTER)
+    loops = fission(loops, tiles[0], ("_zero", ""))
+    for name, axis, knob in nest.depth:
+        loops = split(loops, name, values[knob], (f"{axis}0", f"{axis}1"))
+    serial = [*nest.serial, *(f"{axis}0" for _, axis, _ in nest.depth)]
+    loops = reorder(loops, [*serial, *tiles, *(f"{axis}1" for _, axis, _ in nest.depth)])
+    return bind(loops, grid)
+
+
+def _tiles(nest: _Nest) -> list[str]:
+    return [f"{name}1" for name, _ in nest.tiled]
+
+
+def _on_tensors(loops: LoopProgram, nest: _Nest) -> LoopProgram:
+    tiles = _tiles(nest)
+    loops = vectorize_nest(loops, [f"{name}_zero" for name in tiles])
+    loops = vectorize_nest(loops, [*tiles, *(f"{axis}1" for _, axis, _ in nest.depth)])
+    return vectorize_nest(loops, [f"{name}_out" for name in tiles])
