@@ -16,6 +16,9 @@ from tests import shapes
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Triton decides when it is imported, by whichever test comes first, whether it compiles or interprets.
+os.environ["TRITON_INTERPRET"] = "1"
+
 # Deadlines measure the machine, not the code; the CI profile repeats the same examples every time.
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from numpy.typing import NDArray
 
+from codegen.gpu_target import GpuTarget
 from codegen.ir.affine import Affine, variable
 from codegen.ir.arithmetic import Int, symbol
 from codegen.ir.expression import Binary, Constant, InRange, Load, Select
@@ -19,18 +20,29 @@ from codegen.ir.loops import Buffer, Guard, If, Loop, LoopKind, LoopProgram, Sco
 from codegen.llvm.build import compile_program
 from codegen.ops import Operator, small_integer_inputs, tolerance
 from codegen.schedule import build_space
+from codegen.target import Target
+from codegen.triton.run import interpret_triton
 from tests.codegen.llvm.loop_building import runnable_target
 from tests.strategies import operators, seeds
-from tests.targets import make_target
+from tests.targets import make_gpu_target, make_target
 
 Inputs: TypeAlias = Mapping[str, NDArray[np.float32]]
 Backend: TypeAlias = Callable[[LoopProgram, Inputs], NDArray[np.floating]]
 """The output buffer of a program for inputs in the shapes of its buffers."""
 
+
+def run_triton(loops: LoopProgram, inputs: Inputs) -> NDArray[np.float32]:
+    pytest.importorskip("triton", reason="triton is not installed")
+    return interpret_triton(loops, inputs)
+
+
 BACKENDS: dict[str, Backend] = {
     "interpreter": interpret_loops,
     "llvm": lambda loops, inputs: compile_program(loops, runnable_target(4, num_threads=2))(**inputs),
+    "triton": run_triton,
 }
+TARGETS: dict[str, Target | GpuTarget] = {"triton": make_gpu_target()}
+"""Where schedules of CPUs are not what a backend runs."""
 EVERY_BACKEND = pytest.mark.parametrize("name", list(BACKENDS))
 
 I = variable("i")  # noqa: E741
@@ -54,7 +66,7 @@ def copy(value: Select | Load | Binary, kind: LoopKind = LoopKind.SERIAL) -> Loo
 def test_any_schedule_of_any_operator_computes_its_reference(
     name: str, operator: Operator, seed: int
 ) -> None:
-    space = build_space(operator.program(), make_target())
+    space = build_space(operator.program(), TARGETS.get(name, make_target()))
     rng = np.random.default_rng(seed)
     inputs = small_integer_inputs(operator, rng)
     views = {tensor.name: inputs[tensor.name].reshape(tensor.shape) for tensor in space.program.inputs}

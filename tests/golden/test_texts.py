@@ -1,4 +1,4 @@
-"""Loop text and LLVM IR of a few candidates, to the letter: a refactoring leaves them as they are.
+"""Loop text, LLVM IR and Triton source of a few candidates: a refactoring leaves every letter in place.
 
 ``python -m pytest tests/golden --update-golden`` writes what the code makes now; read the difference
 before you keep it.
@@ -7,7 +7,7 @@ before you keep it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,11 @@ import pytest
 from codegen.ir.text import loop_text
 from codegen.llvm.emit import emit_module
 from codegen.ops import Conv2d, Matmul, Operator, Softmax
+from codegen.precision import Precision
 from codegen.schedule import build_space
+from codegen.triton.candidate import candidate_source
 from tests.codegen.llvm.loop_building import cpu_target
+from tests.targets import make_gpu_target
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,37 @@ CASES = {
 }
 
 
+@dataclass(frozen=True)
+class GpuCase:
+    operator: Operator
+    sketch: str
+    knobs: dict[str, int]
+    precision: Precision = field(default_factory=Precision)
+
+
+LAUNCH = {"num_warps": 4, "num_stages": 3}
+TILES = {"m_block": 16, "n_block": 32, "k_block": 32, "m_group": 2}
+GPU_CASES = {
+    "matmul_float16": GpuCase(
+        Matmul(m=100, k=96, n=72, bias=True, relu=True), "dot", {**TILES, **LAUNCH}, Precision("float16")
+    ),
+    "matmul_divided": GpuCase(Matmul(m=48, k=300, n=24), "dot.split_k", {**TILES, **LAUNCH, "k_splits": 4}),
+    "convolution": GpuCase(
+        Conv2d(height=9, width=11, in_channels=20, out_channels=24, padding=1, stride=2),
+        "dot",
+        {"oh_block": 4, "ow_block": 8, "oc_block": 16, "ic_block": 16, "kh_block": 1, "kw_block": 1}
+        | {"ow_group": 1, **LAUNCH},
+        Precision("float32", "tf32"),
+    ),
+    "depthwise_convolution": GpuCase(
+        Conv2d(height=9, width=11, in_channels=6, out_channels=6, groups=6, padding=1),
+        "vector",
+        {"c_block": 2, "oh_block": 4, "ow_block": 16, **LAUNCH},
+    ),
+    "softmax_of_rows": GpuCase(Softmax(rows=6, cols=100), "rows.kept", {"row_block": 2, **LAUNCH}),
+}
+
+
 @pytest.mark.parametrize("name", list(CASES))
 def test_the_texts_of_a_candidate_are_what_they_were(name: str, golden: Callable[[str, str], None]) -> None:
     case = CASES[name]
@@ -81,6 +115,23 @@ def test_the_texts_of_a_candidate_are_what_they_were(name: str, golden: Callable
     golden(f"{name}.llvm", emit_module(loops, target).text)
 
 
+@pytest.mark.parametrize("name", list(GPU_CASES))
+def test_the_triton_source_of_a_candidate_is_what_it_was(
+    name: str, golden: Callable[[str, str], None]
+) -> None:
+    case = GPU_CASES[name]
+    space = build_space(case.operator.program(), make_gpu_target(case.precision))
+    candidate = {"sketch": case.sketch, "knobs": case.knobs}
+    golden(f"{name}.loops", loop_text(space.lower_named(candidate)))
+    golden(f"{name}.triton", candidate_source(case.operator, space, candidate, "0.1.0"))
+
+
 def test_every_stored_text_belongs_to_a_candidate() -> None:
     stored = {path.name for path in Path(__file__).parent.glob("*.txt")}
-    assert stored == {f"{name}.{form}.txt" for name in CASES for form in ("loops", "llvm")}
+    expected = {f"{name}.{form}.txt" for name in CASES for form in ("loops", "llvm")}
+    assert stored == expected | {f"{name}.{form}.txt" for name in GPU_CASES for form in ("loops", "triton")}
+
+
+def test_the_example_in_the_documentation_is_what_the_code_makes() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "triton.md").read_text()
+    assert (Path(__file__).parent / "matmul_float16.triton.txt").read_text() in page

@@ -1,0 +1,1 @@
+"""GPU backend: a loop AST becomes a Python file with Triton kernels, which runs without this project."""
