@@ -150,8 +150,8 @@ def reproduce_command(job: MeasureJob) -> str:
     overrides = [
         f"task={job.operator}",
         *(f"task.{key}={_hydra_value(value)}" for key, value in job.parameters.items()),
-        f"target.num_threads={job.target.num_threads}",
-        f"target.vector_width={32 * job.target.vector_lanes}",
+        f"target.num_threads={job.cpu.num_threads}",
+        f"target.vector_width={32 * job.cpu.vector_lanes}",
         f"sketch={job.candidate['sketch']}",
         f"knobs={{{knobs}}}",
         f"seed={job.seed}",

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+from codegen.gpu_target import GpuTarget
 from codegen.measure.measurement import Failure, Measurement
+from codegen.precision import Precision
 from codegen.target import Target
 
 
@@ -20,9 +22,23 @@ class MeasureJob:
 
     operator: str
     parameters: Mapping[str, Any]
-    target: Target
+    target: Target | GpuTarget
     candidate: Mapping[str, Any]
     seed: int = 0
+
+    @property
+    def cpu(self) -> Target:
+        """The target; ValueError unless it is a CPU."""
+        if isinstance(self.target, GpuTarget):
+            raise ValueError(f"target must be a CPU here, got {self.target.name}")
+        return self.target
+
+    @property
+    def gpu(self) -> GpuTarget:
+        """The target; ValueError unless it is a GPU."""
+        if isinstance(self.target, Target):
+            raise ValueError(f"target must be a GPU here, got {self.target.name}")
+        return self.target
 
     @property
     def task_key(self) -> tuple[str, str, str, int]:
@@ -88,10 +104,17 @@ def job_from_json(fields: Mapping[str, Any]) -> MeasureJob:
     return MeasureJob(
         operator=fields["operator"],
         parameters=fields["parameters"],
-        target=Target(**fields["target"]),
+        target=_target_from_json(fields["target"]),
         candidate=fields["candidate"],
         seed=fields["seed"],
     )
+
+
+def _target_from_json(fields: Mapping[str, Any]) -> Target | GpuTarget:
+    """A GPU has an architecture, a CPU has none."""
+    if "arch" not in fields:
+        return Target(**fields)
+    return GpuTarget(**{**fields, "precision": Precision(**fields["precision"])})
 
 
 def measurement_to_json(measurement: Measurement) -> dict[str, Any]:

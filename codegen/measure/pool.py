@@ -93,6 +93,21 @@ class MeasurePool:
             self._running_worker()
         return replace(measurement, total_s=time.perf_counter() - start_s)
 
+    def verify(self, job: MeasureJob) -> Failure | None:
+        """Build and check a candidate without timing it; None if its output is right.
+
+        Raises:
+            ValueError: the job's operator or parameters are impossible.
+        """
+        try:
+            answer = self._answer([job], None, None, only_check=True)
+        except LostWorkerError as error:
+            return self._lost(job, error).failure
+        if answer["event"] == "refusal":
+            return self._read([job], answer)[0].failure
+        failure = answer["failure"]
+        return None if failure is None else replace(Failure(**failure), command=self._reproduce(job))
+
     def remeasure_interleaved(self, jobs: Sequence[MeasureJob], num_rounds: int = 20) -> list[Finalist]:
         """Measure candidates of one task again, in turn, each once a round; results in the order given.
 
@@ -127,9 +142,19 @@ class MeasurePool:
     def _ask_unguarded(
         self, jobs: Sequence[MeasureJob], best_s: float | None, num_rounds: int | None
     ) -> list[Measurement]:
+        return self._read(jobs, self._answer(jobs, best_s, num_rounds))
+
+    def _answer(
+        self,
+        jobs: Sequence[MeasureJob],
+        best_s: float | None,
+        num_rounds: int | None,
+        *,
+        only_check: bool = False,
+    ) -> Message:
         worker = self._running_worker()
         try:
-            answer = worker.ask([job_to_json(job) for job in jobs], best_s, num_rounds)
+            answer = worker.ask([job_to_json(job) for job in jobs], best_s, num_rounds, only_check=only_check)
         except BaseException:
             # Lost, or interrupted and about to send a result that nobody waits for.
             self._discard_worker()
@@ -137,7 +162,7 @@ class MeasurePool:
         if answer["is_exhausted"]:
             # After a failed allocation nobody knows what state the process is in.
             self._discard_worker()
-        return self._read(jobs, answer)
+        return answer
 
     def _read(self, jobs: Sequence[MeasureJob], answer: Message) -> list[Measurement]:
         if answer["event"] == "refusal":

@@ -98,8 +98,15 @@ class WorkerProcess:
         self._connection.close()
         self._stderr.close()
 
-    def ask(self, jobs: Sequence[Message], best_s: float | None, num_rounds: int | None) -> Message:
-        """Have jobs measured: one alone, or several interleaved in ``num_rounds`` rounds.
+    def ask(
+        self,
+        jobs: Sequence[Message],
+        best_s: float | None,
+        num_rounds: int | None,
+        *,
+        only_check: bool = False,
+    ) -> Message:
+        """Have jobs measured: one alone, or several interleaved in ``num_rounds`` rounds; or one checked.
 
         The time limit holds for a job that is measured alone, and for every step of an interleaved one.
 
@@ -110,7 +117,8 @@ class WorkerProcess:
         phase, position = "preparing", 0
         deadline_s = time.monotonic() + self._config.prepare_timeout_s
         try:
-            send(self._connection, {"jobs": list(jobs), "best_s": best_s, "num_rounds": num_rounds})
+            request = {"best_s": best_s, "num_rounds": num_rounds, "only_check": only_check}
+            send(self._connection, {"jobs": list(jobs), **request})
             while True:
                 message = receive(self._connection, deadline_s - time.monotonic())
                 if message is None:

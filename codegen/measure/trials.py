@@ -46,7 +46,7 @@ class Bench:
         """The probe of the job's target."""
         key = job.target.fingerprint
         if key not in self.probes:
-            self.probes[key] = MachineProbe(job.target)
+            self.probes[key] = MachineProbe(job.cpu)
         return self.probes[key]
 
 
@@ -97,6 +97,17 @@ def run_trial(bench: Bench, job: MeasureJob, best_s: float | None) -> Measuremen
     except TrialError as error:
         return Measurement((), error.failure, compile_s=compile_s, reference_s=reference_s)
     return Measurement(times_s, compile_s=compile_s, reference_s=reference_s)
+
+
+def check_candidate(bench: Bench, job: MeasureJob) -> Failure | None:
+    """Build and check one candidate whose task is prepared, without timing it: None if it is right."""
+    try:
+        with phase(bench, "building", 0, "compile"):
+            trial = bench.workbench.build(job)
+        _check(bench, trial, 0)
+    except TrialError as error:
+        return error.failure
+    return None
 
 
 def run_interleaved(bench: Bench, jobs: Sequence[MeasureJob], num_rounds: int) -> list[Measurement]:

@@ -37,7 +37,7 @@ class LlvmWorkbench:
             loops = task.space.lower_named(job.candidate)
         except ScheduleError as error:
             raise ConstraintError(str(error)) from error
-        kernel = compile_program(loops, job.target)
+        kernel = compile_program(loops, job.cpu)
         compile_s = time.perf_counter() - start_s
         bound = kernel.bind(**task.oracle.constants)
         arguments = tuple(task.oracle.operands[buffer.name] for buffer in bound.free)
@@ -47,7 +47,7 @@ class LlvmWorkbench:
         key = job.task_key
         if key not in self._tasks:
             operator = make_operator(job.operator, job.parameters)
-            space = build_space(operator.program(), job.target)
+            space = build_space(operator.program(), job.cpu)
             self._tasks[key] = _Task(space, Oracle(operator, space.program, job.seed))
             if len(self._tasks) > MAX_TASKS:
                 self._tasks.popitem(last=False)

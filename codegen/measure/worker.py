@@ -12,12 +12,21 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 
 from codegen.measure.channel import ChannelClosedError, Message, receive, send
 from codegen.measure.config import MeasureConfig
 from codegen.measure.jobs import Workbench, job_from_json, measurement_to_json
-from codegen.measure.trials import Bench, Phase, TrialError, prepare_task, run_interleaved, run_trial
+from codegen.measure.trials import (
+    Bench,
+    Phase,
+    TrialError,
+    check_candidate,
+    prepare_task,
+    run_interleaved,
+    run_trial,
+)
 
 PR_SET_PDEATHSIG = 1
 
@@ -72,6 +81,13 @@ def _answer(bench: Bench, request: Message) -> Message:
             "event": "refusal",
             "message": str(error.__cause__) if is_mistake else error.failure.message,
             "is_mistake": is_mistake,
+            "is_exhausted": bench.is_exhausted,
+        }
+    if request["only_check"]:
+        failure = check_candidate(bench, jobs[0])
+        return {
+            "event": "result",
+            "failure": None if failure is None else asdict(failure),
             "is_exhausted": bench.is_exhausted,
         }
     if request["num_rounds"] is None:

@@ -1,0 +1,93 @@
+"""The workbench of Triton kernels without a GPU: emit, run in Triton's interpreter, check.
+
+It times nothing: what a kernel costs on a GPU is not known from a CPU.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+
+from codegen.gpu_target import GpuTarget
+from codegen.ir.loops import LoopProgram
+from codegen.measure.config import MeasureConfig
+from codegen.measure.jobs import ConstraintError, MeasureJob, Trial
+from codegen.measure.oracle import Oracle
+from codegen.measure.workbench import MAX_TASKS
+from codegen.ops import make_operator
+from codegen.precision import Precision
+from codegen.schedule import ScheduleError, Space, build_space
+from codegen.triton.module import emit_module
+from codegen.triton.run import call_module, import_source, use_interpreter
+
+WORKBENCH = "codegen.measure.workbench_triton:make_workbench"
+"""For ``MeasurePool``, whose ``verify`` is all that this workbench is good for."""
+
+
+class InterpreterWorkbench:
+    """Keeps the space, inputs and reference of the tasks it has seen last."""
+
+    def __init__(self) -> None:
+        use_interpreter()
+        self._tasks: OrderedDict[tuple[str, str, str, int], _Task] = OrderedDict()
+        self._folder = tempfile.TemporaryDirectory()
+
+    def prepare(self, job: MeasureJob) -> None:
+        """See ``Workbench``; the first job of a task computes its reference output."""
+        self._task(job)
+
+    def build(self, job: MeasureJob) -> Trial:
+        """See ``Workbench``."""
+        task = self._task(job)
+        start_s = time.perf_counter()
+        try:
+            loops = task.space.lower_named(job.candidate)
+            source = emit_module(loops, job.gpu.precision)
+        except ScheduleError as error:
+            raise ConstraintError(str(error)) from error
+        module = import_source(source, self._folder.name)
+        return _Interpreted(module, loops, task.oracle, job.gpu.precision, time.perf_counter() - start_s)
+
+    def _task(self, job: MeasureJob) -> _Task:
+        key = job.task_key
+        if key not in self._tasks:
+            operator = make_operator(job.operator, job.parameters)
+            space = build_space(operator.program(), job.gpu)
+            self._tasks[key] = _Task(space, Oracle(operator, space.program, job.seed, job.gpu.precision))
+            if len(self._tasks) > MAX_TASKS:
+                self._tasks.popitem(last=False)
+        self._tasks.move_to_end(key)
+        return self._tasks[key]
+
+
+def make_workbench(config: MeasureConfig) -> InterpreterWorkbench:
+    """For a measuring process; it needs none of the settings."""
+    return InterpreterWorkbench()
+
+
+@dataclass(frozen=True)
+class _Task:
+    space: Space[GpuTarget]
+    oracle: Oracle
+
+
+@dataclass(frozen=True)
+class _Interpreted:
+    module: ModuleType
+    loops: LoopProgram
+    oracle: Oracle
+    precision: Precision
+    compile_s: float
+
+    def check(self) -> str | None:
+        result = call_module(self.module, self.loops, self.oracle.operands, self.precision)
+        np.copyto(self.oracle.output, result.reshape(self.oracle.output.shape))
+        return self.oracle.complaint()
+
+    def time_calls(self, num_calls: int) -> float:
+        raise RuntimeError("a kernel for a GPU cannot be timed without one")
