@@ -14,19 +14,25 @@ from codegen.schedule.candidates import Candidates, concatenate
 from search.protocols import Searcher, Space
 from search.random_search import draw_distinct
 
-Arm: TypeAlias = Literal["search", "random", "epsilon", "control"]
+Arm: TypeAlias = Literal["search", "random", "sketch", "epsilon", "control"]
 """``search``: the searcher's choice. ``random``: in its place while the model knows nothing.
-``epsilon``: exploration that belongs to the method. ``control``: random trials beside the method,
-which show what random search finds in the same run."""
+``sketch``: the searcher's first choice carried over to a sketch without any trial. ``epsilon``:
+exploration that belongs to the method. ``control``: random trials beside the method, which show what
+random search finds in the same run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanConfig:
-    """Trials between two refits, and the shares of them (in [0, 1]) that are drawn at random."""
+    """Trials between two refits, and the shares of them (in [0, 1]) that are drawn at random.
+
+    At most ``sketch_share`` of the searcher's part goes to sketches that no trial belongs to: a model may
+    know nothing of a sketch that its training data did not have.
+    """
 
     num_trials: int = 64
     epsilon: float = 0.05
     control_share: float = 0.0
+    sketch_share: float = 0.0
 
     def __post_init__(self) -> None:
         if self.num_trials < 1:
@@ -36,6 +42,8 @@ class PlanConfig:
                 "epsilon and control_share must not be negative nor exceed 1 together, got "
                 f"{self.epsilon} and {self.control_share}"
             )
+        if not 0 <= self.sketch_share <= 1:
+            raise ValueError(f"sketch_share must be in [0, 1], got {self.sketch_share}")
 
 
 @dataclass(frozen=True)
@@ -67,15 +75,34 @@ def make_plan(
     taken = measured.keys()
     if is_informed and num_chosen:
         chosen = searcher.propose(num_chosen, taken, rng)
+        limit = math.floor(config.sketch_share * num_chosen)
     else:
-        chosen = draw_distinct(space, num_chosen, taken, rng)
-    taken = np.concatenate([taken, chosen.keys()])
+        chosen, limit = draw_distinct(space, num_chosen, taken, rng), 0
+    untried = _untried_sketches(space, chosen, measured, limit, rng)
+    chosen = chosen[: min(len(chosen), num_chosen - len(untried))]
+    taken = np.concatenate([taken, chosen.keys(), untried.keys()])
     explored = draw_distinct(space, num_epsilon, taken, rng)
     taken = np.concatenate([taken, explored.keys()])
     control = draw_distinct(space, num_control, taken, rng)
     return _interleave(
-        [("search" if is_informed else "random", chosen), ("epsilon", explored), ("control", control)]
+        [
+            ("search" if is_informed else "random", chosen),
+            ("sketch", untried),
+            ("epsilon", explored),
+            ("control", control),
+        ]
     )
+
+
+def _untried_sketches(
+    space: Space, chosen: Candidates, measured: Candidates, limit: int, rng: np.random.Generator
+) -> Candidates:
+    """The first choice's counterparts in at most ``limit`` sketches that neither choices nor trials have."""
+    if not limit or not len(chosen):
+        return chosen[:0]
+    found = space.canonical(space.counterparts(chosen[:1], rng))
+    tried = np.concatenate([chosen.sketches, measured.sketches])
+    return found[~np.isin(found.sketches, tried)][:limit]
 
 
 def _share(share: float, num_done: int, num: int) -> int:

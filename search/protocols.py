@@ -30,6 +30,9 @@ class Space(Protocol):
     def mutate(self, candidates: Candidates, rng: np.random.Generator, /) -> Candidates:
         """One neighbour of each candidate, row by row; the candidate itself if it has none."""
 
+    def counterparts(self, candidate: Candidates, rng: np.random.Generator, /) -> Candidates:
+        """A single candidate carried over to every sketch, a row for each, with what sketches share kept."""
+
     def canonical(self, candidates: Candidates, /) -> Candidates:
         """The same kernels, in the same order, such that equal kernels have equal rows."""
 

@@ -67,6 +67,13 @@ class Space(Generic[AnyTarget]):
         moved = self._table.convert(candidates.sketches, sketches, candidates.positions, rng)
         return Candidates(sketches, np.where(moves[:, None], moved, positions))
 
+    def counterparts(self, candidate: Candidates, rng: np.random.Generator) -> Candidates:
+        """A single candidate carried over to every sketch: it keeps the groups of knobs that both have."""
+        sketches = np.arange(len(self.sketches))
+        old = np.repeat(candidate.sketches, len(sketches))
+        positions = np.repeat(candidate.positions, len(sketches), axis=0)
+        return Candidates(sketches, self._table.convert(old, sketches, positions, rng))
+
     def enumerate(self, limit: int) -> Candidates:
         """The first ``limit`` points in a fixed order: sketch by sketch, the last group of knobs fastest."""
         require(limit >= 0, f"limit must not be negative, got {limit}")

@@ -55,6 +55,25 @@ def test_an_uninformed_plan_is_random_and_says_so() -> None:
     assert len(np.intersect1d(plan.candidates.keys(), SPACE.enumerate(40).keys())) < 10
 
 
+def test_sketches_without_a_trial_get_the_first_choice_in_their_form() -> None:
+    config = PlanConfig(num_trials=8, epsilon=0.0, sketch_share=0.25)
+    first, second = plans(config, 2)  # the exhaustive search starts with sketch 0
+    assert Counter(first.arms) == {"search": 7, "sketch": 1}
+    carried = first.candidates[np.array([arm == "sketch" for arm in first.arms])]
+    assert carried.sketches.tolist() == [1]
+    assert carried.positions.tolist() == [[0, 0, 0, 0]]
+    assert Counter(second.arms) == {"search": 8}
+
+
+def test_no_more_than_a_share_goes_to_untried_sketches() -> None:
+    space = KnobSpace(sizes=((6, 5),) * 9)
+    config = PlanConfig(num_trials=8, epsilon=0.0, sketch_share=0.5)
+    none = space.enumerate(0)
+    plan = make_plan(space, ExhaustiveSearch(space), True, config, 8, none, np.random.default_rng(0))
+    assert Counter(plan.arms) == {"search": 4, "sketch": 4}
+    assert len(np.unique(plan.candidates.sketches)) == 5
+
+
 def test_control_trials_are_spread_over_the_plan() -> None:
     (plan,) = plans(PlanConfig(num_trials=40, epsilon=0.0, control_share=0.25), 1)
     places = [place for place, arm in enumerate(plan.arms) if arm == "control"]
@@ -83,6 +102,7 @@ def test_the_end_of_a_space_gives_a_short_plan_and_then_an_empty_one() -> None:
         ({"num_trials": 0}, "num_trials"),
         ({"epsilon": -0.1}, "epsilon"),
         ({"epsilon": 0.6, "control_share": 0.5}, "control_share"),
+        ({"sketch_share": 1.5}, "sketch_share"),
     ],
 )
 def test_an_impossible_plan_is_refused_by_name(settings: dict[str, float], name: str) -> None:

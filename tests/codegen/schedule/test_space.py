@@ -131,6 +131,18 @@ def test_moving_to_another_sketch_keeps_shared_knobs() -> None:
     assert all(kept)
 
 
+def test_counterparts_of_a_candidate_are_one_per_sketch_with_its_knobs() -> None:
+    space = conv_space()
+    rng = np.random.default_rng(4)
+    candidate = space.sample(1, rng)
+    moved = space.counterparts(candidate, rng)
+    assert moved.sketches.tolist() == list(range(len(space.sketches)))
+    before = space.named(candidate, 0)["knobs"]
+    after = [space.named(moved, row)["knobs"] for row in range(len(moved))]
+    assert all(knobs["oh_outer"] == before["oh_outer"] for knobs in after)
+    assert after[int(candidate.sketches[0])] == before
+
+
 def test_every_sample_satisfies_the_register_budget() -> None:
     space = conv_space()
     candidates = space.sample(500, np.random.default_rng(4))
