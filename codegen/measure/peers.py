@@ -17,7 +17,7 @@ from codegen.llvm.signature import program_shape
 from codegen.measure.arrays import touched_copy, touched_zeros
 from codegen.measure.drift import num_preemptions
 from codegen.measure.timing import Summary, calibrate, summarise, time_undisturbed
-from codegen.ops import Conv2d, Matmul, Operator, make_inputs, tolerance
+from codegen.ops import Operator, make_inputs, tolerance
 
 Runner: TypeAlias = Callable[[], Any]
 """Computes the operator once on operands it holds. What it returns, NumPy turns into an array whose elements
@@ -56,9 +56,10 @@ def time_peers(
     """Time kernels of ours and of libraries in turn, each once a round, the rounds in alternating order.
 
     Libraries take part where they have the operator: ``torch_nchw`` and ``torch_nhwc`` for a convolution
-    (each given its layout from the start), ``torch`` for a matrix product, ``torch_packed`` for both where
-    torch can pack weights ahead of time, and ``onnxruntime`` for both if it is installed. Weights are
-    initialisers there, so it may pack them ahead of time as we may.
+    (each given its layout from the start), ``torch`` for other operators, ``torch_packed`` for convolutions
+    and matrix products where torch can pack weights ahead of time, and ``onnxruntime`` for what is a node
+    of ONNX, if it is installed. Weights are initialisers there, so it may pack them ahead of time as we
+    may.
 
     Args:
         operator: what all compute.
@@ -99,8 +100,6 @@ def kernel_binder(kernel: Kernel) -> Binder:
 def library_binders(operator: Operator, num_threads: int) -> dict[str, Binder]:
     """The libraries that can compute the operator here, by name."""
     binders: dict[str, Binder] = {}
-    if not isinstance(operator, (Conv2d, Matmul)):
-        return binders
     if importlib.util.find_spec("torch"):
         from codegen.measure.peers_torch import torch_binders
 
@@ -108,7 +107,8 @@ def library_binders(operator: Operator, num_threads: int) -> dict[str, Binder]:
     if importlib.util.find_spec("onnx") and importlib.util.find_spec("onnxruntime"):
         from codegen.measure.peers_onnx import onnxruntime_binder
 
-        binders["onnxruntime"] = onnxruntime_binder(operator, num_threads)
+        binder = onnxruntime_binder(operator, num_threads)
+        binders.update({"onnxruntime": binder} if binder else {})
     return binders
 
 

@@ -11,28 +11,33 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from codegen.measure.arrays import touched_copy, touched_zeros
+from codegen.measure.memory_peers_onnx import memory_nodes
 from codegen.measure.peers import Binder, Runner
-from codegen.ops import Conv2d, Matmul
+from codegen.ops import Conv2d, Matmul, Operator
 from codegen.ops.window import both_dimensions, four_sides
 
-OPSET = 17
+OPSET = 20
 IR_VERSION = 9
 
 Operands = Mapping[str, NDArray[np.float32]]
 
 
-def onnxruntime_binder(operator: Conv2d | Matmul, num_threads: int) -> Binder:
+def onnxruntime_binder(operator: Operator, num_threads: int) -> Binder | None:
     """A runner of a session with all graph optimisations and ``num_threads`` threads.
 
-    Images are NCHW there, as ONNX wants them; those of an NHWC operator are turned before, not timed.
+    None for an operator that is no node of ONNX. Images are NCHW there, as ONNX wants them; those of an
+    NHWC operator are turned before, not timed.
     """
+    if not isinstance(operator, (Conv2d, Matmul)) and memory_nodes(operator) is None:
+        return None
     return lambda operands: _bind(operator, operands, num_threads)
 
 
-def _bind(operator: Conv2d | Matmul, operands: Operands, num_threads: int) -> Runner:
+def _bind(operator: Operator, operands: Operands, num_threads: int) -> Runner:
     shapes = operator.user_shapes()
     is_channels_last = isinstance(operator, Conv2d) and operator.layout == "NHWC"
-    arrays = {name: array.reshape(shapes[name]) for name, array in operands.items()}
+    arrays = {name: touched_copy(array, shapes[name]) for name, array in operands.items()}
     if is_channels_last:
         for name in {"x", "residual"} & set(arrays):
             arrays[name] = np.ascontiguousarray(arrays[name].transpose(0, 3, 1, 2))
@@ -49,7 +54,7 @@ def _bind(operator: Conv2d | Matmul, operands: Operands, num_threads: int) -> Ru
     binding = session.io_binding()
     for name in arrays.keys() - constants:
         binding.bind_cpu_input(name, np.ascontiguousarray(arrays[name]))
-    y = np.zeros(stored, dtype=np.float32)
+    y = touched_zeros(stored)
     binding.bind_output("y", "cpu", 0, np.float32, stored, y.ctypes.data)
 
     def run() -> NDArray[np.float32]:
@@ -60,11 +65,10 @@ def _bind(operator: Conv2d | Matmul, operands: Operands, num_threads: int) -> Ru
 
 
 def build_model(
-    operator: Conv2d | Matmul, arrays: Operands, constants: set[str], y_shape: tuple[int, ...]
+    operator: Operator, arrays: Operands, constants: set[str], y_shape: tuple[int, ...]
 ) -> Any:  # onnx.ModelProto; onnx is not typed
     """An ONNX model with inputs for what varies and initialisers for ``constants``."""
-    main = _conv2d_nodes(operator) if isinstance(operator, Conv2d) else _matmul_nodes(operator)
-    nodes = [*main, *_epilogue_nodes(operator, main[-1].output[0])]
+    nodes, more = _nodes(operator)
     nodes[-1].output[0] = "y"
     graph = helper.make_graph(
         nodes,
@@ -76,13 +80,24 @@ def build_model(
         ],
         outputs=[helper.make_tensor_value_info("y", TensorProto.FLOAT, y_shape)],
         initializer=[
-            numpy_helper.from_array(np.ascontiguousarray(arrays[name]), name) for name in sorted(constants)
+            *(numpy_helper.from_array(np.ascontiguousarray(arrays[n]), n) for n in sorted(constants)),
+            *more,
         ],
     )
     opset = helper.make_opsetid("", OPSET)
     model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
     onnx.checker.check_model(model)
     return model
+
+
+def _nodes(operator: Operator) -> tuple[list[Any], list[Any]]:
+    """Nodes in order, and initialisers that are no operands."""
+    if isinstance(operator, (Conv2d, Matmul)):
+        main = _conv2d_nodes(operator) if isinstance(operator, Conv2d) else _matmul_nodes(operator)
+        return [*main, *_epilogue_nodes(operator, main[-1].output[0])], []
+    found = memory_nodes(operator)
+    assert found is not None, "the binder has asked"
+    return found
 
 
 def _conv2d_nodes(operator: Conv2d) -> list[Any]:

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from codegen.measure.memory_peers_torch import torch_memory_binder
 from codegen.measure.peers import Binder, Runner
-from codegen.ops import Conv2d, Matmul
+from codegen.ops import Conv2d, Matmul, Operator
 from codegen.ops.window import both_dimensions, four_sides
 
 Operands = Mapping[str, NDArray[np.float32]]
@@ -19,12 +20,15 @@ Layer: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 """An operator with its weights fixed."""
 
 
-def torch_binders(operator: Conv2d | Matmul, num_threads: int) -> dict[str, Binder]:
+def torch_binders(operator: Operator, num_threads: int) -> dict[str, Binder]:
     """Runners of eager PyTorch, on tensors that ask for no gradients. Sets torch's threads for the process.
 
     ``torch_packed`` calls what torch.compile's freezing makes of a layer: the operator of oneDNN on weights
     that it has packed ahead of time, images stored NHWC. Eager PyTorch has no public way to that.
     """
+    if not isinstance(operator, (Conv2d, Matmul)):
+        binder = torch_memory_binder(operator, num_threads)
+        return {"torch": binder} if binder else {}
     torch.set_num_threads(num_threads)
     binders: dict[str, Binder] = {}
     if isinstance(operator, Matmul):

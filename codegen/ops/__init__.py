@@ -9,6 +9,11 @@ from codegen.ops.convolution import Conv2d
 from codegen.ops.elementwise import Elementwise
 from codegen.ops.matmul import Matmul
 from codegen.ops.matrices import Reduce, Transpose
+from codegen.ops.memory_workloads import (
+    LARGE_MEMORY_WORKLOADS,
+    MEMORY_WORKLOADS,
+    SMALL_MEMORY_WORKLOADS,
+)
 from codegen.ops.normalization import LayerNorm, Softmax
 from codegen.ops.operands import make_inputs, small_integer_inputs
 from codegen.ops.operator import Operator
@@ -67,8 +72,11 @@ def _tupled(value: object) -> object:
 
 __all__ = [
     "AWKWARD_WORKLOADS",
+    "LARGE_MEMORY_WORKLOADS",
+    "MEMORY_WORKLOADS",
     "OPERATORS",
     "ROUND_NEIGHBOURS",
+    "SMALL_MEMORY_WORKLOADS",
     "WORKLOADS",
     "Conv2d",
     "Elementwise",

@@ -15,13 +15,27 @@ from codegen.llvm.build import compile_program
 from codegen.measure import peers
 from codegen.measure.detect import detect_target, read_host_cpu
 from codegen.measure.peers import Runner, kernel_binder, library_binders, settle, time_peers
-from codegen.ops import Conv2d, Matmul, Operator, Softmax
+from codegen.ops import (
+    Conv2d,
+    Elementwise,
+    GlobalAveragePool,
+    LayerNorm,
+    Matmul,
+    Operator,
+    Pool2d,
+    Reduce,
+    ScaleShift,
+    Softmax,
+    Transpose,
+)
+from codegen.ops.elementwise import BINARY_OPS, UNARY_OPS
 from codegen.schedule import build_space
 
 HAS_ONNXRUNTIME = all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime"))
 HAS_AVX2 = all(read_host_cpu().features.get(name) for name in ("avx2", "fma"))
 CONV = Conv2d(height=9, width=8, in_channels=4, out_channels=6, padding=1)
 MATMUL = Matmul(m=9, k=16, n=10)
+POOL = Pool2d(height=9, width=8, channels=3, batch=2, kernel=3, stride=2, padding=1)
 
 OPERATORS = [
     CONV,
@@ -32,6 +46,17 @@ OPERATORS = [
     MATMUL,
     dataclasses.replace(MATMUL, transpose_a=True, bias=True, relu=True, residual=True),
     dataclasses.replace(MATMUL, batch=3, transpose_b=True, bias=True),
+    Softmax(rows=5, cols=17),
+    LayerNorm(rows=5, cols=17),
+    Elementwise(shape=(2, 3, 5), ops=("add", "relu", "mul", "gelu")),
+    ScaleShift(batch=2, channels=3, size=7, relu=True),
+    ScaleShift(channels=3, size=7),
+    POOL,
+    dataclasses.replace(POOL, kind="average"),
+    dataclasses.replace(POOL, kind="average", count_include_pad=True),
+    GlobalAveragePool(batch=2, channels=3, height=5, width=4),
+    *(Reduce(rows=5, cols=17, kind=kind) for kind in ("sum", "max", "mean")),
+    Transpose(rows=5, cols=17),
 ]
 
 
@@ -74,10 +99,14 @@ def test_a_wrong_kernel_is_reported_however_fast() -> None:
 
 @pytest.mark.parametrize("operator", OPERATORS, ids=str)
 def test_every_library_computes_the_same_operator(operator: Operator) -> None:
+    _assert_libraries_agree(operator, {"torch", "torch_nchw"})
+
+
+def _assert_libraries_agree(operator: Operator, some_of: set[str]) -> None:
     operands = peers.make_inputs(operator, np.random.default_rng(0))
     reference = operator.reference(operands).ravel()
     binders = library_binders(operator, num_threads=1)
-    assert {"torch", "torch_nchw"} & set(binders)
+    assert some_of & set(binders)
     for name, bind in binders.items():
         run = bind(operands)
         run()
@@ -112,5 +141,11 @@ def test_a_turn_waits_for_threads_that_spin() -> None:
     thread.join()
 
 
+@pytest.mark.parametrize("op", [*UNARY_OPS, *BINARY_OPS])
+def test_torch_has_every_operation_of_a_chain(op: str) -> None:
+    _assert_libraries_agree(Elementwise(shape=(3, 37), ops=("abs", op)), {"torch"})
+
+
 def test_an_operator_without_library_counterpart_has_no_peers() -> None:
-    assert library_binders(Softmax(rows=4, cols=5), num_threads=1) == {}
+    lopsided = Pool2d(height=5, width=5, channels=2, kernel=3, stride=1, padding=(2, 2, 0, 0))
+    assert "torch" not in library_binders(lopsided, num_threads=1)

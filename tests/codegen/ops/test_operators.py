@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from codegen.ir.interpret import interpret_program
 from codegen.ops import (
     AWKWARD_WORKLOADS,
+    LARGE_MEMORY_WORKLOADS,
+    MEMORY_WORKLOADS,
     OPERATORS,
     ROUND_NEIGHBOURS,
+    SMALL_MEMORY_WORKLOADS,
     WORKLOADS,
     Conv2d,
     Matmul,
@@ -99,6 +102,18 @@ def test_an_awkward_shape_is_near_its_round_neighbour_and_harder() -> None:
         channels = AWKWARD_WORKLOADS[awkward].user_shapes()["y"][1]
         assert odd % 2 or channels % 2, awkward
         assert even % 4 == 0, awkward
+
+
+def test_workloads_of_memory_lie_beyond_the_caches_or_within() -> None:
+    def num_bytes(operator: Operator) -> int:
+        program = operator.program()
+        return sum(tensor.num_bytes for tensor in (*program.inputs, program.output))
+
+    assert not LARGE_MEMORY_WORKLOADS.keys() & SMALL_MEMORY_WORKLOADS.keys()
+    assert not MEMORY_WORKLOADS.keys() & WORKLOADS.keys()
+    assert len({op.program().hash for op in MEMORY_WORKLOADS.values()}) == len(MEMORY_WORKLOADS)
+    assert min(map(num_bytes, LARGE_MEMORY_WORKLOADS.values())) >= 64 * 2**20
+    assert max(map(num_bytes, SMALL_MEMORY_WORKLOADS.values())) <= 8 * 2**20
 
 
 def test_weights_are_constant_and_batched_matmul_operands_are_not() -> None:
