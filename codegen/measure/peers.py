@@ -27,9 +27,9 @@ Binder: TypeAlias = Callable[[Mapping[str, NDArray[np.float32]]], Runner]
 """Makes a runner from all operands, in the shapes of the operator's program."""
 
 SETTLE_STEP_S = 0.005
-MAX_SETTLE_S = 0.1
-"""Threads wait for more work by spinning: those of OpenMP for about 8 ms after a kernel, those of onnxruntime
-for about 41 ms (both measured). Whoever came next would find a core taken."""
+MAX_SETTLE_S = 0.5
+"""Threads wait for more work by spinning: those of OpenMP for 8 ms after a kernel, of onnxruntime for 41 ms,
+of TVM for 156 ms (measured). Whoever came next would find a core taken."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def library_binders(operator: Operator, num_threads: int) -> dict[str, Binder]:
 
 
 def settle() -> None:
-    """Wait until no thread of this process spins, but no longer than a tenth of a second.
+    """Wait until no thread of this process spins, but no longer than half a second.
 
     The operating system counts processor time in ticks of up to 4 ms, so a step is longer than one.
     """
