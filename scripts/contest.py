@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from codegen.llvm.build import compile_program
+from codegen.measure.bandwidth import BandwidthMeter
 from codegen.measure.peak import measure_peak
 from codegen.measure.peers import Binder, PeerTimes, settle
 from codegen.ops import Conv2d, Matmul, Operator
@@ -36,16 +37,16 @@ def time_winners(
     The ceilings are measured around each comparison and the best of all is used: a core that others
     use, or that runs hot, loses speed for seconds, and a ceiling from another minute may lie below a kernel.
     """
-    ceilings = [measure_ceilings(target)]
     compared: dict[str, Mapping[str, PeerTimes]] = {}
-    with progress("timing") as tick:
+    with BandwidthMeter(target) as meter, progress("timing") as tick:
+        ceilings = [measure_ceilings(target, meter)]
         for number, (name, winner) in enumerate(winners.items(), start=1):
             times = _compare(workloads[name], winner, target, seed, others(name))
             if times is None:
                 say(f"{name}: the stored schedule is no longer one of its space; tune it again")
             else:
                 compared[name] = times
-            ceilings.append(measure_ceilings(target))
+            ceilings.append(measure_ceilings(target, meter))
             tick(number, len(winners), name)
     best = best_ceilings(ceilings)
     return [
@@ -62,11 +63,12 @@ def time_winners(
     ]
 
 
-def measure_ceilings(target: Target) -> Ceilings:
-    """FMA rate and memory bandwidth of all threads; takes a fraction of a second."""
+def measure_ceilings(target: Target, meter: BandwidthMeter) -> Ceilings:
+    """FMA rate and memory bandwidth (of reading or copying, whichever is higher) of all threads."""
     settle()
-    peak = measure_peak(target)
-    return Ceilings(peak.gflops_all, peak.bandwidth_gb_s)
+    rates = meter.memory()
+    bandwidth = max(rates.read, rates.copy, rates.stream)
+    return Ceilings(measure_peak(target).gflops_all, bandwidth / 1e9)
 
 
 def call_times(target: Target, seed: int) -> dict[str, float]:
