@@ -10,7 +10,11 @@ from codegen.llvm.writer import Head, Induction, Lines, RegisterKey, Writer, flo
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """``for name in range(start, stop, step)``; bounds are i64 values or literals, ``step`` is positive."""
+    """``for name in range(start, stop, step)``; bounds are i64 values or literals, ``step`` is positive.
+
+    Register elements of a loop that ``is_private`` are not read before they are written in an iteration,
+    nor after the loop.
+    """
 
     name: str
     start: str
@@ -18,6 +22,7 @@ class Counted:
     step: int
     stored: frozenset[str]
     may_be_empty: bool = False
+    is_private: bool = False
 
 
 def emit_branch(
@@ -78,7 +83,7 @@ def _emit_real_loop(writer: Writer, loop: Counted, body: Callable[[], None]) -> 
     phis: Lines = []
     writer.lines.append(phis)
     variable = writer.fresh()
-    carried = _carried(writer, loop.stored)
+    carried = {} if loop.is_private else _carried(writer, loop.stored)
     writer.registers = before | carried
     mark = len(writer.trail)
     _open(writer, loop.name, variable, induction)
@@ -99,7 +104,9 @@ def _emit_real_loop(writer: Writer, loop: Counted, body: Callable[[], None]) -> 
             f"  {name} = phi {kind} [ {before[key]}, %{before_block} ], [ {writer.registers[key]}, %{latch} ]"
         )
     writer.begin(end)
-    if loop.may_be_empty:
+    if loop.is_private:
+        writer.registers = before
+    elif loop.may_be_empty:
         writer.registers = _merged(writer, writer.registers, latch, before, before_block)
 
 

@@ -37,18 +37,23 @@ def emit_module(program: LoopProgram, target: Target) -> ModuleText:
     body = plan_nodes(program.body, program.buffers, target.vector_lanes)
     num_threads = num_useful_threads(body, target.num_threads)
     parts: list[str] = []
-    for name, nodes, threads in (("body", program.body, num_threads), ("prepack", program.prepack, 1)):
-        plan = body if nodes is program.body else plan_nodes(nodes, program.buffers, target.vector_lanes)
-        writer = _new_writer(arguments, declarations)
-        _slice_locals(writer, arguments, threads)
-        if threads > 1:
-            emit_team(writer, plan)
-        else:
-            emit_nodes(writer, plan)
-        parts += _function(f"{name}_of_one_thread", arguments, writer, threads)
-    parts += _entry_points(symbol, arguments, num_threads)
+    writer = _new_writer(arguments, declarations)
     if num_threads > 1:
+        _slice_locals(writer, arguments)
+        emit_team(writer, body)
+        parts += _function("internal void @member", arguments, writer, MEMBER_LINES)
+        parts += _function_of_lines(
+            f"void @{symbol}_run(ptr %args)",
+            [f"  call void @GOMP_parallel(ptr @member, ptr %args, i32 {num_threads}, i32 0)"],
+        )
         declarations |= TEAM_DECLARATIONS
+    else:
+        emit_nodes(writer, body)
+        parts += _function(f"void @{symbol}_run", arguments, writer)
+    writer = _new_writer(arguments, declarations)
+    emit_nodes(writer, plan_nodes(program.prepack, program.buffers, target.vector_lanes))
+    parts += _function(f"void @{symbol}_prepack", arguments, writer)
+    parts += _bench(symbol)
     parts += [f"declare {declaration}" for declaration in sorted(declarations)]
     text = "\n".join(["@zero = internal constant float 0.0", *parts, _attributes(target), ""])
     return ModuleText(text, Signature(symbol, arguments, num_threads, prepack_inputs(program)))
@@ -64,6 +69,15 @@ TEAM_DECLARATIONS = frozenset(
 )
 
 
+MEMBER_LINES = (
+    "  %thread32 = call i32 @omp_get_thread_num()",
+    "  %threads32 = call i32 @omp_get_num_threads()",
+    "  %thread = zext i32 %thread32 to i64",
+    "  %threads = zext i32 %threads32 to i64",
+)
+"""What a thread of the team asks first."""
+
+
 def _new_writer(arguments: tuple[Buffer, ...], declarations: set[str]) -> Writer:
     writer = Writer({buffer.name: f"%p{i}" for i, buffer in enumerate(arguments)}, declarations)
     head = Head()
@@ -72,42 +86,35 @@ def _new_writer(arguments: tuple[Buffer, ...], declarations: set[str]) -> Writer
     return writer
 
 
-def _slice_locals(writer: Writer, arguments: tuple[Buffer, ...], num_threads: int) -> None:
+def _slice_locals(writer: Writer, arguments: tuple[Buffer, ...]) -> None:
     for buffer in arguments:
-        if buffer.scope is Scope.LOCAL and num_threads > 1:
+        if buffer.scope is Scope.LOCAL:
             start = writer.value(f"mul i64 %thread, {slice_elements(buffer)}")
             whole = writer.pointers[buffer.name]
             writer.pointers[buffer.name] = writer.value(f"getelementptr float, ptr {whole}, i64 {start}")
 
 
-def _function(name: str, arguments: tuple[Buffer, ...], writer: Writer, num_threads: int) -> list[str]:
-    parameters = "".join(
-        f"ptr {'' if _is_written_by_others(buffer, num_threads) else 'noalias '}%p{position}, "
-        for position, buffer in enumerate(arguments)
-    )
-    header = f"define internal void @{name}({parameters}i64 %thread, i64 %threads) #0 {{"
-    return [header, "entry:", *writer.text(), "  ret void", "}"]
+def _function(
+    header: str, arguments: tuple[Buffer, ...], writer: Writer, first: tuple[str, ...] = ()
+) -> list[str]:
+    """A function that takes the pointers out of the argument array.
+
+    LLVM spends a third of a millisecond on the smallest function, so none passes them on to another.
+    """
+    text = writer.text()
+    loads = []
+    for position in range(len(arguments) if text else 0):
+        loads.append(f"  %s{position} = getelementptr ptr, ptr %args, i64 {position}")
+        loads.append(f"  %p{position} = load ptr, ptr %s{position}, align 8")
+    return _function_of_lines(f"{header}(ptr %args)", [*loads, *first, *text])
 
 
-def _is_written_by_others(buffer: Buffer, num_threads: int) -> bool:
-    """Whether other threads write it between barriers, so that a value read before one is stale behind it."""
-    return num_threads > 1 and buffer.scope in (Scope.GLOBAL, Scope.OUTPUT)
+def _function_of_lines(header: str, lines: list[str]) -> list[str]:
+    return [f"define {header} #0 {{", "entry:", *lines, "  ret void", "}"]
 
 
-def _entry_points(symbol: str, arguments: tuple[Buffer, ...], num_threads: int) -> list[str]:
-    lines = [*_caller(f"void @{symbol}_prepack", "prepack", len(arguments))]
-    if num_threads > 1:
-        lines += [
-            *_caller("internal void @member", "body", len(arguments), True),
-            f"define void @{symbol}_run(ptr %args) #0 {{",
-            f"  call void @GOMP_parallel(ptr @member, ptr %args, i32 {num_threads}, i32 0)",
-            "  ret void",
-            "}",
-        ]
-    else:
-        lines += _caller(f"void @{symbol}_run", "body", len(arguments))
+def _bench(symbol: str) -> list[str]:
     return [
-        *lines,
         f"define void @{symbol}_bench(ptr %args, i64 %n) #0 {{",
         "entry:",
         "  br label %loop",
@@ -121,26 +128,6 @@ def _entry_points(symbol: str, arguments: tuple[Buffer, ...], num_threads: int) 
         "  ret void",
         "}",
     ]
-
-
-def _caller(header: str, part: str, num_arguments: int, in_team: bool = False) -> list[str]:
-    """A function that takes the pointers out of the argument array and calls a part."""
-    lines = [f"define {header}(ptr %args) #0 {{"]
-    for position in range(num_arguments):
-        lines.append(f"  %s{position} = getelementptr ptr, ptr %args, i64 {position}")
-        lines.append(f"  %p{position} = load ptr, ptr %s{position}, align 8")
-    thread, threads = "0", "1"
-    if in_team:
-        thread, threads = "%thread", "%threads"
-        lines += [
-            "  %thread32 = call i32 @omp_get_thread_num()",
-            "  %threads32 = call i32 @omp_get_num_threads()",
-            "  %thread = zext i32 %thread32 to i64",
-            "  %threads = zext i32 %threads32 to i64",
-        ]
-    pointers = "".join(f"ptr %p{position}, " for position in range(num_arguments))
-    lines.append(f"  call void @{part}_of_one_thread({pointers}i64 {thread}, i64 {threads})")
-    return [*lines, "  ret void", "}"]
 
 
 def _attributes(target: Target) -> str:

@@ -16,6 +16,37 @@ from codegen.llvm.signature import Signature
 
 ELF_HEADER_BYTES = 64
 
+CODEGEN_OPTIONS = (
+    # Our loops advance their pointers themselves; LLVM's search for better ones takes a third of the time.
+    "-disable-lsr",
+    # Scheduling once more after register allocation: out-of-order cores do that themselves.
+    "-disable-post-ra",
+    # What follows finds nothing to do in straight-line vector code and takes a seventh of the time together:
+    # neighbouring stores already are vectors, and their pairwise comparison is quadratic in their number,
+    "-combiner-store-merging=false",
+    # addresses and constants are where they should be,
+    "-disable-cgp",
+    "-disable-constant-hoisting",
+    "-disable-partial-libcall-inlining",
+    "-disable-mergeicmps",
+    # products and sums are fused already, and lanes already in vector registers,
+    "-x86-machine-combiner=false",
+    "-disable-x86-domain-reassignment",
+    # branches are loops and tails, not choices between two values,
+    "-x86-cmov-converter=false",
+    "-disable-early-ifcvt",
+    "-disable-early-taildup",
+    "-disable-tail-duplicate",
+    "-disable-branch-fold",
+    # and what is left in place after register allocation costs little outside the inner loop.
+    "-disable-postra-machine-sink",
+    "-disable-postra-machine-licm",
+    "-enable-shrink-wrap=false",
+    "-disable-ssc",
+    "-disable-cfi-fixup",
+)
+"""Passes of LLVM's code generator that do not pay here."""
+
 Call = Any
 """A ctypes function of one address (``bench`` has a count besides)."""
 
@@ -36,10 +67,8 @@ def initialize_llvm() -> None:
     """Prepare LLVM, once in a process."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    # Our loops advance their pointers themselves; LLVM's search for better ones takes a third of the time.
-    llvm.set_option("codegen", "-disable-lsr")
-    # Scheduling once more after register allocation: out-of-order cores do that themselves.
-    llvm.set_option("codegen", "-disable-post-ra")
+    for option in CODEGEN_OPTIONS:
+        llvm.set_option("codegen", option)
 
 
 def load_object(code: bytes, signature: Signature) -> NativeCode:

@@ -64,7 +64,7 @@ def _emit_nest(writer: Writer, outermost: PlannedLoop) -> None:
     after = writer.value(f"add i64 {first}, {num_iterations}")
     stop = writer.value(f"udiv i64 {after}, %threads")
     name = f"{outermost.variable.name} flat"
-    share = Counted(name, start, stop, 1, outermost.stored, may_be_empty=True)
+    share = Counted(name, start, stop, 1, outermost.stored, may_be_empty=True, is_private=True)
     emit_counted(writer, share, lambda: _emit_iteration(writer, loops, name))
 
 
