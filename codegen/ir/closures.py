@@ -31,6 +31,8 @@ class Memory:
         for name, shape in self.shapes.items():
             if self.scopes[name] is Scope.INPUT:
                 self.data[name] = read_input(inputs, name, shape).reshape(-1).tolist()
+            elif self.scopes[name] is Scope.TABLE:
+                self.data[name] = list(loops.buffer(name).values)
             else:
                 self.data[name] = [math.nan] * math.prod(shape)
         private = (Scope.LOCAL, Scope.REGISTER)

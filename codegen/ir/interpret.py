@@ -18,6 +18,8 @@ from codegen.ir.loops import LoopProgram, Scope
 
 _Array: TypeAlias = NDArray[Any]
 
+_WORKSPACE = frozenset({Scope.GLOBAL, Scope.LOCAL, Scope.REGISTER})
+
 
 def interpret_program(program: Program, inputs: Inputs) -> NDArray[np.float64]:
     """The program's output, each stage evaluated at once over all its axes.
@@ -47,8 +49,8 @@ def interpret_loops(loops: LoopProgram, inputs: Inputs) -> NDArray[np.float64]:
         IndexError: if a load or store leaves its buffer.
     """
     memory = Memory(loops, inputs)
-    prepack = compile_nodes(loops.prepack, memory, writable=frozenset(Scope) - {Scope.INPUT, Scope.OUTPUT})
-    body = compile_nodes(loops.body, memory, writable=frozenset(Scope) - {Scope.INPUT, Scope.PACKED})
+    prepack = compile_nodes(loops.prepack, memory, writable=_WORKSPACE | {Scope.PACKED})
+    body = compile_nodes(loops.body, memory, writable=_WORKSPACE | {Scope.OUTPUT})
     with np.errstate(all="ignore"):
         prepack({})
         body({})

@@ -44,15 +44,25 @@ class Scope(Enum):
     GLOBAL = "global"  # workspace shared by the threads
     LOCAL = "local"  # workspace private to a thread
     REGISTER = "register"  # values, no address
+    TABLE = "table"  # numbers known before anything runs
 
 
 @dataclass(frozen=True)
 class Buffer:
-    """A dense row-major float32 array in some scope."""
+    """A dense row-major float32 array in some scope.
+
+    A table alone has ``values``, row-major. It is read where unrolled loops fix every index, so that a
+    backend writes the number in its place; what a product has a zero of a table for need not be read.
+    """
 
     name: str
     shape: tuple[Int, ...]
     scope: Scope
+    values: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if bool(self.values) != (self.scope is Scope.TABLE):
+            raise ValueError(f"a table has values and no other buffer, got {self.scope.value} {self.name}")
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,8 @@ def _axes_text(axes: tuple[Axis, ...], names: Mapping[str, str]) -> str:
 
 
 def _buffer_text(buffer: Buffer) -> str:
-    return f"{buffer.scope.value} {buffer.name}[{', '.join(_int(size) for size in buffer.shape)}]"
+    text = f"{buffer.scope.value} {buffer.name}[{', '.join(_int(size) for size in buffer.shape)}]"
+    return f"{text} = {', '.join(map(repr, buffer.values))}" if buffer.values else text
 
 
 def _node_lines(nodes: tuple[Node, ...], depth: int) -> list[str]:

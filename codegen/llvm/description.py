@@ -110,7 +110,7 @@ def _argument(entry: object) -> Buffer:
     if not isinstance(entry, dict):
         raise ValueError(f"an argument must be an object, got {reprlib.repr(entry)}")
     name, scope = _of(entry, "name", str), _of(entry, "scope", str)
-    in_memory = [s.value for s in Scope if s is not Scope.REGISTER]
+    in_memory = [s.value for s in Scope if s not in (Scope.REGISTER, Scope.TABLE)]
     if scope not in in_memory:
         raise ValueError(f"scope of {name} must be one of {', '.join(in_memory)}, got {scope!r}")
     return Buffer(name, _shape(name, entry.get("shape")), Scope(scope))

@@ -31,7 +31,7 @@ class ModuleText:
 def emit_module(program: LoopProgram, target: Target) -> ModuleText:
     """Emit a program whose Ints are all plain ints; ValueError otherwise."""
     require_known(program)
-    arguments = tuple(buffer for buffer in program.buffers if buffer.scope is not Scope.REGISTER)
+    arguments = tuple(b for b in program.buffers if b.scope not in (Scope.REGISTER, Scope.TABLE))
     symbol = re.sub(r"\W", "_", program.name) or "kernel"
     declarations: set[str] = set()
     body = plan_nodes(program.body, program.buffers, target.vector_lanes)

@@ -50,6 +50,15 @@ class RegisterAccess:
 SLACK_ELEMENTS = 16
 """Elements that may be read past the end of a buffer of ours, so that spare lanes need no mask."""
 
+
+@dataclass(frozen=True, slots=True)
+class TableAccess:
+    """A number out of a table, known in each unrolled copy."""
+
+    values: tuple[float, ...]
+    offset: Linear
+
+
 Access: TypeAlias = MemoryAccess | RegisterAccess
 
 
@@ -88,8 +97,22 @@ class PlannedSelect:
     otherwise: PlannedExpr
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedFolded:
+    """An expression that reads tables, to be written anew for each copy with their numbers in place."""
+
+    expr: PlannedExpr
+
+
 PlannedExpr: TypeAlias = (
-    Constant | MemoryAccess | RegisterAccess | PlannedUnary | PlannedBinary | PlannedSelect
+    Constant
+    | MemoryAccess
+    | RegisterAccess
+    | TableAccess
+    | PlannedUnary
+    | PlannedBinary
+    | PlannedSelect
+    | PlannedFolded
 )
 
 

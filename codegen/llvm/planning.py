@@ -13,6 +13,7 @@ from codegen.llvm.linear import LoopVariable, Mode, linear
 from codegen.llvm.plan import (
     Chunk,
     MemoryAccess,
+    PlannedFolded,
     PlannedGuard,
     PlannedIf,
     PlannedLoop,
@@ -22,6 +23,7 @@ from codegen.llvm.plan import (
 )
 from codegen.llvm.planning_access import Surroundings, is_safe, plan_access, plan_expr, plan_range
 from codegen.llvm.sites import GuardId, find_sites, is_vector, live_guards, skippable_guards
+from codegen.llvm.tables import has_table
 
 MAX_UNROLLED_CHUNKS = 8
 """Longer vector loops run as a loop over chunks, unless their elements live in registers."""
@@ -189,6 +191,7 @@ class _Planner:
             if is_costly or is_unsafe:
                 self.costly.add(guard.identifier)
         value = plan_expr(self.around, store.value)
+        value = PlannedFolded(value) if has_table(value) else value
         return PlannedStore(target, value, store.reducer, skippable, is_deferred)
 
 

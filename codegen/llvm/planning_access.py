@@ -23,6 +23,7 @@ from codegen.llvm.plan import (
     PlannedSelect,
     PlannedUnary,
     RegisterAccess,
+    TableAccess,
 )
 
 
@@ -53,6 +54,9 @@ def plan_expr(around: Surroundings, expr: Expr) -> PlannedExpr:
     if isinstance(expr, Constant):
         return expr
     if isinstance(expr, Load):
+        table = around.buffers[expr.buffer]
+        if table.scope is Scope.TABLE:
+            return _plan_entry(around, table, expr.index)
         return plan_access(around, expr.buffer, expr.index)
     if isinstance(expr, Unary):
         return PlannedUnary(expr.op, plan_expr(around, expr.operand))
@@ -92,6 +96,13 @@ def flatten(index: tuple[Affine, ...], strides: tuple[int, ...]) -> Affine:
         for name, coefficient in affine.terms:
             terms[name] = terms.get(name, 0) + cast(int, coefficient) * stride
     return Affine(tuple((name, factor) for name, factor in terms.items() if factor), constant)
+
+
+def _plan_entry(around: Surroundings, table: Buffer, index: tuple[Affine, ...]) -> TableAccess:
+    offset = linear(flatten(index, cast(tuple[int, ...], row_major_strides(table.shape))), around.variables)
+    if offset.runtime or offset.lane:
+        raise ValueError(f"table {table.name} is read in unrolled loops only, not at {index}")
+    return TableAccess(table.values, offset)
 
 
 def _limit(buffer: Buffer) -> int:

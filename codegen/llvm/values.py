@@ -26,11 +26,13 @@ from codegen.llvm.plan import (
     MemoryAccess,
     PlannedBinary,
     PlannedExpr,
+    PlannedFolded,
     PlannedSelect,
     PlannedUnary,
     RegisterAccess,
 )
 from codegen.llvm.registers import read_register
+from codegen.llvm.tables import with_numbers
 from codegen.llvm.writer import Predicate, Writer, float_literal, float_type
 
 Value = tuple[str, bool]
@@ -50,6 +52,8 @@ def evaluate(writer: Writer, expr: PlannedExpr) -> Value:
         return float_literal(expr.value), False
     if isinstance(expr, PlannedUnary):
         return _unary(writer, expr)
+    if isinstance(expr, PlannedFolded):
+        return evaluate(writer, with_numbers(expr.expr, writer.offsets))
     assert isinstance(expr, PlannedSelect)
     return _select(writer, expr)
 

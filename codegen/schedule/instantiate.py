@@ -9,7 +9,7 @@ from dataclasses import replace
 from codegen.ir.affine import Affine
 from codegen.ir.arithmetic import Int, Symbol
 from codegen.ir.expression import Expr, InRange, Load, Select
-from codegen.ir.loops import Buffer, Guard, Loop, LoopProgram, Node, Store
+from codegen.ir.loops import Guard, Loop, LoopProgram, Node, Store
 from codegen.schedule.rewrite import Nodes, map_expr
 
 _OPERATIONS: dict[str, Callable[[int, int], int]] = {
@@ -38,7 +38,7 @@ def instantiate(loops: LoopProgram, values: Mapping[str, int]) -> LoopProgram:
                 known[value] = _OPERATIONS[value.operation](left, right)
         return known[value]
 
-    buffers = tuple(Buffer(b.name, tuple(number(n) for n in b.shape), b.scope) for b in loops.buffers)
+    buffers = tuple(replace(b, shape=tuple(number(n) for n in b.shape)) for b in loops.buffers)
     filler = _Filler(number)
     return replace(loops, buffers=buffers, body=filler.nodes(loops.body), prepack=filler.nodes(loops.prepack))
 

@@ -68,7 +68,7 @@ class Footprints:
 
     def __init__(self, program: LoopProgram) -> None:
         self.program = program
-        self._memory = [buffer for buffer in program.buffers if buffer.scope is not Scope.REGISTER]
+        self._memory = [b for b in program.buffers if b.scope not in (Scope.REGISTER, Scope.TABLE)]
         self._known: dict[tuple[LeafNode, int], dict[str, list[Reach]]] = {}
 
     def reach(self, buffer: Buffer, leaves: Sequence[LeafNode], depth: int) -> Reach | None:
@@ -177,7 +177,7 @@ def buffer_slots(program: LoopProgram, leaves: Sequence[LeafNode]) -> list[Buffe
     before others, those read along the vector before broadcast ones, then in the program's order.
     """
     names = [access.buffer for leaf in leaves for access in leaf.accesses]
-    used = [buffer for buffer in program.buffers if buffer.name in names]
+    used = [b for b in program.buffers if b.name in names and b.scope is not Scope.TABLE]
     memory = [buffer for buffer in used if buffer.scope is not Scope.REGISTER]
     stored = [leaf.store.buffer for leaf in leaves]
     written = [name for name in stored if any(b.name == name for b in memory)] or stored

@@ -216,7 +216,7 @@ def _loads_by_kind(program: LoopProgram, leaf: LeafNode, target: Target) -> Raw:
     """Loads from memory per run, each distinct vector once: a backend keeps what it loaded in registers."""
     kinds: Raw = {"broadcast_loads": 0, "contiguous_loads": 0, "strided_loads": 0}
     for access in leaf.accesses[:-1]:
-        if program.buffer(access.buffer).scope is Scope.REGISTER:
+        if program.buffer(access.buffer).scope in (Scope.REGISTER, Scope.TABLE):
             continue
         count = vectors(access, leaf.merged, target.vector_lanes)
         for name, share in zip(kinds, _stride_kind(program, leaf, access)):
