@@ -127,4 +127,4 @@ def _compare(
     if not (winner.is_of(operator) and winner.is_in(space)):
         return None
     kernel = compile_program(space.lower_named(winner.candidate), target)
-    return compare(operator, kernel, seed, others)
+    return compare(operator, kernel, seed, others, space.errors(winner.candidate))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,22 @@ from codegen.llvm.kernel import Kernel
 from codegen.measure.peers import Binder, PeerTimes, kernel_binder, time_peers
 from codegen.measure.pool import Finalist
 from codegen.measure.timing import Summary
-from codegen.ops import Operator, operator_parameters
+from codegen.ops import Operator, operator_parameters, tolerance
 from codegen.schedule import Space
 
 
 @dataclass(frozen=True)
 class Winner:
-    """The fastest finalist as a kernel; ``num_tied`` counts the finalists that are not shown to be slower."""
+    """The fastest finalist as a kernel; ``num_tied`` counts the finalists that are not shown to be slower.
+
+    ``errors`` are those of its sketch.
+    """
 
     candidate: Mapping[str, Any]
     kernel: Kernel
     summary: Summary
     num_tied: int
+    errors: Mapping[str, float] = field(default_factory=dict)
 
 
 def choose_winner(finalists: Sequence[Finalist], space: Space) -> Winner:
@@ -33,7 +37,8 @@ def choose_winner(finalists: Sequence[Finalist], space: Space) -> Winner:
         raise ValueError("no schedule could be measured; history.csv and journal.jsonl say why")
     candidate = finalists[0].job.candidate
     kernel = compile_program(space.lower_named(candidate), space.target)
-    return Winner(candidate, kernel, finalists[0].summary, sum(f.is_tied for f in finalists))
+    num_tied = sum(finalist.is_tied for finalist in finalists)
+    return Winner(candidate, kernel, finalists[0].summary, num_tied, space.errors(candidate))
 
 
 def save_winner(winner: Winner, operator: Operator, folder: Path) -> Kernel:
@@ -41,22 +46,32 @@ def save_winner(winner: Winner, operator: Operator, folder: Path) -> Kernel:
 
     What is checked afterwards is what was saved.
     """
+    rtol, atol = tolerance(operator.program(), errors=winner.errors)
     metadata = {
         "operator": operator.operator_name,
         "parameters": operator_parameters(operator),
         "candidate": dict(winner.candidate),
         "latency_s": winner.summary.median_s,
+        "tolerance": {"rtol": rtol, "atol": atol},
     }
     kernel = winner.kernel.with_user_shapes(operator.user_shapes())
     return load(save_kernel(kernel, folder, metadata))
 
 
 def compare(
-    operator: Operator, kernel: Kernel, seed: int, others: Mapping[str, Binder] | None = None
+    operator: Operator,
+    kernel: Kernel,
+    seed: int,
+    others: Mapping[str, Binder] | None = None,
+    errors: Mapping[str, float] | None = None,
 ) -> dict[str, PeerTimes]:
-    """Our kernel (``looprank``), the libraries that have the operator and others, in one interleaved run."""
+    """Our kernel (``looprank``), the libraries that have the operator and others, in one interleaved run.
+
+    ``errors`` are those of our kernel's sketch.
+    """
     kernels = {"looprank": kernel_binder(kernel), **(others or {})}
-    return time_peers(operator, kernels, kernel.target.num_threads, seed=seed)
+    own_errors = {"looprank": errors or {}}
+    return time_peers(operator, kernels, kernel.target.num_threads, seed=seed, errors=own_errors)
 
 
 def comparison_rows(operator: Operator, times: Mapping[str, PeerTimes]) -> list[tuple[object, ...]]:
@@ -65,6 +80,14 @@ def comparison_rows(operator: Operator, times: Mapping[str, PeerTimes]) -> list[
         (name, 1e3 * t.summary.median_s, operator.flops / t.summary.median_s / 1e9, str(t.is_correct))
         for name, t in times.items()
     ]
+
+
+def winner_metrics(
+    operator: Operator, winner: Winner, times: Mapping[str, PeerTimes]
+) -> dict[str, float | int]:
+    """``latency_metrics``, how many finalists it ties with, and its error bound for results around zero."""
+    _, atol = tolerance(operator.program(), errors=winner.errors)
+    return {**latency_metrics(operator, times), "num_tied": winner.num_tied, "error_bound": atol}
 
 
 def latency_metrics(operator: Operator, times: Mapping[str, PeerTimes]) -> dict[str, float | int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +28,14 @@ class Oracle:
         precision = precision or Precision()
         drawn = make_inputs(operator, np.random.default_rng(seed))
         inputs = {name: rounded(array, precision.storage) for name, array in drawn.items()}
-        rtol, atol = tolerance(operator.program(), precision)
+        self._tolerance = partial(tolerance, operator.program(), precision)
         reference = operator.reference(inputs).reshape(program.output.shape)
         # In float32: rounding the reference costs a hundredth of the tolerance and halves the traffic.
         self._expected = reference.astype(np.float32)
         # An infinity must be met exactly: a share of it would allow everything.
         magnitude = np.where(np.isfinite(self._expected), np.abs(reference), 0.0)
-        self._allowed = (atol + rtol * magnitude).astype(np.float32)
+        self._magnitude = magnitude.astype(np.float32)
+        self._allowed: dict[tuple[float, float], NDArray[np.float32]] = {}
         self._error = np.empty_like(self._expected)
         self.operands: Mapping[str, NDArray[np.float32]] = {
             tensor.name: touched_copy(inputs[tensor.name], tensor.shape) for tensor in program.inputs
@@ -46,21 +48,32 @@ class Oracle:
         """Fill the output with NaN, so that an element that is never written is found."""
         self.output.fill(np.nan)
 
-    def complaint(self) -> str | None:
-        """None if the output is within tolerance everywhere, else a sentence on the worst element."""
+    def complaint(self, errors: Mapping[str, float] | None = None) -> str | None:
+        """None if the output is within tolerance everywhere, else a sentence on the worst element.
+
+        ``errors`` are those of the candidate's sketch.
+        """
+        allowed = self._allowed_errors(errors)
         with np.errstate(invalid="ignore"):  # equal infinities have no difference
             np.subtract(self.output, self._expected, out=self._error)
         np.abs(self._error, out=self._error)
-        is_right = self._error <= self._allowed
+        is_right = self._error <= allowed
         if not is_right.all():
             is_right |= self.output == self._expected
         if is_right.all():
             return None
-        excess = np.where(np.isnan(self._error), np.inf, self._error - self._allowed)
+        excess = np.where(np.isnan(self._error), np.inf, self._error - allowed)
         excess[is_right] = -np.inf
         worst = np.unravel_index(int(np.argmax(excess)), excess.shape)
         return (
             f"{np.count_nonzero(~is_right)} of {is_right.size} elements are wrong; the worst at "
             f"{tuple(int(i) for i in worst)} is {self.output[worst]:.6g} instead of "
-            f"{self._expected[worst]:.6g}, allowed error {self._allowed[worst]:.2g}"
+            f"{self._expected[worst]:.6g}, allowed error {allowed[worst]:.2g}"
         )
+
+    def _allowed_errors(self, errors: Mapping[str, float] | None) -> NDArray[np.float32]:
+        """The greatest error of each element; kept, since few sketches differ in it."""
+        rtol, atol = self._tolerance(errors)
+        if (rtol, atol) not in self._allowed:
+            self._allowed[rtol, atol] = np.float32(atol) + np.float32(rtol) * self._magnitude
+        return self._allowed[rtol, atol]

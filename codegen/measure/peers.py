@@ -52,6 +52,7 @@ def time_peers(
     num_rounds: int = 20,
     min_repeat_s: float = 0.005,
     seed: int = 0,
+    errors: Mapping[str, Mapping[str, float]] | None = None,
 ) -> dict[str, PeerTimes]:
     """Time kernels of ours and of libraries in turn, each once a round, the rounds in alternating order.
 
@@ -68,6 +69,7 @@ def time_peers(
         num_rounds: timed turns of each.
         min_repeat_s: least duration of a turn.
         seed: of the operands.
+        errors: of the sketches that kernels come from, by the kernels' names.
     """
     operands = make_inputs(operator, np.random.default_rng(seed))
     reference = operator.reference(operands).ravel()
@@ -79,8 +81,11 @@ def time_peers(
         turns = list(contestants.values())
         for contestant in turns if number % 2 == 0 else reversed(turns):
             contestant.take_turn()
-    rtol, atol = tolerance(operator.program())
-    return {name: contestant.result(rtol, atol) for name, contestant in contestants.items()}
+    program = operator.program()
+    return {
+        name: contestant.result(*tolerance(program, errors=(errors or {}).get(name)))
+        for name, contestant in contestants.items()
+    }
 
 
 def kernel_binder(kernel: Kernel) -> Binder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from codegen.llvm.arrays import Array
@@ -41,7 +42,7 @@ class LlvmWorkbench:
         compile_s = time.perf_counter() - start_s
         bound = kernel.bind(**task.oracle.constants)
         arguments = tuple(task.oracle.operands[buffer.name] for buffer in bound.free)
-        return _LlvmTrial(bound, arguments, task.oracle, compile_s)
+        return _LlvmTrial(bound, arguments, task.oracle, task.space.errors(job.candidate), compile_s)
 
     def _task(self, job: MeasureJob) -> _Task:
         key = job.task_key
@@ -71,12 +72,13 @@ class _LlvmTrial:
     bound: BoundKernel
     arguments: tuple[Array, ...]
     oracle: Oracle
+    errors: Mapping[str, float]
     compile_s: float
 
     def check(self) -> str | None:
         self.oracle.poison()
         self.bound(*self.arguments, out=self.oracle.output)
-        return self.oracle.complaint()
+        return self.oracle.complaint(self.errors)
 
     def time_calls(self, num_calls: int) -> float:
         return self.bound.time_calls(num_calls, *self.arguments, out=self.oracle.output)

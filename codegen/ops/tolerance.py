@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,7 +26,9 @@ class _Size:
     is_positive: bool = False
 
 
-def tolerance(program: Program, precision: Precision | None = None) -> tuple[float, float]:
+def tolerance(
+    program: Program, precision: Precision | None = None, errors: Mapping[str, float] | None = None
+) -> tuple[float, float]:
     """``(rtol, atol)`` for ``np.allclose(actual, reference)``, in float32 unless another precision is given.
 
     A running estimate of magnitude and rounding error through the stages, for inputs of order one that
@@ -33,6 +36,9 @@ def tolerance(program: Program, precision: Precision | None = None) -> tuple[flo
     relative to the sum so far, and they add up like a random walk; terms of mixed sign cancel, which is
     why an absolute tolerance is needed. The reference has the same inputs, rounded to their storage
     format; operands of a matrix product may be rounded once more, and the result is rounded to storage.
+
+    ``errors`` stand, by the tensor that a stage makes, for the estimates where a kernel computes by other
+    arithmetic than the program's (see ``Sketch.errors``).
     """
     precision = precision or Precision()
     sizes = {tensor.name: _Size(1.0, 0.0) for tensor in program.inputs}
@@ -40,6 +46,8 @@ def tolerance(program: Program, precision: Precision | None = None) -> tuple[flo
         size = _size(stage.value, _as_operands(sizes, precision) if _is_product(stage) else sizes)
         if stage.reducer == "sum":
             size = _sum(size, math.prod(axis.extent for axis in stage.reduce_axes))
+        if errors and stage.output.name in errors:
+            size = replace(size, error=errors[stage.output.name])
         sizes[stage.output.name] = size
     result = sizes[program.output.name]
     rounding = max(_EPSILON, precision.storage_epsilon / 2) * result.scale

@@ -73,13 +73,16 @@ class Sketch:
 
     ``lower`` accepts ints, arrays or symbols for the knob values and returns a tree of one topology
     for all of them. ``limits`` gives, for some knobs, the value beyond which a larger one changes
-    nothing, from the values of the knobs before it; it makes equal kernels recognisable.
+    nothing, from the values of the knobs before it; it makes equal kernels recognisable. ``errors`` holds,
+    by the tensor that a stage makes, the rounding error to expect for inputs of order one, where the sketch
+    computes the stage by other arithmetic than the program's.
     """
 
     name: str
     groups: tuple[KnobGroup, ...]
     lower: Callable[[Values], LoopProgram]
     limits: Mapping[str, Callable[[Values], Int]] = field(default_factory=dict)
+    errors: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def knobs(self) -> tuple[Knob, ...]:

@@ -145,6 +145,10 @@ class Space(Generic[AnyTarget]):
         """The loop AST of one candidate given by names and values."""
         return self.lower(self.decode([named]), 0)
 
+    def errors(self, named: NamedCandidate) -> Mapping[str, float]:
+        """What ``tolerance`` must know of a candidate: ``Sketch.errors`` of its sketch."""
+        return self.sketches[int(self.decode([named]).sketches[0])].errors
+
     @cached_property
     def _numbers(self) -> dict[str, int]:
         return {sketch.name: number for number, sketch in enumerate(self.sketches)}

@@ -26,8 +26,9 @@ def assert_a_schedule_compiles_to_its_operator(
     rng = np.random.default_rng(seed)
     inputs = small_integer_inputs(operator, rng)  # so most sums are exact in any order
     views = {tensor.name: inputs[tensor.name].reshape(tensor.shape) for tensor in space.program.inputs}
-    actual = compile_program(space.lower(space.sample(1, rng), 0), target)(**views)
-    rtol, atol = tolerance(operator.program())
+    candidates = space.sample(1, rng)
+    actual = compile_program(space.lower(candidates, 0), target)(**views)
+    rtol, atol = tolerance(operator.program(), errors=space.errors(space.named(candidates, 0)))
     expected = operator.reference(inputs).reshape(actual.shape)
     # Integers are up to three times as large as the inputs that tolerances are made for.
     np.testing.assert_allclose(actual, expected, rtol=rtol, atol=10 * atol)
