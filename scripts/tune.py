@@ -31,7 +31,7 @@ from scripts.tuning import (
     trial_reporter,
     write_history,
 )
-from scripts.winning import choose_winner, compare, comparison_rows, latency_metrics, save_winner
+from scripts.winning import choose_winner, compare, comparison_rows, save_winner, winner_metrics
 from search.journal import open_journal
 
 
@@ -41,7 +41,8 @@ class Tune:
 
     ``checkpoint`` is a file, ``shipped``, or ``none`` for a model that learns from the trials alone.
 
-    The ``num_finalists`` fastest candidates are measured again, in turn, before one is chosen.
+    The ``num_finalists`` fastest candidates are measured again, in turn, before one is chosen. With
+    ``winograd=false`` 3 x 3 convolutions are summed as they are defined, with the smaller rounding error.
     """
 
     seed: int = 0
@@ -55,6 +56,7 @@ class Tune:
     search: Any = MISSING
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     num_finalists: int = 5
+    winograd: bool = True
     logger: Any = MISSING
 
     def __post_init__(self) -> None:
@@ -66,7 +68,7 @@ def run(run: Run[Tune]) -> Metrics:
     """Search, decide between the finalists, verify, compare, save."""
     config, start_s = run.config, time.monotonic()
     name, operator = listed_task(Path(config.tasks), config.name) if config.tasks else read_task(config.task)
-    space = build_space(operator.program(), config.target.detect())
+    space = build_space(operator.program(), config.target.detect(), winograd=config.winograd)
     guide = Guide(config.model, config.loss, config.checkpoint if config.search.uses_model else "none")
     predictor = guide.predictor(space, config.seed)
     say(f"{name} on {space.target.name}: {space.count():.3g} schedules")
@@ -79,15 +81,14 @@ def run(run: Run[Tune]) -> Metrics:
         write_history(run.folder / "history.csv", result.history)
         winner = choose_winner(measurer.measure_finalists(result, config.num_finalists), space)
     kernel = save_winner(winner, operator, run.folder / "kernel")
-    times = compare(operator, kernel, config.seed)
+    times = compare(operator, kernel, config.seed, errors=winner.errors)
     show_table(name, ["kernel", "ms", "GFLOP/s", "correct"], comparison_rows(operator, times))
     say(f"the kernel is in {run.folder / 'kernel'}, every trial in {run.folder / 'history.csv'}")
     return {
-        **latency_metrics(operator, times),
+        **winner_metrics(operator, winner, times),
         "task": name,
         "trials": len(result.history),
         "num_failed": sum(trial.latency_s is None for trial in result.history),
-        "num_tied": winner.num_tied,
         "stop_reason": result.stop_reason,
         "wall_s": time.monotonic() - start_s,
     }

@@ -79,6 +79,25 @@ def convolutions(draw: st.DrawFn, *, wide: bool = False) -> Conv2d:
     return operator
 
 
+def winograd_convolutions(*, wide: bool = False) -> st.SearchStrategy[Conv2d]:
+    """Those that Winograd's algorithm computes: 3 x 3 with several channels, with tails of every kind."""
+    channels = st.sampled_from((8, 9, 12, 17) if wide else (8, 9))
+    pads = st.integers(0, 2)
+    return st.builds(
+        Conv2d,
+        batch=sizes(2),
+        height=st.integers(3, 7),
+        width=st.one_of(st.integers(3, 7), st.sampled_from((13, 19) if wide else (10,))),
+        in_channels=channels,
+        out_channels=channels,
+        padding=st.one_of(pads, st.tuples(pads, pads, pads, pads)),
+        layout=st.sampled_from(["NCHW", "NHWC"]),
+        bias=flags,
+        relu=flags,
+        residual=flags,
+    )
+
+
 @st.composite
 def pools(draw: st.DrawFn, *, wide: bool = False) -> Pool2d:
     """Both kinds, with even and uneven padding."""
@@ -134,6 +153,7 @@ def operators(*, wide: bool = False) -> st.SearchStrategy[Operator]:
     return st.one_of(
         matmuls(wide=wide),
         convolutions(wide=wide),
+        winograd_convolutions(wide=wide),
         pools(wide=wide),
         elementwise_chains(wide=wide),
         row_operators(wide=wide),

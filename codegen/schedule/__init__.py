@@ -15,6 +15,7 @@ from codegen.schedule.rules.gpu_contraction import gpu_contraction_sketches
 from codegen.schedule.rules.gpu_elementwise import gpu_elementwise_sketches
 from codegen.schedule.rules.gpu_rowwise import gpu_rowwise_sketches
 from codegen.schedule.rules.rowwise import rowwise_sketches
+from codegen.schedule.rules.winograd import winograd_sketches
 from codegen.schedule.space import NamedCandidate, Space
 from codegen.target import Target
 
@@ -38,13 +39,16 @@ __all__ = [
 
 
 @overload
-def build_space(program: Program, target: Target) -> Space: ...
+def build_space(program: Program, target: Target, *, winograd: bool = True) -> Space: ...
 @overload
-def build_space(program: Program, target: GpuTarget) -> Space[GpuTarget]: ...
-def build_space(program: Program, target: Target | GpuTarget) -> Space | Space[GpuTarget]:
+def build_space(program: Program, target: GpuTarget, *, winograd: bool = True) -> Space[GpuTarget]: ...
+def build_space(
+    program: Program, target: Target | GpuTarget, *, winograd: bool = True
+) -> Space | Space[GpuTarget]:
     """Every schedule of a program that the sketch rules know, on a target.
 
-    The space's program is the flattened one: same bytes, fewer dimensions.
+    The space's program is the flattened one: same bytes, fewer dimensions. Sketches of Winograd's algorithm,
+    whose rounding error is larger, come last, or not at all without ``winograd``.
 
     Raises:
         ValueError: if no rule applies.
@@ -54,4 +58,4 @@ def build_space(program: Program, target: Target | GpuTarget) -> Space | Space[G
         on_gpu = next(filter(None, (rule(flat, target) for rule in GPU_RULES)), ())
         return Space(flat, target, on_gpu)
     sketches = next(filter(None, (rule(flat, target) for rule in RULES)), ())
-    return Space(flat, target, sketches)
+    return Space(flat, target, (*sketches, *(winograd_sketches(flat, target) if winograd else ())))

@@ -33,6 +33,7 @@ OPERATORS = {
             "padding": 1,
         },
     ),
+    "winograd": ("conv2d", {"height": 9, "width": 9, "in_channels": 17, "out_channels": 40, "padding": 1}),
     "softmax": ("softmax", {"rows": 19, "cols": 50}),
     "pool2d": ("pool2d", {"height": 10, "width": 10, "channels": 12, "kernel": 3, "stride": 2}),
     "transpose": ("transpose", {"rows": 20, "cols": 33}),
@@ -43,7 +44,9 @@ OPERATORS = {
 def space_of(name: str) -> Space:
     """A small space, for a CPU with AVX-512."""
     operator, parameters = OPERATORS[name]
-    return build_space(make_operator(operator, parameters).program(), make_target(lanes=16, num_registers=32))
+    program = make_operator(operator, parameters).program()
+    # The few candidates of the convolution are to be of one kind.
+    return build_space(program, make_target(lanes=16, num_registers=32), winograd=name == "winograd")
 
 
 def sample(name: str, num: int, seed: int = 0) -> Candidates:

@@ -68,6 +68,13 @@ CASES = {
         sketch="vector_ow.tile_x",
         knobs=CONVOLUTION_KNOBS,
     ),
+    "winograd_convolution_8_lanes": Case(
+        Conv2d(height=5, width=6, in_channels=9, out_channels=8, padding=1, relu=True),
+        lanes=8,
+        num_threads=1,
+        sketch="winograd2.blocks",
+        knobs={"oc_register": 8, "tile_register": 3, "tile_rows": 2, "ic_unroll": 1},
+    ),
     "softmax_8_lanes": Case(
         Softmax(rows=3, cols=19), lanes=8, num_threads=1, sketch="rows", knobs={"row_inner": 2, "vector": 16}
     ),

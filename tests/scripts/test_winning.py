@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,6 +78,22 @@ def test_a_loaded_kernel_takes_and_gives_the_users_shapes(name: str, tmp_path: P
             assert type(result) is type(out)
             assert tuple(result.shape) == y_shape
             np.testing.assert_allclose(np.asarray(result), expected, rtol, atol)
+
+
+def test_a_saved_kernel_says_how_exact_it_is(tmp_path: Path) -> None:
+    operator = replace(CONV, in_channels=8, out_channels=8)
+    space = build_space(operator.program(), runnable_target(8))
+    everything = space.sample(200, np.random.default_rng(0))
+    bounds = {}
+    for number, rows in space.by_sketch(everything):
+        candidate = space.named(everything, rows[0])
+        kernel = compile_program(space.lower_named(candidate), space.target)
+        folder = tmp_path / str(number)
+        save_winner(Winner(candidate, kernel, summarise([1.0]), 1, space.errors(candidate)), operator, folder)
+        description = json.loads((folder / "kernel.json").read_text())
+        bounds[str(candidate["sketch"]).split(".")[0]] = description["metadata"]["tolerance"]
+    assert bounds["winograd4"]["atol"] > bounds["winograd2"]["atol"] > bounds["vector_oc"]["atol"]
+    assert bounds["vector_oc"] == dict(zip(("rtol", "atol"), tolerance(operator.program()), strict=True))
 
 
 def test_operands_are_named_as_users_know_them(tmp_path: Path) -> None:

@@ -127,8 +127,9 @@ def test_moving_to_another_sketch_keeps_shared_knobs() -> None:
     moved = space.mutate(candidates, rng, sketch_change=1.0)
     before = [space.named(candidates, row)["knobs"] for row in range(200)]
     after = [space.named(moved, row)["knobs"] for row in range(200)]
-    kept = [a["oh_outer"] == b["oh_outer"] for a, b in zip(before, after, strict=True)]
-    assert all(kept)
+    both = [(a, b) for a, b in zip(before, after, strict=True) if "oh_outer" in a and "oh_outer" in b]
+    assert len(both) > 50
+    assert all(a["oh_outer"] == b["oh_outer"] for a, b in both)
 
 
 def test_counterparts_of_a_candidate_are_one_per_sketch_with_its_knobs() -> None:
@@ -139,7 +140,7 @@ def test_counterparts_of_a_candidate_are_one_per_sketch_with_its_knobs() -> None
     assert moved.sketches.tolist() == list(range(len(space.sketches)))
     before = space.named(candidate, 0)["knobs"]
     after = [space.named(moved, row)["knobs"] for row in range(len(moved))]
-    assert all(knobs["oh_outer"] == before["oh_outer"] for knobs in after)
+    assert all(knobs["oh_outer"] == before["oh_outer"] for knobs in after if "oh_outer" in knobs)
     assert after[int(candidate.sketches[0])] == before
 
 
@@ -149,9 +150,10 @@ def test_every_sample_satisfies_the_register_budget() -> None:
     for row in range(0, 500, 10):
         named = space.named(candidates, row)
         knobs = named["knobs"]
-        vector = "oc" if "vector_oc" in str(named["sketch"]) else "ow"
+        vector = "ow" if "vector_ow" in str(named["sketch"]) else "oc"
         vectors = -(-knobs[f"{vector}_register"] // 16)
-        rows = np.prod([knobs[f"{axis}_register"] for axis in ("oc", "oh", "ow") if axis != vector])
+        others = [name for name in ("oc", "oh", "ow", "tile") if name != vector]
+        rows = np.prod([knobs.get(f"{name}_register", 1) for name in others])
         assert vectors * rows + vectors + 1 <= 32
 
 
