@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from codegen.gpu_target import GpuTarget
 from codegen.ir.expression import Axis, Binary, Expr, Program, Stage, loads
-from codegen.schedule.rules.gpu_contraction_lowering import Form, lower_form
+from codegen.schedule.rules.gpu_contraction_lowering import Form, limits, lower_form
 from codegen.schedule.rules.gpu_knobs import blocks, covering, launch, powers
 from codegen.schedule.rules.reads import is_pointwise_after
 from codegen.schedule.sketch import Knob, KnobGroup, Sketch, free
@@ -36,12 +36,13 @@ def gpu_contraction_sketches(program: Program, target: GpuTarget) -> tuple[Sketc
     form = _dot_form(program, product) if product is not None else _vector_form(program)
     groups = _dot_groups(product, form) if product is not None else _vector_groups(form)
     kind = "dot" if product is not None else "vector"
-    sketches = [Sketch(kind, groups, lower_form(form))]
+    sketches = [Sketch(kind, groups, lower_form(form), limits(form))]
     longest = max(stage.reduce_axes, key=lambda axis: axis.extent)
     if longest.extent >= _SPLIT_FROM:
         splits = free(Knob(f"{longest.name}_splits", powers(2, min(32, longest.extent // 64))))
         divided = replace(form, divided=longest)
-        sketches.append(Sketch(f"{kind}.split_{longest.name}", (*groups, splits), lower_form(divided)))
+        name = f"{kind}.split_{longest.name}"
+        sketches.append(Sketch(name, (*groups, splits), lower_form(divided), limits(divided)))
     return tuple(sketches)
 
 

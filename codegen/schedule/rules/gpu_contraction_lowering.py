@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from codegen.ir.arithmetic import ceil_div
+from codegen.ir.arithmetic import Int, ceil_div, minimum
 from codegen.ir.expression import Axis, Program
 from codegen.ir.loops import LoopProgram, Scope
 from codegen.schedule.naive import naive_loops
@@ -60,7 +60,7 @@ class _Nest:
     tiled: tuple[tuple[str, str], ...]
     depth: tuple[tuple[str, str, str], ...]
     serial: tuple[str, ...]
-    grouped: str | None = None
+    grouped: Axis | None = None
 
 
 def lower_form(form: Form) -> Callable[[Values], LoopProgram]:
@@ -86,6 +86,20 @@ def lower_form(form: Form) -> Callable[[Values], LoopProgram]:
     return lower
 
 
+def limits(form: Form) -> dict[str, Callable[[Values], Int]]:
+    """Numbers of tiles beyond which a larger group or more programs per sum change nothing."""
+    result: dict[str, Callable[[Values], Int]] = {}
+    if form.grouped is not None:
+        result[f"{form.grouped.name}_group"] = _num_tiles(form.grouped)
+    if form.divided is not None:
+        result[f"{form.divided.name}_splits"] = _num_tiles(form.divided)
+    return result
+
+
+def _num_tiles(axis: Axis) -> Callable[[Values], Int]:
+    return lambda values: ceil_div(axis.extent, values[block_name(axis.name)])
+
+
 def _only_nest(form: Form) -> _Nest:
     return _Nest(
         form.program.stages[0].output.name,
@@ -94,7 +108,7 @@ def _only_nest(form: Form) -> _Nest:
         tuple((axis.name, block_name(axis.name)) for axis in form.tiled),
         tuple((axis.name, axis.name, block_name(axis.name)) for axis in form.depth),
         tuple(axis.name for axis in form.serial),
-        form.grouped.name if form.grouped is not None else None,
+        form.grouped,
     )
 
 
@@ -125,16 +139,16 @@ def _accumulate(loops: LoopProgram, nest: _Nest, values: Values) -> LoopProgram:
     """Tiles of the result as values in registers: set to the start value, added to, written."""
     grid = list(nest.outer)
     for name, knob in nest.tiled:
-        if name == nest.grouped:
-            group = values[knob] * values[f"{name}_group"]
-            loops = split(loops, name, group, (f"{name}_group", f"{name}_rest"))
+        if nest.grouped is not None and name == nest.grouped.name:
+            num_tiles = minimum(values[f"{name}_group"], ceil_div(nest.grouped.extent, values[knob]))
+            loops = split(loops, name, values[knob] * num_tiles, (f"{name}_group", f"{name}_rest"))
             loops = split(loops, f"{name}_rest", values[knob], (f"{name}0", f"{name}1"))
             grid.append(f"{name}_group")
         else:
             loops = split(loops, name, values[knob], (f"{name}0", f"{name}1"))
             grid.append(f"{name}0")
     if nest.grouped is not None:
-        grid.append(f"{nest.grouped}0")
+        grid.append(f"{nest.grouped.name}0")
     tiles = _tiles(nest)
     loops = reorder(loops, [*grid, *tiles])
     loops = cache_write(loops, grid[-1], nest.result, nest.accumulator, Scope.REGISTER)

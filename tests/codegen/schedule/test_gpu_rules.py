@@ -79,6 +79,23 @@ def test_a_candidate_alone_is_what_it_is_in_a_batch(operator: Operator, seed: in
 
 @settings(max_examples=40)
 @given(operator=operators(wide=True), seed=seeds)
+def test_a_canonical_candidate_is_the_same_kernel(operator: Operator, seed: int) -> None:
+    space = build_space(operator.program(), make_gpu_target())
+    candidates = space.sample(4, np.random.default_rng(seed))
+    least = space.canonical(candidates)
+    for row in range(4):
+        assert loop_text(space.lower(least, row)) == loop_text(space.lower(candidates, row))
+
+
+def test_a_group_larger_than_the_matrix_is_no_other_schedule() -> None:
+    space = build_space(Matmul(m=128, k=32, n=32).program(), make_gpu_target())
+    knobs = {"m_block": 64, "n_block": 32, "k_block": 32, "num_warps": 4, "num_stages": 1}
+    both = space.decode([{"sketch": "dot", "knobs": {**knobs, "m_group": group}} for group in (2, 8)])
+    assert len(set(space.canonical(both).keys().tolist())) == 1
+
+
+@settings(max_examples=40)
+@given(operator=operators(wide=True), seed=seeds)
 def test_programs_have_tiles_of_powers_of_two(operator: Operator, seed: int) -> None:
     space = build_space(operator.program(), make_gpu_target())
     loops = space.lower(space.sample(1, np.random.default_rng(seed)), 0)

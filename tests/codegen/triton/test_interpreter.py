@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import ModuleType
 
 import numpy as np
@@ -9,6 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codegen.ir.affine import variable
+from codegen.ir.expression import Binary, Load, Program, Stage, Tensor
+from codegen.ir.interpret import interpret_program
 from codegen.ops import (
     Conv2d,
     Elementwise,
@@ -24,9 +28,11 @@ from codegen.ops import (
     make_inputs,
     tolerance,
 )
+from codegen.ops.elementwise import UNARY_OPS
 from codegen.precision import Precision, Storage, rounded
 from codegen.schedule import build_space
 from codegen.triton.candidate import candidate_source
+from codegen.triton.module import emit_module
 from codegen.triton.run import import_source, interpret_triton
 from tests.strategies import operators, seeds
 from tests.targets import make_gpu_target
@@ -82,6 +88,25 @@ def test_an_operator_is_right_in_every_precision(operator: Operator, precision: 
 @given(operator=operators(), seed=seeds, storage=st.sampled_from(["float32", "float16", "bfloat16"]))
 def test_any_schedule_of_any_operator_is_right(operator: Operator, seed: int, storage: Storage) -> None:
     check(operator, Precision(storage), np.random.default_rng(seed))
+
+
+def test_an_epilogue_may_be_any_chain() -> None:
+    size, index = (20, 24), (variable("m"), variable("n"))
+    product = Matmul(m=20, k=33, n=24).program().stages[0]
+    main = replace(product, output=replace(product.output, name="product"))
+    gelu = UNARY_OPS["gelu"][0](Binary("add", Load("product", index), Load("bias", index[1:])))
+    program = Program(
+        "linear_gelu",
+        (Tensor("a", (20, 33)), Tensor("b", (33, 24)), Tensor("bias", (24,))),
+        (main, Stage(Tensor("y", size), main.axes, gelu)),
+    )
+    rng = np.random.default_rng(0)
+    inputs = make_inputs(program, rng)
+    space = build_space(program, make_gpu_target())
+    source = emit_module(space.lower(space.sample(1, rng), 0))
+    assert source.count("@triton.jit") == 1
+    actual = interpret_triton(space.lower(space.sample(1, rng), 0), inputs)
+    np.testing.assert_allclose(actual, interpret_program(program, inputs), *tolerance(program))
 
 
 def module_of(operator: Operator, folder: str) -> ModuleType:
