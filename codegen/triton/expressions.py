@@ -60,8 +60,8 @@ class Kernel:
 
     def is_narrow(self, buffer: str) -> bool:
         """Whether a buffer holds elements of 16 bits; workspaces do not."""
-        is_operand = self.buffers[buffer].scope in (Scope.INPUT, Scope.OUTPUT)
-        return is_operand and self.precision.storage != "float32"
+        is_workspace = self.buffers[buffer].scope is Scope.GLOBAL
+        return not is_workspace and self.precision.storage != "float32"
 
 
 @dataclass

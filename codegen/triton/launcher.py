@@ -24,29 +24,51 @@ class Operand:
 
 @dataclass(frozen=True)
 class Launcher:
-    """What a file launches: kernels in order, each with its name and the options of its launch."""
+    """What a file launches: kernels in order, each with its name and the options of its launch.
+
+    Those of ``prepack`` fill the buffers ``packed`` from constant inputs.
+    """
 
     name: str
     dtype: str
     inputs: tuple[Operand, ...]
     output: Operand
     workspaces: tuple[Operand, ...]
+    packed: tuple[Operand, ...]
+    prepack: tuple[tuple[str, KernelText], ...]
     kernels: tuple[tuple[str, KernelText], ...]
     options: tuple[str, ...]
 
     def constants(self) -> str:
         """Format, shapes, and sizes of tiles, to which the grids and loops belong."""
         shapes = [f"{operand.constant} = {operand.shape}" for operand in (*self.inputs, self.output)]
-        sizes = {block: size for _, kernel in self.kernels for block, size in kernel.blocks.items()}
+        kernels = (*self.prepack, *self.kernels)
+        sizes = {block: size for _, kernel in kernels for block, size in kernel.blocks.items()}
         tiles = [f"{block} = {size}" for block, size in sizes.items()]
         return "\n".join([f"DTYPE = torch.{self.dtype}", *shapes, *tiles, _INTERPRETED])
 
-    def function(self) -> str:
-        """The function that writes the result to a tensor it is given."""
+    def functions(self) -> list[str]:
+        """The function that writes the result to a tensor it is given, after one that packs constants."""
+        return [*([self._prepare()] if self.packed else []), self._out()]
+
+    def _prepare(self) -> str:
+        constants = self._constants
+        device = f"{constants[0].name}.device"
+        lines = ['"""Constant inputs as the kernels read them: keep the result for as long as they stay."""']
+        lines += [self._check(operand, device) for operand in constants]
+        for packed in self.packed:
+            arguments = [f"{packed.shape}", "dtype=DTYPE", f"device={device}"]
+            lines.append(call(f"{packed.name} = torch.empty", arguments))
+        lines.append(f"with torch.cuda.device_of({constants[0].name}):")
+        lines += indented([self._launch(name, kernel) for name, kernel in self.prepack])
+        lines.append(f"return {', '.join(packed.name for packed in self.packed)}")
+        result = "torch.Tensor" if len(self.packed) == 1 else "tuple[torch.Tensor, ...]"
+        parameters = [f"{operand.name}: torch.Tensor" for operand in constants]
+        return "\n".join([call(f"def {self.name}_prepare", parameters, f" -> {result}:"), *indented(lines)])
+
+    def _out(self) -> str:
         lines = ['"""Write the result to ``out``, which is contiguous and overlaps no input."""']
-        for operand in self.inputs:
-            checked = f'_checked("{operand.name}", {operand.name}, {operand.constant}, {self._device})'
-            lines.append(f"{operand.name} = {checked}")
+        lines += [self._check(operand, self._device) for operand in self.inputs]
         lines.append(f'if _checked("out", out, {self.output.constant}, {self._device}) is not out:')
         lines.append(f'{INDENT}raise ValueError("out must be contiguous")')
         for workspace in self.workspaces:
@@ -54,7 +76,13 @@ class Launcher:
             lines.append(call(f"{workspace.name} = torch.empty", arguments))
         lines.append(f"with torch.cuda.device_of({self._first}):")
         lines += indented([self._launch(name, kernel) for name, kernel in self.kernels])
-        head = call(f"def {self.name}_out", [*self._parameters, "out: torch.Tensor"], " -> None:")
+        parameters = [*self._parameters, "out: torch.Tensor"]
+        if self.packed:
+            names = ", ".join(packed.name for packed in self.packed)
+            passed = ", ".join(operand.name for operand in self._constants)
+            lines.insert(1, f"{names} = {self.name}_prepare({passed}) if prepared is None else prepared")
+            parameters.append("prepared=None")
+        head = call(f"def {self.name}_out", parameters, " -> None:")
         return "\n".join([head, *indented(lines)])
 
     def operator(self, number: str) -> str:
@@ -80,6 +108,15 @@ class Launcher:
                 *indented([f"return {new}"]),
             ]
         )
+
+    @property
+    def _constants(self) -> list[Operand]:
+        """Inputs that are packed."""
+        read = {pointer for _, kernel in self.prepack for pointer in kernel.pointers}
+        return [operand for operand in self.inputs if operand.name in read]
+
+    def _check(self, operand: Operand, device: str) -> str:
+        return f'{operand.name} = _checked("{operand.name}", {operand.name}, {operand.constant}, {device})'
 
     @property
     def _first(self) -> str:

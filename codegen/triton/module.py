@@ -65,17 +65,19 @@ def emit_module(
         require(fits, f"{buffer.name!r} has more elements than 32-bit offsets reach")
     precision, launch, origin = precision or Precision(), launch or Launch(), origin or Origin()
     buffers = {buffer.name: buffer for buffer in loops.buffers}
-    parts = nests((*loops.prepack, *loops.body), buffers)
+    first, then = nests(loops.prepack, buffers), nests(loops.body, buffers)
+    parts = [*first, *then]
     blocks: dict[str, int] = {}
     kernels = tuple(
         (name, kernel_text(nest, buffers, precision, blocks))
         for name, nest in zip(_kernel_names(loops.name, parts), parts, strict=True)
     )
-    launcher = _launcher(loops, precision, launch, origin, kernels)
+    split = kernels[: len(first)], kernels[len(first) :]
+    launcher = _launcher(loops, precision, launch, origin, *split)
     sections = [
         launcher.constants(),
         *(_definition(*kernel) for kernel in kernels),
-        launcher.function(),
+        *launcher.functions(),
         CHECK,
     ]
     body = "\n\n\n".join(sections)
@@ -120,6 +122,7 @@ def _launcher(
     precision: Precision,
     launch: Launch,
     origin: Origin,
+    prepack: tuple[tuple[str, KernelText], ...],
     kernels: tuple[tuple[str, KernelText], ...],
 ) -> Launcher:
     def of_scope(*scopes: Scope) -> tuple[Operand, ...]:
@@ -134,5 +137,14 @@ def _launcher(
         raise ValueError(f"{loops.name} has no input, so nothing says where it should run")
     [output] = of_scope(Scope.OUTPUT)
     options = (f"num_warps={launch.num_warps}", f"num_stages={launch.num_stages}")
-    workspaces = of_scope(Scope.GLOBAL, Scope.PACKED)
-    return Launcher(loops.name, precision.storage, inputs, output, workspaces, kernels, options)
+    return Launcher(
+        loops.name,
+        precision.storage,
+        inputs,
+        output,
+        of_scope(Scope.GLOBAL),
+        of_scope(Scope.PACKED),
+        prepack,
+        kernels,
+        options,
+    )

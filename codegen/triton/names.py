@@ -30,4 +30,4 @@ def axis_of(variable: str) -> str:
     >>> [axis_of(name) for name in ("m1", "m1_out", "m_sum1", "kh", "y_sum_c")]
     ['m', 'm', 'm', 'kh', 'y_sum_c']
     """
-    return re.sub(r"(_sum)?\d+(_\w+)?$", "", variable) or variable
+    return re.sub(r"(_sum)?_?\d+(_\w+)?$", "", variable) or variable

@@ -108,6 +108,13 @@ GPU_CASES = {
         "vector",
         {"c_block": 2, "oh_block": 4, "ow_block": 16, **LAUNCH},
     ),
+    "convolution_packed": GpuCase(
+        Conv2d(height=9, width=11, in_channels=20, out_channels=24, padding=1, layout="NHWC"),
+        "dot.packed_w",
+        {"oh_block": 2, "ow_block": 8, "oc_block": 32, "ic_block": 32, "kh_block": 1, "kw_block": 1}
+        | {"ow_group": 1, **LAUNCH},
+        Precision("bfloat16"),
+    ),
     "softmax_of_rows": GpuCase(Softmax(rows=6, cols=100), "rows.kept", {"row_block": 2, **LAUNCH}),
 }
 

@@ -5,6 +5,7 @@ from codegen.schedule.primitives.caching import Block, cache_read, cache_write, 
 from codegen.schedule.primitives.fusion import factor_reduction, fuse, make_local
 from codegen.schedule.primitives.loops import parallel, reorder, split, unroll, vectorize
 from codegen.schedule.primitives.partial import partial_reduction
+from codegen.schedule.primitives.prepare import prepare
 from codegen.schedule.primitives.stages import compute_at, fission
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "pack",
     "parallel",
     "partial_reduction",
+    "prepare",
     "reorder",
     "split",
     "unroll",

@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from codegen.gpu_target import GpuTarget
-from codegen.ir.expression import Axis, Binary, Expr, Program, Stage, loads
+from codegen.ir.affine import variable
+from codegen.ir.expression import Axis, Binary, Expr, Load, Program, Stage, loads
 from codegen.schedule.rules.gpu_contraction_lowering import Form, limits, lower_form
 from codegen.schedule.rules.gpu_knobs import blocks, covering, launch, powers
 from codegen.schedule.rules.reads import is_pointwise_after
@@ -37,6 +38,12 @@ def gpu_contraction_sketches(program: Program, target: GpuTarget) -> tuple[Sketc
     groups = _dot_groups(product, form) if product is not None else _vector_groups(form)
     kind = "dot" if product is not None else "vector"
     sketches = [Sketch(kind, groups, lower_form(form), limits(form))]
+    constant = _packable(program, form) if product is not None else None
+    if constant is not None:
+        packed = replace(form, packed=constant)
+        sketches.append(
+            Sketch(f"{kind}.packed_{constant.buffer}", groups, lower_form(packed), limits(packed))
+        )
     longest = max(stage.reduce_axes, key=lambda axis: axis.extent)
     if longest.extent >= _SPLIT_FROM:
         splits = free(Knob(f"{longest.name}_splits", powers(2, min(32, longest.extent // 64))))
@@ -76,6 +83,17 @@ def _as_product(stage: Stage) -> Product | None:
         for own in (left & right, left - right, right - left)
     )
     return Product(shared, rows, columns, stage.reduce_axes) if rows and columns else None
+
+
+def _packable(program: Program, form: Form) -> Load | None:
+    """A constant operand that has one tiled axis, and is not contiguous along it."""
+    tiled = {axis.name for axis in form.tiled}
+    for load in loads(program.stages[0].value):
+        is_plain = all(index == variable(index.variables[0]) for index in load.index if index.terms)
+        along = [index.variables[0] for index in load.index if index.terms and index.variables[0] in tiled]
+        if program.tensors[load.buffer].is_constant and is_plain and len(along) == 1:
+            return load if load.index[-1] != variable(along[0]) else None
+    return None
 
 
 def _variables(expr: Expr) -> set[str]:

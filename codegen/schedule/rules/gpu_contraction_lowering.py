@@ -6,15 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from codegen.ir.arithmetic import Int, ceil_div, minimum
-from codegen.ir.expression import Axis, Program
+from codegen.ir.expression import Axis, Load, Program
 from codegen.ir.loops import LoopProgram, Scope
 from codegen.schedule.naive import naive_loops
 from codegen.schedule.primitives import (
+    Block,
     bind,
     cache_write,
     compute_at,
     fission,
+    pack,
     partial_reduction,
+    prepare,
     reorder,
     split,
     vectorize_nest,
@@ -34,7 +37,8 @@ class Form:
     reduction axes in ``depth``, while those in ``serial`` run one by one. Tiles of the axis ``grouped``
     are taken in groups, within which programs meet in the L2 cache; the tiled axes after it run outside
     a group's tiles. The reduction axis ``divided`` is given to several programs, whose results a second
-    kernel adds up.
+    kernel adds up. The constant operand ``packed`` is laid out ahead of time so that a tile reads it in
+    runs along its tiled axis.
     """
 
     program: Program
@@ -44,6 +48,7 @@ class Form:
     serial: tuple[Axis, ...]
     grouped: Axis | None = None
     divided: Axis | None = None
+    packed: Load | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ def lower_form(form: Form) -> Callable[[Values], LoopProgram]:
             producer = stage.output.name
         for nest in nests:
             loops = _on_tensors(loops, nest)
-        return loops
+        return loops if form.packed is None else _pack(loops, form, form.packed, values)
 
     return lower
 
@@ -162,6 +167,20 @@ def _accumulate(loops: LoopProgram, nest: _Nest, values: Values) -> LoopProgram:
 
 def _tiles(nest: _Nest) -> list[str]:
     return [f"{name}1" for name, _ in nest.tiled]
+
+
+def _pack(loops: LoopProgram, form: Form, load: Load, values: Values) -> LoopProgram:
+    """Tiles of a constant operand, each contiguous along its tiled axis, written by a program per run."""
+    tiled = {axis.name for axis in form.tiled}
+    blocks = tuple(
+        Block(d, f"{index.variables[0]}1", values[block_name(index.variables[0])])
+        for d, index in enumerate(load.index)
+        if index.variables[0] in tiled
+    )
+    name = f"{load.buffer}_packed"
+    loops = pack(loops, load.buffer, name, blocks, is_constant=False)
+    *outer, last = (f"{name}_{d}" for d in range(len(loops.buffer(name).shape)))
+    return prepare(vectorize_nest(bind(loops, outer), [last]), name)
 
 
 def _on_tensors(loops: LoopProgram, nest: _Nest) -> LoopProgram:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -138,6 +139,23 @@ def test_a_launcher_takes_and_gives_tensors_as_pytorch_does(convolution: ModuleT
     torch.testing.assert_close(convolution.conv2d(x=x, w=w, bias=bias), expected)
     out = torch.empty_like(expected)
     convolution.conv2d_out(x, w, bias, out)
+    torch.testing.assert_close(out, expected)
+
+
+def test_weights_are_packed_once_by_those_who_keep_them(tmp_path: Path) -> None:
+    import torch
+
+    operator = Conv2d(height=6, width=5, in_channels=4, out_channels=6, groups=2, padding=1, bias=True)
+    space = build_space(operator.program(), make_gpu_target())
+    knobs = {"oh_block": 8, "ow_block": 8, "oc_block": 16, "ic_block": 2, "kh_block": 2, "kw_block": 4}
+    knobs |= {"oh_group": 1, "num_warps": 4, "num_stages": 2}
+    candidate = {"sketch": "dot.packed_w", "knobs": knobs}
+    module = import_source(candidate_source(operator, space, candidate, "0.1.0"), tmp_path)
+    x, w, bias = operands()
+    expected = torch.nn.functional.conv2d(x, w, bias, padding=1, groups=2)
+    torch.testing.assert_close(module.conv2d(x, w, bias), expected)
+    out, prepared = torch.empty_like(expected), module.conv2d_prepare(w)
+    module.conv2d_out(x, torch.zeros_like(w), bias, out, prepared=prepared)
     torch.testing.assert_close(out, expected)
 
 
