@@ -102,8 +102,8 @@ def page_of(target: Target, suites: Mapping[str, Sequence[Standing]], neighbours
     parts = [
         f"# Tuned operators on {target.name}",
         f"Target `{target.fingerprint}`. Written by `python scripts/benchmark.py suite={'|'.join(suites)} "
-        "store=all` (or `store=better`); made again from `winners.json`, without tuning, by the same command "
-        "with `tuned=stored`. `docs/operators.md` says what the columns mean.",
+        "kernels.store=all` (or `kernels.store=better`); made again from `winners.json`, without tuning, by "
+        "the same command with `kernels.tuned=stored`. `docs/operators.md` says what the columns mean.",
     ]
     for suite, standings in suites.items():
         parts += [f"## suite={suite}", _summary(standings), markdown(*table_of(standings))]
