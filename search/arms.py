@@ -97,10 +97,10 @@ def make_plan(
 def _untried_sketches(
     space: Space, chosen: Candidates, measured: Candidates, limit: int, rng: np.random.Generator
 ) -> Candidates:
-    """The first choice's counterparts in at most ``limit`` sketches that neither choices nor trials have."""
+    """The choices' counterparts in at most ``limit`` sketches that neither choices nor trials have."""
     if not limit or not len(chosen):
         return chosen[:0]
-    found = space.canonical(space.counterparts(chosen[:1], rng))
+    found = space.canonical(space.counterparts(chosen, rng))
     tried = np.concatenate([chosen.sketches, measured.sketches])
     return found[~np.isin(found.sketches, tried)][:limit]
 

@@ -30,8 +30,11 @@ class Space(Protocol):
     def mutate(self, candidates: Candidates, rng: np.random.Generator, /) -> Candidates:
         """One neighbour of each candidate, row by row; the candidate itself if it has none."""
 
-    def counterparts(self, candidate: Candidates, rng: np.random.Generator, /) -> Candidates:
-        """A single candidate carried over to every sketch, a row for each, with what sketches share kept."""
+    def counterparts(self, candidates: Candidates, rng: np.random.Generator, /) -> Candidates:
+        """One candidate of each sketch, unlike sketches first, with what it shares with its next of kin kept.
+
+        The candidates are given best first; of equally near kin the first counts.
+        """
 
     def canonical(self, candidates: Candidates, /) -> Candidates:
         """The same kernels, in the same order, such that equal kernels have equal rows."""

@@ -84,6 +84,11 @@ class GroupTable:
         np.put_along_axis(result, columns.reshape(len(new), -1), values.reshape(len(new), -1), axis=1)
         return result[:, :-1]
 
+    def num_shared(self, sketches: IntArray) -> IntArray:
+        """How many groups each given sketch has in common with every sketch, shape (N, sketches)."""
+        shared: IntArray = (self._same[sketches] >= 0).sum(axis=2)
+        return shared
+
     def contains(self, sketch: int, columns: list[int]) -> bool:
         """Whether every group of the row is an allowed combination."""
         start = 0

@@ -67,11 +67,15 @@ class Space(Generic[AnyTarget]):
         moved = self._table.convert(candidates.sketches, sketches, candidates.positions, rng)
         return Candidates(sketches, np.where(moves[:, None], moved, positions))
 
-    def counterparts(self, candidate: Candidates, rng: np.random.Generator) -> Candidates:
-        """A single candidate carried over to every sketch: it keeps the groups of knobs that both have."""
-        sketches = np.arange(len(self.sketches))
-        old = np.repeat(candidate.sketches, len(sketches))
-        positions = np.repeat(candidate.positions, len(sketches), axis=0)
+    def counterparts(self, candidates: Candidates, rng: np.random.Generator) -> Candidates:
+        """One candidate of each sketch: of those given, best first, the next of kin carried over.
+
+        That is the first of those that have most groups of knobs in common with the sketch; these groups are
+        kept. Sketches come in rounds with one of each family, which is the first part of their names.
+        """
+        sketches = self._in_rounds
+        kin = self._table.num_shared(candidates.sketches)[:, sketches].argmax(axis=0)
+        old, positions = candidates.sketches[kin], candidates.positions[kin]
         return Candidates(sketches, self._table.convert(old, sketches, positions, rng))
 
     def enumerate(self, limit: int) -> Candidates:
@@ -148,6 +152,13 @@ class Space(Generic[AnyTarget]):
     def errors(self, named: NamedCandidate) -> Mapping[str, float]:
         """What ``tolerance`` must know of a candidate: ``Sketch.errors`` of its sketch."""
         return self.sketches[int(self.decode([named]).sketches[0])].errors
+
+    @cached_property
+    def _in_rounds(self) -> NDArray[np.int64]:
+        """Sketch numbers: the first of every family, then the second of every family, and so on."""
+        families = [sketch.name.split(".")[0] for sketch in self.sketches]
+        rounds = [families[:number].count(family) for number, family in enumerate(families)]
+        return np.argsort(rounds, kind="stable")
 
     @cached_property
     def _numbers(self) -> dict[str, int]:

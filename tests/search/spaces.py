@@ -49,10 +49,10 @@ class KnobSpace:
             np.where(jump[:, None], fresh.positions, positions),
         )
 
-    def counterparts(self, candidate: Candidates, rng: np.random.Generator) -> Candidates:
+    def counterparts(self, candidates: Candidates, rng: np.random.Generator) -> Candidates:
         del rng
         sketches = np.arange(len(self.sizes))
-        positions = np.repeat(candidate.positions, len(sketches), axis=0)
+        positions = np.repeat(candidates.positions[:1], len(sketches), axis=0)
         return Candidates(sketches, np.minimum(positions, self.bounds() - 1))
 
     def canonical(self, candidates: Candidates) -> Candidates:

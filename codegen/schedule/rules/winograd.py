@@ -52,7 +52,7 @@ def _groups(convolution: Convolution, choice: Choice) -> tuple[KnobGroup, ...]:
         # With larger blocks some threads have none.
         most = -(-rows // -(-convolution.contraction.target.num_threads // batch))
         groups.append(free(Knob("tile_rows", tile_counts(most))))
-    groups.append(free(Knob(f"{convolution.in_channel.name}_unroll", (1, 2, 4, 8))))
+    groups.append(free(Knob(f"{convolution.in_channel.name}_unroll", (1, 2, 4))))
     return tuple(groups)
 
 

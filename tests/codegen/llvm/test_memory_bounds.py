@@ -22,6 +22,12 @@ def test_tiles_that_overhang_stay_between_their_fences(lanes: int, rows: int, co
     assert_runs("matmul", lanes, rows, columns)
 
 
+@LANES
+@pytest.mark.parametrize(("width", "channels"), [(7, 9), (16, 8), (19, 17)])
+def test_transformed_tiles_stay_between_their_fences(lanes: int, width: int, channels: int) -> None:
+    assert_runs("plain", lanes, width, channels)
+
+
 def assert_runs(operator: str, *sizes: int) -> None:
     """In a process of its own, which a stray read would end."""
     command = [sys.executable, "-m", "tests.codegen.llvm.fenced_memory", operator, *map(str, sizes)]

@@ -137,11 +137,27 @@ def test_counterparts_of_a_candidate_are_one_per_sketch_with_its_knobs() -> None
     rng = np.random.default_rng(4)
     candidate = space.sample(1, rng)
     moved = space.counterparts(candidate, rng)
-    assert moved.sketches.tolist() == list(range(len(space.sketches)))
+    assert sorted(moved.sketches) == list(range(len(space.sketches)))
     before = space.named(candidate, 0)["knobs"]
-    after = [space.named(moved, row)["knobs"] for row in range(len(moved))]
-    assert all(knobs["oh_outer"] == before["oh_outer"] for knobs in after if "oh_outer" in knobs)
+    after = {int(moved.sketches[row]): space.named(moved, row)["knobs"] for row in range(len(moved))}
+    assert all(knobs["oh_outer"] == before["oh_outer"] for knobs in after.values() if "oh_outer" in knobs)
     assert after[int(candidate.sketches[0])] == before
+
+
+def test_a_counterpart_comes_from_the_first_of_the_nearest_kin() -> None:
+    space = conv_space()
+    rng = np.random.default_rng(5)
+    drawn = space.sample(200, rng)
+    names = [space.sketches[number].name for number in drawn.sketches]
+    direct, blocks = names.index("vector_oc.tile_x"), names.index("winograd4.blocks")
+    later = len(names) - 1 - names[::-1].index("winograd4.blocks")
+    moved = space.counterparts(drawn[np.array([direct, blocks, later])], rng)
+    found = [space.named(moved, row) for row in range(len(moved))]
+    phases = next(named["knobs"] for named in found if named["sketch"] == "winograd4.phases")
+    kin = space.named(drawn, blocks)["knobs"]
+    assert phases == {name: value for name, value in kin.items() if name != "tile_rows"}
+    families = [str(named["sketch"]).split(".")[0] for named in found]
+    assert len(set(families[:4])) == 4
 
 
 def test_every_sample_satisfies_the_register_budget() -> None:
