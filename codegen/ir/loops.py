@@ -53,12 +53,16 @@ class Buffer:
 
     A table alone has ``values``, row-major. It is read where unrolled loops fix every index, so that a
     backend writes the number in its place; what a product has a zero of a table for need not be read.
+
+    What is written to a ``streamed`` one goes past the caches where a backend can do that: it changes
+    speed, never results.
     """
 
     name: str
     shape: tuple[Int, ...]
     scope: Scope
     values: tuple[float, ...] = ()
+    is_streamed: bool = False
 
     def __post_init__(self) -> None:
         if bool(self.values) != (self.scope is Scope.TABLE):
@@ -74,11 +78,20 @@ class Guard:
 
 
 @dataclass(frozen=True)
+class Fetch:
+    """Bringing into the cache what lies ``distance`` elements after each vector read of ``buffer``."""
+
+    buffer: str
+    distance: int
+
+
+@dataclass(frozen=True)
 class Loop:
     """``for variable in range(extent): if all guards: body``.
 
     ``unroll`` copies of the body of a serial loop are laid out in a row (1 is none); like the loop
-    kind it changes speed, never results. ``is_reduction`` says that iterations accumulate.
+    kind it changes speed, never results; so does what a vectorized loop ``fetches``. ``is_reduction``
+    says that iterations accumulate.
     """
 
     variable: str
@@ -88,6 +101,7 @@ class Loop:
     guards: tuple[Guard, ...] = ()
     unroll: Int = 1
     is_reduction: bool = False
+    fetches: Fetch | None = None
 
 
 @dataclass(frozen=True)

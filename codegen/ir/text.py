@@ -83,7 +83,8 @@ def _axes_text(axes: tuple[Axis, ...], names: Mapping[str, str]) -> str:
 
 def _buffer_text(buffer: Buffer) -> str:
     text = f"{buffer.scope.value} {buffer.name}[{', '.join(_int(size) for size in buffer.shape)}]"
-    return f"{text} = {', '.join(map(repr, buffer.values))}" if buffer.values else text
+    text += f" = {', '.join(map(repr, buffer.values))}" if buffer.values else ""
+    return text + "  # streamed" if buffer.is_streamed else text
 
 
 def _node_lines(nodes: tuple[Node, ...], depth: int) -> list[str]:
@@ -112,6 +113,8 @@ def _loop_head(loop: Loop) -> str:
     text = f"{loop.kind.value} {loop.variable} in range({_int(loop.extent)})"
     if loop.kind is LoopKind.SERIAL and _int(loop.unroll) != "1":
         text += f" unroll {_int(loop.unroll)}"
+    if loop.fetches:
+        text += f" fetch {loop.fetches.buffer} + {loop.fetches.distance}"
     text += ":"
     if loop.guards:
         text += " if " + " and ".join(_guard_text(guard) for guard in loop.guards)

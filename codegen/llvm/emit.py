@@ -15,6 +15,7 @@ from codegen.ir.loops import Buffer, LoopProgram, Scope
 from codegen.llvm.planning import plan_nodes
 from codegen.llvm.signature import Signature, prepack_inputs, slice_elements
 from codegen.llvm.statements import emit_nodes
+from codegen.llvm.streams import NONTEMPORAL, finish_streams
 from codegen.llvm.team import emit_team, num_useful_threads
 from codegen.llvm.writer import Head, Writer
 from codegen.target import Target
@@ -41,6 +42,7 @@ def emit_module(program: LoopProgram, target: Target) -> ModuleText:
     if num_threads > 1:
         _slice_locals(writer, arguments)
         emit_team(writer, body)
+        finish_streams(writer)
         parts += _function("internal void @member", arguments, writer, MEMBER_LINES)
         parts += _function_of_lines(
             f"void @{symbol}_run(ptr %args)",
@@ -49,12 +51,14 @@ def emit_module(program: LoopProgram, target: Target) -> ModuleText:
         declarations |= TEAM_DECLARATIONS
     else:
         emit_nodes(writer, body)
+        finish_streams(writer)
         parts += _function(f"void @{symbol}_run", arguments, writer)
     writer = _new_writer(arguments, declarations)
     emit_nodes(writer, plan_nodes(program.prepack, program.buffers, target.vector_lanes))
     parts += _function(f"void @{symbol}_prepack", arguments, writer)
     parts += _bench(symbol)
     parts += [f"declare {declaration}" for declaration in sorted(declarations)]
+    parts += [NONTEMPORAL] * any(buffer.is_streamed for buffer in arguments)
     text = "\n".join(["@zero = internal constant float 0.0", *parts, _attributes(target), ""])
     return ModuleText(text, Signature(symbol, arguments, num_threads, prepack_inputs(program)))
 
@@ -79,7 +83,8 @@ MEMBER_LINES = (
 
 
 def _new_writer(arguments: tuple[Buffer, ...], declarations: set[str]) -> Writer:
-    writer = Writer({buffer.name: f"%p{i}" for i, buffer in enumerate(arguments)}, declarations)
+    streamed = frozenset(buffer.name for buffer in arguments if buffer.is_streamed)
+    writer = Writer({buffer.name: f"%p{i}" for i, buffer in enumerate(arguments)}, declarations, streamed)
     head = Head()
     writer.lines.append(head.lines)
     writer.heads[""] = head

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 
 from codegen.llvm.writer import Writer, float_literal, float_type, type_suffix
 
+AVX512_LANES = 16
+"""Only targets with AVX-512 have vectors of so many floats."""
+
 LOG2_E = 1.4426950408889634
 LN2_HIGH = 0.693145751953125  # 15 bits, so that n * LN2_HIGH is exact
 LN2_LOW = 1.42860682030941723212e-6
@@ -57,19 +60,33 @@ ERF_EVEN = (
 
 
 def emit_exp(writer: Writer, x: str, width: int) -> str:
-    """exp(x): 2^n exp(r), scaled in two steps so that overflow and denormals come out right."""
-    kind, integers = float_type(width), "i32" if width == 1 else f"<{width} x i32>"
+    """exp(x): 2^n exp(r) with n = round(x / ln 2); a NaN comes through every step."""
+    kind = float_type(width)
     # exp(89) overflows and exp(-104) is below half the least denormal: clamping keeps n small.
     clamped = _clamp(writer, x, -104.0, 89.0, width)
     scaled = writer.value(f"fmul {kind} {clamped}, {float_literal(LOG2_E, width)}")
     rounded = call(writer, "rint", width, scaled)
     high = fma(writer, rounded, float_literal(-LN2_HIGH, width), clamped, width)
     rest = fma(writer, rounded, float_literal(-LN2_LOW, width), high, width)
-    square = writer.value(f"fmul {kind} {rest}, {rest}")
-    series = _polynomial(writer, rest, EXP_COEFFICIENTS, width)
-    one_plus = writer.value(f"fadd {kind} {rest}, {float_literal(1.0, width)}")
-    fraction = fma(writer, series, square, one_plus, width)
-    # A NaN has no integer; freeze makes the unused power of two harmless.
+    fraction = _polynomial(writer, rest, (*EXP_COEFFICIENTS, 1.0, 1.0), width)
+    if width == AVX512_LANES:
+        return _scaled_by_power(writer, fraction, rounded)
+    return _scaled_in_two_steps(writer, fraction, rounded, width)
+
+
+def _scaled_by_power(writer: Writer, fraction: str, exponent: str) -> str:
+    """AVX-512's ``fraction * 2^exponent``, overflow and denormals included, as one instruction."""
+    kind, nearest = float_type(AVX512_LANES), "i32 4"
+    name = "llvm.x86.avx512.mask.scalef.ps.512"
+    writer.declarations.add(f"{kind} @{name}({kind}, {kind}, {kind}, i16, i32 immarg)")
+    operands = f"{kind} {fraction}, {kind} {exponent}, {kind} zeroinitializer, i16 -1, {nearest}"
+    return writer.value(f"call {kind} @{name}({operands})")
+
+
+def _scaled_in_two_steps(writer: Writer, fraction: str, rounded: str, width: int) -> str:
+    """The same by two powers of two built of bits, so that overflow and denormals come out right."""
+    kind, integers = float_type(width), "i32" if width == 1 else f"<{width} x i32>"
+    # A NaN has no integer; freeze makes the power of two harmless that multiplies the NaN.
     number = writer.value(f"fptosi {kind} {rounded} to {integers}")
     number = writer.value(f"freeze {integers} {number}")
     half = writer.value(f"ashr {integers} {number}, {_integer(1, width)}")
@@ -80,8 +97,7 @@ def emit_exp(writer: Writer, x: str, width: int) -> str:
         bits = writer.value(f"shl {integers} {biased}, {_integer(23, width)}")
         power = writer.value(f"bitcast {integers} {bits} to {kind}")
         result = writer.value(f"fmul {kind} {result}, {power}")
-    unordered = writer.value(f"fcmp uno {kind} {x}, {x}")
-    return select(writer, unordered, x, result, width)
+    return result
 
 
 def emit_tanh(writer: Writer, x: str, width: int) -> str:

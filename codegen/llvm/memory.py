@@ -15,6 +15,7 @@ from codegen.llvm.address import (
 from codegen.llvm.linear import Linear, displacement, known_range
 from codegen.llvm.plan import MemoryAccess
 from codegen.llvm.sites import GuardId
+from codegen.llvm.streams import emit_fetch, emit_streamed_store
 from codegen.llvm.writer import Writer, float_type, mask_literal, type_suffix, zero
 
 NOTHING: frozenset[GuardId] = frozenset()
@@ -59,6 +60,8 @@ def store(writer: Writer, access: MemoryAccess, value: str) -> None:
             f"call void @llvm.masked.store.{suffix}({kind} {value}, ptr align 4 {address}, "
             f"<{writer.width} x i1> {mask})"
         )
+    elif access.buffer in writer.streamed:
+        emit_streamed_store(writer, value, address)
     else:
         writer.line(f"store {kind} {value}, ptr {address}, align 4")
 
@@ -176,6 +179,7 @@ def _vector_load(writer: Writer, access: MemoryAccess, extra: int, mask: str) ->
     if isinstance(found, str):
         return found
     kind = float_type(width)
+    emit_fetch(writer, access.buffer, address)
     if not mask:
         return _remembered(writer, access, key, f"load {kind}, ptr {address}, align 4")
     suffix = f"{type_suffix(width)}.p0"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from codegen.ir.expression import BinaryOp, Constant, Reducer, UnaryOp
+from codegen.ir.loops import Fetch
 from codegen.llvm.linear import Linear, LoopVariable
 from codegen.llvm.sites import GuardId
 
@@ -164,6 +165,7 @@ class PlannedLoop:
     stored: frozenset[str]
     costly: tuple[PlannedGuard, ...]
     branches: bool
+    fetches: Fetch | None = None
 
 
 PlannedNode: TypeAlias = PlannedLoop | PlannedStore | PlannedIf

@@ -95,7 +95,7 @@ class _Planner:
         is_parallel = loop.kind is LoopKind.PARALLEL
         branches = variable.mode is Mode.UNROLLED and self._only_writes_memory(loop)
         return PlannedLoop(
-            variable, is_parallel, unroll, guards, chunks, body, _stored(body), costly, branches
+            variable, is_parallel, unroll, guards, chunks, body, _stored(body), costly, branches, loop.fetches
         )
 
     def _variable(

@@ -92,9 +92,9 @@ def _emit_vector(writer: Writer, loop: PlannedLoop) -> None:
 
 
 def _emit_chunk(writer: Writer, loop: PlannedLoop, chunk: Chunk) -> None:
-    writer.width, writer.count = chunk.width, chunk.count
+    writer.width, writer.count, writer.fetches = chunk.width, chunk.count, loop.fetches
     _emit_predicated(writer, loop)
-    writer.width = writer.count = 1
+    writer.width, writer.count, writer.fetches = 1, 1, None
 
 
 def _emit_copies(

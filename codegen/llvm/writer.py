@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from codegen.ir.loops import Fetch
 from codegen.llvm.linear import Linear
 from codegen.llvm.sites import GuardId
 
@@ -71,12 +72,14 @@ class Writer:
 
     pointers: dict[str, str]
     declarations: set[str]
+    streamed: frozenset[str] = frozenset()
     lines: Lines = field(default_factory=list)
     heads: dict[str, Head] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     offsets: dict[str, int] = field(default_factory=dict)
     width: int = 1
     count: int = 1
+    fetches: Fetch | None = None
     predicates: list[Predicate] = field(default_factory=list)
     proven: set[GuardId] = field(default_factory=set)
     doubted: set[GuardId] = field(default_factory=set)

@@ -8,6 +8,7 @@ from codegen.ir.loops import LoopProgram
 from codegen.ir.text import nodes_text
 from codegen.schedule.naive import naive_loops
 from codegen.schedule.primitives.loops import reorder, split
+from codegen.schedule.simplify import simplify_loops
 
 
 def show(program: LoopProgram) -> None:
@@ -51,6 +52,19 @@ def scaled_relu(size: int) -> LoopProgram:
     double = Stage(Tensor("b", (size,)), axes, Binary("mul", Load("a", (variable("i"),)), Constant(2.0)))
     relu = Stage(Tensor("c", (size,)), axes, Binary("max", Load("b", (variable("i"),)), Constant(0.0)))
     return naive_loops(Program("scaled_relu", (Tensor("a", (size,)),), (double, relu)))
+
+
+def square_sum(size: int) -> LoopProgram:
+    """``b = a a`` and then ``c = sum of b``, without the loop over the only element of c."""
+    square = Binary("mul", Load("a", (variable("i"),)), Load("a", (variable("i"),)))
+    stages = (
+        Stage(Tensor("b", (size,)), (Axis("i", size),), square),
+        Stage(
+            Tensor("c", (1,)), (Axis("r", 1),), Load("b", (variable("k"),)), (Axis("k", size),), reducer="sum"
+        ),
+    )
+    loops = naive_loops(Program("square_sum", (Tensor("a", (size,)),), stages))
+    return simplify_loops(loops)
 
 
 def tiled_transpose(rows: int, columns: int, tile: int) -> LoopProgram:

@@ -64,6 +64,7 @@ class _Filler:
                 tuple(Guard(self._affine(g.index), self._number(g.bound)) for g in node.guards),
                 self._number(node.unroll),
                 node.is_reduction,
+                node.fetches,
             )
         return replace(
             node,

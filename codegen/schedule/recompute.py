@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from codegen.ir.affine import variable
@@ -9,8 +10,11 @@ from codegen.ir.expression import Expr, Load, Program, Stage, Tensor, loads
 from codegen.schedule.rewrite import map_expr, substitute_expr
 
 
-def inline_elementwise(program: Program) -> Program:
-    """The same computation without intermediate elementwise tensors: each reader computes them anew."""
+def inline_elementwise(program: Program, is_kept: Callable[[Expr], bool] = lambda value: False) -> Program:
+    """The same computation without intermediate elementwise tensors: each reader computes them anew.
+
+    Those whose value ``is_kept`` stay.
+    """
     values: dict[str, tuple[tuple[str, ...], Expr]] = {}
 
     def inlined(expr: Expr) -> Expr | None:
@@ -22,7 +26,8 @@ def inline_elementwise(program: Program) -> Program:
     stages = []
     for stage in program.stages:
         value = map_expr(stage.value, inlined)
-        if stage.reducer is None and stage is not program.stages[-1]:
+        is_last = stage is program.stages[-1]
+        if stage.reducer is None and not is_last and not is_kept(value):
             values[stage.output.name] = tuple(axis.name for axis in stage.axes), value
         else:
             stages.append(replace(stage, value=value))

@@ -7,14 +7,14 @@ before you keep it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from codegen.ir.text import loop_text
 from codegen.llvm.emit import emit_module
-from codegen.ops import Conv2d, Matmul, Operator, Softmax
+from codegen.ops import Conv2d, Matmul, Operator, Softmax, Transpose
 from codegen.precision import Precision
 from codegen.schedule import build_space
 from codegen.triton.candidate import candidate_source
@@ -29,6 +29,7 @@ class Case:
     num_threads: int
     sketch: str
     knobs: dict[str, int]
+    l3_bytes: int | None = None
 
 
 MATMUL_KNOBS = {"m_register": 2, "m_inner": 2, "n_inner": 1, "m_outer": 1, "n_outer": 2, "k_unroll": 2}
@@ -78,6 +79,21 @@ CASES = {
     "softmax_8_lanes": Case(
         Softmax(rows=3, cols=19), lanes=8, num_threads=1, sketch="rows", knobs={"row_inner": 2, "vector": 16}
     ),
+    "fused_softmax_16_lanes": Case(
+        Softmax(rows=3, cols=40),
+        lanes=16,
+        num_threads=1,
+        sketch="rows.fused.ahead.streamed",
+        knobs={"row_inner": 2, "vector": 16},
+        l3_bytes=64,
+    ),
+    "transpose_8_lanes": Case(
+        Transpose(rows=11, cols=16),
+        lanes=8,
+        num_threads=1,
+        sketch="tiles",
+        knobs={"c_inner": 2, "r_inner": 1},
+    ),
 }
 
 
@@ -123,6 +139,8 @@ GPU_CASES = {
 def test_the_texts_of_a_candidate_are_what_they_were(name: str, golden: Callable[[str, str], None]) -> None:
     case = CASES[name]
     target = cpu_target(case.lanes, case.num_threads)
+    if case.l3_bytes is not None:
+        target = replace(target, l3_bytes=case.l3_bytes)
     space = build_space(case.operator.program(), target)
     loops = space.lower_named({"sketch": case.sketch, "knobs": case.knobs})
     golden(f"{name}.loops", loop_text(loops))

@@ -3,7 +3,8 @@
 from codegen.schedule.primitives.binding import bind, vectorize_nest
 from codegen.schedule.primitives.caching import Block, cache_read, cache_write, pack
 from codegen.schedule.primitives.fusion import factor_reduction, fuse, make_local
-from codegen.schedule.primitives.loops import parallel, reorder, split, unroll, vectorize
+from codegen.schedule.primitives.joining import join
+from codegen.schedule.primitives.loops import fetch, parallel, reorder, split, stream, unroll, vectorize
 from codegen.schedule.primitives.partial import partial_reduction
 from codegen.schedule.primitives.prepare import prepare
 from codegen.schedule.primitives.stages import compute_at, fission
@@ -15,8 +16,10 @@ __all__ = [
     "cache_write",
     "compute_at",
     "factor_reduction",
+    "fetch",
     "fission",
     "fuse",
+    "join",
     "make_local",
     "pack",
     "parallel",
@@ -24,6 +27,7 @@ __all__ = [
     "prepare",
     "reorder",
     "split",
+    "stream",
     "unroll",
     "vectorize",
     "vectorize_nest",

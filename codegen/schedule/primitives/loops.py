@@ -1,4 +1,4 @@
-"""Primitives on single loops and nests: split, reorder, vectorize, unroll, parallel."""
+"""Primitives on single loops and nests: split, reorder, vectorize, unroll, parallel; stream and fetch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from codegen.ir.affine import variable
 from codegen.ir.arithmetic import Int, Symbol, ceil_div, is_known
-from codegen.ir.loops import Guard, Loop, LoopKind, LoopProgram
+from codegen.ir.loops import Fetch, Guard, Loop, LoopKind, LoopProgram, Scope
 from codegen.schedule.errors import require
 from codegen.schedule.rewrite import Nodes, chain, find_loop, loop_extents, replace_loop, substitute, wrap
 
@@ -124,6 +124,32 @@ def parallel(program: LoopProgram, name: str) -> LoopProgram:
     loop = find_loop(program, name)
     require(not loop.is_reduction, f"loop {name!r} is a reduction and cannot be parallel")
     return _annotate(program, name, LoopKind.PARALLEL)
+
+
+def fetch(program: LoopProgram, name: str, buffer: str, distance: int) -> LoopProgram:
+    """Let a vectorized loop bring what lies ``distance`` elements after its reads of a buffer into the cache.
+
+    >>> from codegen.schedule.examples import show, vector_add
+    >>> show(fetch(vectorize(vector_add(10), "i"), "i", "a", 64))
+    vector i in range(10) fetch a + 64:
+        c[i] = a[i] + b[i]
+    """
+    program.buffer(buffer)
+    return replace_loop(program, name, lambda loop: (replace(loop, fetches=Fetch(buffer, distance)),))
+
+
+def stream(program: LoopProgram) -> LoopProgram:
+    """Write the output past the caches: worth it where it is larger than they are.
+
+    A plain store first fetches the line that it fills, which for a copy is half as much traffic again.
+
+    >>> from codegen.ir.text import loop_text
+    >>> from codegen.schedule.examples import vector_add
+    >>> print(loop_text(stream(vector_add(10))).splitlines()[3])
+    output c[10]  # streamed
+    """
+    buffers = (replace(b, is_streamed=b.scope is Scope.OUTPUT) for b in program.buffers)
+    return replace(program, buffers=tuple(buffers))
 
 
 def _is_positive(factor: Int) -> bool:

@@ -11,12 +11,19 @@ from codegen.schedule.naive import naive_loops, variable_names
 from codegen.schedule.primitives import compute_at, parallel, split, vectorize
 from codegen.schedule.rules.knob_values import tile_counts, vector_extents
 from codegen.schedule.rules.reads import is_pointwise_after
+from codegen.schedule.rules.streams import with_streams
+from codegen.schedule.rules.transposing import transposing_sketches
 from codegen.schedule.sketch import Knob, Sketch, Values, free
 from codegen.target import Target
 
 
 def elementwise_sketches(program: Program, target: Target) -> tuple[Sketch, ...]:
-    """One sketch: all stages fused, vectors along the last axis, chunks of it over threads."""
+    """All stages fused, vectors along the last axis, chunks of it over threads.
+
+    ``fused`` stores plainly, ``fused.streamed`` past the caches, where the output is larger than they are.
+    Operands that are contiguous along another axis than the output are read by ``tiles``, transposed in
+    registers.
+    """
     if not is_elementwise(program):
         return ()
     extent = program.stages[-1].axes[-1].extent
@@ -25,7 +32,9 @@ def elementwise_sketches(program: Program, target: Target) -> tuple[Sketch, ...]
         free(Knob("inner", tile_counts(extent))),
     )
     limits = {"inner": lambda values: ceil_div(extent, values["vector"])}
-    return (Sketch("fused", groups, lambda values: _lower(program, values), limits),)
+    plain = Sketch("fused", groups, lambda values: _lower(program, values), limits)
+    sketches = [plain, *transposing_sketches(program, target)]
+    return tuple(each for sketch in sketches for each in with_streams(sketch, program, target))
 
 
 def is_elementwise(program: Program) -> bool:

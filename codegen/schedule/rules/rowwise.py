@@ -14,14 +14,20 @@ from codegen.schedule.primitives import (
     split,
     vectorize,
 )
+from codegen.schedule.rules.fused_rows import fused_rows
 from codegen.schedule.rules.knob_values import tile_counts, vector_extents
 from codegen.schedule.rules.reads import is_rowwise_after
+from codegen.schedule.rules.streams import with_streams
 from codegen.schedule.sketch import Knob, Sketch, Values, free
 from codegen.target import Target
 
 
 def rowwise_sketches(program: Program, target: Target) -> tuple[Sketch, ...]:
-    """One sketch: rows over threads, every stage of a row in turn, vectors along the row."""
+    """Rows over threads, every stage of a row in turn, vectors along the row.
+
+    ``rows`` computes the stages as they are defined; ``rows.fused`` (see ``fused_rows``) goes along a
+    row as seldom as it can.
+    """
     if not is_rowwise(program) or _packs_rows(program):
         return ()
     num_rows = program.stages[0].axes[0].extent
@@ -31,7 +37,9 @@ def rowwise_sketches(program: Program, target: Target) -> tuple[Sketch, ...]:
         free(Knob("vector", vector_extents(columns, target.vector_lanes))),
     )
     limits = {"vector": lambda values: columns}
-    return (Sketch("rows", groups, lambda values: _lower(program, values), limits),)
+    plain = Sketch("rows", groups, lambda values: _lower(program, values), limits)
+    fused = fused_rows(program, target)
+    return (plain, *(each for sketch in fused for each in with_streams(sketch, program, target)))
 
 
 def is_rowwise(program: Program) -> bool:

@@ -1,0 +1,142 @@
+"""The sketch of programs of rows that go along each row as seldom as they can."""
+
+from __future__ import annotations
+
+import itertools
+
+from codegen.ir.arithmetic import Int, minimum
+from codegen.ir.expression import Axis, Expr, Program, Stage, Unary, loads, walk
+from codegen.ir.loops import LoopProgram
+from codegen.schedule.naive import naive_loops, variable_names
+from codegen.schedule.primitives import (
+    factor_reduction,
+    fetch,
+    fuse,
+    join,
+    make_local,
+    parallel,
+    split,
+    vectorize,
+)
+from codegen.schedule.recompute import inline_elementwise
+from codegen.schedule.row_values import hoist_row_values
+from codegen.schedule.rules.knob_values import tile_counts, vector_extents
+from codegen.schedule.rules.streams import fits_caches
+from codegen.schedule.sketch import Knob, Sketch, Values, free
+from codegen.target import Target
+
+_COSTLY = ("exp", "tanh", "erf")
+"""Functions of some ten instructions: their results are stored rather than computed again."""
+
+
+def fused_rows(program: Program, target: Target) -> tuple[Sketch, ...]:
+    """None where there is nothing to fuse, else a sketch or two.
+
+    Cheap intermediate stages are computed anew where they are read, what a row shares once a row, and a
+    costly stage in one pass with the reduction of it that follows.
+
+    Softmax goes along a row three times this way, for the maximum, the exponentials with their sum, and
+    the products; layer norm for the sum, the squares (of what the mean is taken off: no digits are lost)
+    and the result. ``row_inner`` rows are one iteration of a thread, ``vector`` their columns in a step.
+    What the caches do not hold, ``rows.fused.ahead`` fetches a row ahead.
+    """
+    changed = hoist_row_values(inline_elementwise(program, is_kept=_is_costly))
+    if changed.stages == program.stages and not any(itertools.starmap(_continues, _pairs(program))):
+        return ()
+    num_rows = program.stages[0].axes[0].extent
+    columns = max(axis.extent for stage in program.stages for axis in (*stage.axes[1:], *stage.reduce_axes))
+    groups = (
+        free(Knob("row_inner", tuple(sorted({*tile_counts(num_rows), num_rows})))),
+        free(Knob("vector", vector_extents(columns, target.vector_lanes))),
+    )
+    limits = {"vector": lambda values: columns}
+    plain = Sketch("rows.fused", groups, lambda values: _lower(changed, values), limits)
+    if fits_caches(program, target) or not _rereads(changed):
+        return (plain,)
+    fetching = Sketch("rows.fused.ahead", groups, lambda values: _fetching(changed, values), limits)
+    return (plain, fetching)
+
+
+def _rereads(program: Program) -> list[tuple[int, str]]:
+    """Stages that read an input's rows after another has, and the input: while they do, memory is idle."""
+    seen: set[str] = set()
+    found = []
+    for n, stage in enumerate(program.stages):
+        rows = {load.buffer for load in loads(stage.value) if len(load.index) == 2}
+        inputs = [t.name for t in program.inputs if t.name in rows]
+        found += [(n, name) for name in inputs if name in seen]
+        seen |= set(inputs)
+    return found
+
+
+def _fetching(program: Program, values: Values) -> LoopProgram:
+    """The next row comes from memory while this one, read once, is computed with."""
+    loops = _lower(program, values)
+    names = variable_names(program)
+    for n, name in _rereads(program):
+        stage = program.stages[n]
+        (column,) = _columns(stage)
+        loops = fetch(loops, f"{names[n][column.name]}1", name, column.extent)
+    return loops
+
+
+def _is_costly(value: Expr) -> bool:
+    return any(isinstance(part, Unary) and part.op in _COSTLY for part in walk(value))
+
+
+def _lower(program: Program, values: Values) -> LoopProgram:
+    loops = naive_loops(program)
+    names = variable_names(program)
+    row_names = tuple(name[stage.axes[0].name] for name, stage in zip(names, program.stages, strict=True))
+    if len(row_names) > 1:
+        loops = fuse(loops, row_names)
+    row = row_names[0]
+    num_rows = program.stages[0].axes[0].extent
+    loops = split(loops, row, minimum(values["row_inner"], num_rows), (f"{row}0", f"{row}1"))
+    for stage in program.stages[:-1]:
+        loops = make_local(loops, f"{row}1", stage.output.name)
+    extents = {axis.extent for stage in program.stages for axis in _columns(stage)}
+    # The same Int for all loops of an extent: only then are their steps known to be equal.
+    steps = {extent: minimum(values["vector"], extent) for extent in extents}
+    chunks = [_chunk(name, stage) for name, stage in zip(names, program.stages, strict=True)]
+    for name, stage in zip(names, program.stages, strict=True):
+        for axis in _columns(stage):
+            loops = _vectorized(loops, name[axis.name], stage, steps[axis.extent])
+    for n, (stage, following) in enumerate(_pairs(program)):
+        if _continues(stage, following):
+            loops = join(loops, chunks[n], chunks[n + 1])
+    return parallel(loops, f"{row}0")
+
+
+def _vectorized(loops: LoopProgram, column: str, stage: Stage, step: Int) -> LoopProgram:
+    chunk, lane = f"{column}0", f"{column}1"
+    loops = split(loops, column, step, (chunk, lane))
+    if stage.reducer is not None:
+        loops = factor_reduction(loops, chunk, lane, f"{stage.output.name}_lanes")
+        loops = vectorize(vectorize(loops, f"{lane}_zero"), f"{lane}_last")
+    return vectorize(loops, lane)
+
+
+def _pairs(program: Program) -> list[tuple[Stage, Stage]]:
+    return list(itertools.pairwise(program.stages))
+
+
+def _continues(stage: Stage, following: Stage) -> bool:
+    """Whether a reduction follows that reads what the stage has just computed, column by column."""
+    columns, others = _columns(stage), _columns(following)
+    is_read = stage.output.name in {load.buffer for load in loads(following.value)}
+    return (
+        stage.reducer is None
+        and following.reducer is not None
+        and is_read
+        and [axis.extent for axis in columns] == [axis.extent for axis in others]
+    )
+
+
+def _columns(stage: Stage) -> tuple[Axis, ...]:
+    return (*stage.axes[1:], *stage.reduce_axes)
+
+
+def _chunk(names: dict[str, str], stage: Stage) -> str:
+    """The loop over a stage's chunks of columns; empty where it has none."""
+    return "".join(f"{names[axis.name]}0" for axis in _columns(stage))

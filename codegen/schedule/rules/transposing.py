@@ -1,0 +1,81 @@
+"""The sketch of programs that read operands across their rows: transposes, alone or in a chain.
+
+Tiles go through registers: vectors along the operand's rows come in, vectors along the output's go out.
+Nothing is gathered, and every line of either array that a tile touches is used.
+"""
+
+from __future__ import annotations
+
+from codegen.ir.arithmetic import ceil_div, minimum
+from codegen.ir.expression import Axis, Load, Program, loads
+from codegen.ir.loops import LoopProgram, Scope
+from codegen.schedule.naive import naive_loops
+from codegen.schedule.primitives import cache_read, parallel, reorder, split, unroll, vectorize
+from codegen.schedule.rules.knob_values import tile_counts
+from codegen.schedule.sketch import Knob, Sketch, Values, free
+from codegen.target import Target
+
+
+def transposing_sketches(program: Program, target: Target) -> tuple[Sketch, ...]:
+    """One sketch for a program of one stage and one transposed operand; none for any other.
+
+    Knobs count register tiles (a vector squared) along both axes: those of a cache tile, which its
+    thread goes through along the output's rows first, and those of the part that a thread takes at once.
+    """
+    operand = _transposed_operand(program)
+    if operand is None:
+        return ()
+    load, axis = operand
+    last, lanes = program.stages[0].axes[-1], target.vector_lanes
+    counts = {each.name: -(-each.extent // lanes) for each in (axis, last)}
+    groups = tuple(free(Knob(f"{name}_inner", _counts(count))) for name, count in counts.items())
+    limits = {f"{name}_inner": lambda values, count=count: count for name, count in counts.items()}
+
+    def lower(values: Values) -> LoopProgram:
+        return _lower(program, load, (axis, last), lanes, values)
+
+    return (Sketch("tiles", groups, lower, limits),)
+
+
+def _transposed_operand(program: Program) -> tuple[Load, Axis] | None:
+    """The only load that is contiguous along another axis than the output, and that axis."""
+    if len(program.stages) > 1:
+        return None
+    stage = program.stages[0]
+    axes = {axis.name: axis for axis in stage.axes}
+    found = []
+    for load in loads(stage.value):
+        names = load.index[-1].variables
+        is_plain = all(
+            len(index.terms) == 1 and index.coefficient(index.variables[0]) == 1 for index in load.index
+        )
+        if is_plain and names[0] != stage.axes[-1].name:
+            found.append((load, axes[names[0]]))
+    return found[0] if len(found) == 1 else None
+
+
+def _counts(count: int) -> tuple[int, ...]:
+    return tuple(sorted({*(n for n in tile_counts(count) if n <= 64), count}))
+
+
+def _lower(program: Program, load: Load, axes: tuple[Axis, Axis], lanes: int, values: Values) -> LoopProgram:
+    loops = naive_loops(program)
+    order: list[list[str]] = [[], [], []]
+    for axis in axes:
+        name = axis.name
+        inner = lanes * minimum(values[f"{name}_inner"], ceil_div(axis.extent, lanes))
+        loops = split(loops, name, inner, (f"{name}0", f"{name}_rest"))
+        loops = split(loops, f"{name}_rest", lanes, (f"{name}1", f"{name}2"))
+        for level, names in enumerate(order):
+            names.append(f"{name}{level}")
+    others = [axis.name for axis in program.stages[0].axes if axis not in axes]
+    loops = reorder(loops, [*others, *order[0], *order[1], *order[2]])
+    copy, rows = f"{load.buffer}_tile", tuple(f"{load.buffer}_tile_{d}" for d in range(len(load.index)))
+    loops = cache_read(loops, order[1][-1], load.buffer, copy, Scope.REGISTER, rows)
+    for name in rows[:-1]:
+        loops = unroll(loops, name)
+    loops = vectorize(loops, rows[-1])
+    loops = vectorize(unroll(loops, order[2][0]), order[2][1])
+    for name in (*others, *order[0]):
+        loops = parallel(loops, name)
+    return loops

@@ -1,0 +1,151 @@
+"""Sketches of what memory bounds: rows, chains and transposes of any size, streamed or not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from codegen.ir.interpret import interpret_loops
+from codegen.ir.loops import LoopProgram
+from codegen.ir.text import loop_text
+from codegen.llvm.build import compile_program
+from codegen.ops import (
+    Elementwise,
+    GlobalAveragePool,
+    LayerNorm,
+    Operator,
+    Reduce,
+    ScaleShift,
+    Softmax,
+    Transpose,
+    make_inputs,
+    tolerance,
+)
+from codegen.schedule import ScheduleError, Space, build_space
+from codegen.schedule.examples import square_sum
+from codegen.schedule.primitives import join, split
+from codegen.schedule.row_values import hoist_row_values
+from tests.codegen.llvm.loop_building import runnable_target
+
+SIZES = (1, 7, 17, 33, 67)
+OPERATORS: list[Operator] = [
+    *(
+        make(rows=rows, cols=cols)
+        for make in (Softmax, LayerNorm, Transpose)
+        for rows in SIZES
+        for cols in SIZES
+    ),
+    *(Reduce(rows=5, cols=cols, kind=kind) for cols in SIZES for kind in ("sum", "max", "mean")),
+    *(Elementwise(shape=(3, size), ops=("add", "gelu_tanh")) for size in SIZES),
+    *(ScaleShift(channels=3, size=size, relu=True) for size in SIZES),
+    GlobalAveragePool(channels=13, height=7, width=5),
+]
+
+
+def space_of(operator: Operator, lanes: int, l3_bytes: int) -> Space:
+    return build_space(operator.program(), replace(runnable_target(lanes), l3_bytes=l3_bytes))
+
+
+def names(space: Space) -> list[str]:
+    return [sketch.name for sketch in space.sketches]
+
+
+@pytest.mark.parametrize("lanes", [8, 16])
+@pytest.mark.parametrize("operator", OPERATORS, ids=str)
+def test_every_sketch_computes_the_operator_at_any_size(operator: Operator, lanes: int) -> None:
+    space = space_of(operator, lanes, l3_bytes=64)
+    rng = np.random.default_rng(0)
+    inputs = make_inputs(operator, rng)
+    expected = operator.reference(inputs)
+    views = {tensor.name: inputs[tensor.name].reshape(tensor.shape) for tensor in space.program.inputs}
+    rtol, atol = tolerance(operator.program())
+    for sketch in space.sketches:
+        knobs = {knob.name: int(rng.choice(knob.values)) for knob in sketch.knobs}
+        loops = space.lower_named({"sketch": sketch.name, "knobs": knobs})
+        actual = compile_program(loops, space.target)(**views)
+        np.testing.assert_allclose(actual.reshape(expected.shape), expected, rtol, atol, err_msg=sketch.name)
+
+
+def test_streams_are_for_what_the_last_cache_does_not_hold() -> None:
+    operator = Softmax(rows=8, cols=16)  # 1024 bytes
+    assert names(space_of(operator, 8, l3_bytes=1024)) == ["rows", "rows.fused"]
+    assert names(space_of(Reduce(rows=8, cols=16), 8, l3_bytes=64)) == ["rows"]
+    assert names(space_of(operator, 8, l3_bytes=1023)) == [
+        "rows",
+        "rows.fused",
+        "rows.fused.streamed",
+        "rows.fused.ahead",
+        "rows.fused.ahead.streamed",
+    ]
+
+
+def test_rows_that_are_read_once_are_not_fetched_ahead() -> None:
+    assert not any("ahead" in name for name in names(space_of(Reduce(rows=9, cols=9), 8, l3_bytes=64)))
+
+
+@pytest.mark.parametrize("lanes", [8, 16])
+def test_an_output_at_any_address_may_be_streamed(lanes: int) -> None:
+    operator = Elementwise(shape=(200,), ops=("add", "relu"))
+    space = space_of(operator, lanes, l3_bytes=64)
+    loops = space.lower_named({"sketch": "fused.streamed", "knobs": {"vector": lanes, "inner": 2}})
+    assert "output y[200]  # streamed" in loop_text(loops)
+    kernel = compile_program(loops, space.target)
+    assert "!nontemporal" in kernel.text
+    inputs = make_inputs(operator, np.random.default_rng(0))
+    room, run = np.zeros(232, np.float32), kernel.bind()
+    for start in range(17):
+        room[:] = -1.0
+        run(inputs["x"], inputs["x1"], out=room[start : start + 200])
+        np.testing.assert_allclose(room[start : start + 200], operator.reference(inputs), rtol=1e-6)
+        assert (np.delete(room, np.s_[start : start + 200]) == -1.0).all()
+
+
+def test_the_interpreter_ignores_streams_and_fetches() -> None:
+    space = space_of(LayerNorm(rows=3, cols=9), 8, l3_bytes=64)
+    knobs = {"row_inner": 2, "vector": 8}
+    plain, special = (
+        space.lower_named({"sketch": name, "knobs": knobs})
+        for name in ("rows.fused", "rows.fused.ahead.streamed")
+    )
+    assert "fetch x + 9" in loop_text(special)
+    inputs = make_inputs(LayerNorm(rows=3, cols=9), np.random.default_rng(0))
+    np.testing.assert_array_equal(interpret_loops(plain, inputs), interpret_loops(special, inputs))
+
+
+def test_transposes_gather_nothing() -> None:
+    space = space_of(Transpose(rows=64, cols=32), 8, l3_bytes=2**20)
+    loops = space.lower_named({"sketch": "tiles", "knobs": {"c_inner": 1, "r_inner": 2}})
+    assert "gather" not in compile_program(loops, space.target).text
+
+
+@pytest.mark.parametrize("lanes", [8, 16])
+@pytest.mark.parametrize("sketch", ["rows", "rows.fused"])
+def test_softmax_of_rows_with_nan_or_infinity_is_nan_there_alone(sketch: str, lanes: int) -> None:
+    x = np.random.default_rng(0).standard_normal((5, 37)).astype(np.float32)
+    x[1, 20], x[2, 3], x[3, 36] = np.nan, np.inf, -np.inf
+    x[4] = -np.inf
+    space = space_of(Softmax(rows=5, cols=37), lanes, l3_bytes=2**20)
+    loops = space.lower_named({"sketch": sketch, "knobs": {"row_inner": 2, "vector": lanes}})
+    y = compile_program(loops, space.target)(x=x)
+    np.testing.assert_array_equal(np.isnan(y).all(axis=1), [False, True, True, False, True])
+    assert y[3, 36] == 0.0
+    np.testing.assert_allclose(y[[0, 3]].sum(axis=1), 1.0, rtol=1e-5)
+
+
+def test_what_a_row_shares_is_computed_once_a_row() -> None:
+    program = hoist_row_values(LayerNorm(rows=3, cols=9).program())
+    with_columns = [stage for stage in program.stages if len(stage.axes) + len(stage.reduce_axes) > 1]
+    assert not any("sqrt" in str(stage.value) or "div" in str(stage.value) for stage in with_columns)
+    assert any("sqrt" in str(stage.value) for stage in program.stages)
+
+
+def test_loops_that_access_a_result_differently_are_not_joined() -> None:
+    loops: LoopProgram = split(split(square_sum(8), "i", 4, ("i0", "i1")), "k", 2, ("k0", "k1"))
+    with pytest.raises(ScheduleError, match="differ in extent"):
+        join(loops, "i0", "k0")
+    loops = split(split(square_sum(8), "i", 4, ("i0", "i1")), "k", 4, ("k0", "k1"))
+    assert "b[i0*4 + k1]" in loop_text(join(loops, "i0", "k0"))
+    with pytest.raises(ScheduleError, match="does not come after"):
+        join(loops, "k0", "i0")
