@@ -12,7 +12,7 @@ from omegaconf import MISSING
 
 from codegen.measure.config import MeasureConfig
 from codegen.measure.pool import MeasurePool
-from codegen.ops import AWKWARD_WORKLOADS, WORKLOADS, Operator
+from codegen.ops import AWKWARD_WORKLOADS, MEMORY_WORKLOADS, WORKLOADS, Operator
 from codegen.schedule import Space, build_space
 from codegen.target import Target
 from costmodel.dataset import dataset_of
@@ -25,6 +25,7 @@ from scripts.efficiency import ComparisonConfig, comparison_metrics
 from scripts.groups import AnnealerConfig, TargetConfig, annealer_of
 from scripts.kernels import KernelTuner
 from scripts.launch import ROOT
+from scripts.memory import memory_metrics, memory_table, stand_in_memory, write_memory
 from scripts.models import GradientBoostingOption, TreeGRUOption
 from scripts.operators import KernelsConfig, OperatorSuite
 from scripts.outputs import code_version
@@ -148,6 +149,18 @@ def awkward(config: Benchmark, target: Target, folder: Path) -> Values:
     return _run_operators("awkward", config.kernels.chosen(AWKWARD_WORKLOADS), config, target, folder)
 
 
+def memory(config: Benchmark, target: Target, folder: Path) -> Values:
+    """Softmax, layer norm, pooling, chains and transposes beside libraries and the bandwidth of memory."""
+    if (config.kernels.tuned, config.kernels.store) != ("now", "none"):
+        raise ValueError("suite=memory keeps no winners; leave kernels.tuned=now and kernels.store=none")
+    workloads = config.kernels.chosen(MEMORY_WORKLOADS)
+    winners = _tuner(config, target, folder).tune_all(workloads, {})
+    standings = stand_in_memory(workloads, winners, target, config.seed)
+    show_table(f"memory on {target.name}", *memory_table(standings))
+    write_memory(folder, standings)
+    return memory_metrics(standings)
+
+
 SUITES: dict[str, Callable[[Benchmark, Target, Path], Values]] = {
     "throughput": throughput,
     "ranking": ranking,
@@ -155,6 +168,7 @@ SUITES: dict[str, Callable[[Benchmark, Target, Path], Values]] = {
     "search": search,
     "operators": operators,
     "awkward": awkward,
+    "memory": memory,
 }
 """By name; ``configs/suite`` has a file for each, with what it sets differently."""
 
@@ -180,8 +194,14 @@ def _compile_metrics(space: Space, predictor: Predictor, annealer: AnnealerConfi
 def _run_operators(
     suite: str, workloads: Mapping[str, Operator], config: Benchmark, target: Target, folder: Path
 ) -> Values:
+    tuner = _tuner(config, target, folder)
+    run = OperatorSuite(
+        suite, config.kernels, workloads, target, config.seed, folder, ROOT, tuner.code_version
+    )
+    return run.run(tuner)
+
+
+def _tuner(config: Benchmark, target: Target, folder: Path) -> KernelTuner:
     guide = Guide(config.model, config.loss, config.checkpoint)
     version = code_version(ROOT)
-    tuner = KernelTuner(config.search, guide, config.measure, target, config.seed, folder, version)
-    run = OperatorSuite(suite, config.kernels, workloads, target, config.seed, folder, ROOT, version)
-    return run.run(tuner)
+    return KernelTuner(config.search, guide, config.measure, target, config.seed, folder, version)

@@ -187,7 +187,9 @@ class _Planner:
             if isinstance(target, RegisterAccess):
                 is_costly = guard.identifier not in skippable
             else:
-                is_costly = target.offset.lane != 1 or self.around.lanes < CHEAP_MASK_LANES
+                # A masked store cannot go past the caches.
+                is_streamed = self.around.buffers[store.buffer].is_streamed
+                is_costly = target.offset.lane != 1 or self.around.lanes < CHEAP_MASK_LANES or is_streamed
             if is_costly or is_unsafe:
                 self.costly.add(guard.identifier)
         value = plan_expr(self.around, store.value)

@@ -129,6 +129,18 @@ def test_tvm_is_a_column_where_it_is_installed(
 
 
 @pytest.mark.slow
+def test_the_benchmark_of_memory(scripts: Scripts, capsys: pytest.CaptureFixture[str]) -> None:
+    suite = ["suite=memory", "debug=tiny", "search.trials=4"]
+    found = scripts("benchmark", "run", *suite)
+    names = {"latency_s", "gb_per_s", "share_of_bandwidth", "vs_torch", "torch_latency_s", "vs_best"}
+    assert {f"sum_128x768_{name}" for name in names} <= set(found)
+    assert found["sum_128x768_correct"] == 1
+    assert found["worst_small_name"] == "sum_128x768"
+    assert "| sum_128x768 |" in (scripts.folder / "run" / "memory.md").read_text()
+    assert "keeps no winners" in refusal(capsys, scripts, "benchmark", *suite, "kernels.store=all")
+
+
+@pytest.mark.slow
 def test_the_benchmark_of_awkward_shapes(scripts: Scripts) -> None:
     found = scripts("benchmark", "run", "suite=awkward", "debug=tiny")
     assert found["matmul_97x97x97_vs_neighbour"] == found["worst_vs_neighbour"] > 0
