@@ -72,6 +72,7 @@ def assemble(tape: Tape, dtype: type[np.float64] | type[np.float32]) -> Code:
         code.extend((store, position, rows[number], 0, 0.0) for position in stores.get(number, ()))
         if number not in last:
             free.append(rows.pop(number))
+    _machine()  # compiled by whoever assembles: two threads that execute must not both do it
     known = [position for position, output in enumerate(tape.outputs) if isinstance(output, float)]
     constants = np.array([tape.outputs[position] for position in known], dtype=np.float64)
     instructions = np.array(code, dtype=_INSTRUCTION)

@@ -80,6 +80,7 @@ class SketchScorer:
 
 def compile_sketch(weights: Weights, features: SketchFeatures) -> SketchScorer:
     """Prepare one sketch: a fraction of a millisecond, to be done again whenever the weights change."""
+    _machine(native_lanes())  # compiled by whoever prepares: two threads that score must not both do it
     return _Builder(weights, features).build()
 
 

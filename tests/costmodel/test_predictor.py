@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from codegen.ir import trace_native
 from codegen.schedule import Candidates
+from costmodel.encoders import treegru_native
 from costmodel.encoders.baselines import RooflineModel
 from costmodel.encoders.treegru import TreeGRUConfig, TreeGRUModel
-from costmodel.features.featurise import featurise
+from costmodel.features.featurise import Featuriser, featurise
 from costmodel.predictor import Predictor
 from costmodel.train import RefitConfig, TrainConfig
 from tests.costmodel.synthetic import dataset, runtime, sample, space_of
@@ -119,3 +121,12 @@ def test_a_refit_that_diverges_leaves_the_model_as_it_is(trained: TreeGRUModel, 
     assert np.isfinite(after).all()
     if learning_rate == 1e30:
         np.testing.assert_array_equal(after, before)
+
+
+def test_preparing_a_sketch_compiles_what_its_threads_run(trained: TreeGRUModel) -> None:
+    # Two threads that compile at once end the process.
+    machines = (trace_native._machine, treegru_native._machine)
+    for machine in machines:
+        machine.cache_clear()
+    trained.compile(Featuriser(space_of(SPACE)).sketch(0))
+    assert [machine.cache_info().currsize for machine in machines] == [1, 1]
