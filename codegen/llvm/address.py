@@ -57,13 +57,16 @@ def element_pointer(writer: Writer, access: MemoryAccess, extra: int = 0) -> str
     """Address of lane 0 of an access, ``extra`` elements further on."""
     base = pointer(writer, access.buffer, access.offset.runtime)
     known = displacement(access.offset, writer.offsets) + extra
-    if known == 0:
-        return base
-    key = ("element", base, known)
+    return base if known == 0 else moved_pointer(writer, base, str(known))
+
+
+def moved_pointer(writer: Writer, base: str, elements: str) -> str:
+    """An address so many elements (a number or an i64 value) after another."""
+    key = ("element", base, elements)
     found = writer.cache.get(key)
     if isinstance(found, str):
         return found
-    result = writer.value(f"getelementptr float, ptr {base}, i64 {known}")
+    result = writer.value(f"getelementptr float, ptr {base}, i64 {elements}")
     writer.remember(key, result)
     return result
 

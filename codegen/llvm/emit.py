@@ -104,7 +104,7 @@ def _function(
 ) -> list[str]:
     """A function that takes the pointers out of the argument array.
 
-    LLVM spends a third of a millisecond on the smallest function, so none passes them on to another.
+    LLVM takes its time over the smallest function, so none passes them on to another.
     """
     text = writer.text()
     loads = []

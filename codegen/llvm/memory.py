@@ -8,6 +8,7 @@ from codegen.llvm.address import (
     conjunction,
     dynamic_mask,
     element_pointer,
+    moved_pointer,
     pointer,
     runtime_index,
     static_lanes,
@@ -132,7 +133,7 @@ def _guarded_pointer(writer: Writer, access: MemoryAccess) -> str | None:
             back = writer.head_value(head, (key, "back"), f"mul i64 {row}, {-stride}")
             there = writer.head_value(head, (key, "there"), f"add i64 {back}, {first}")
             place = writer.head_value(head, key, f"select i1 {predicate.scalar}, i64 {here}, i64 {there}")
-        return _moved(writer, pointer(writer, access.buffer, access.offset.runtime), place)
+        return moved_pointer(writer, pointer(writer, access.buffer, access.offset.runtime), place)
     return None
 
 
@@ -150,16 +151,6 @@ def _keeps_inside(writer: Writer, access: MemoryAccess, guard: Linear, bound: in
     least, most = known_range(access.offset, writer.offsets)
     lowest, highest = known_range(guard, writer.offsets)
     return least - stride * lowest >= 0 and most - stride * (highest - (bound - 1)) < access.limit
-
-
-def _moved(writer: Writer, base: str, place: str) -> str:
-    key = ("element", base, place)
-    found = writer.cache.get(key)
-    if isinstance(found, str):
-        return found
-    result = writer.value(f"getelementptr float, ptr {base}, i64 {place}")
-    writer.remember(key, result)
-    return result
 
 
 def _contiguous_load(writer: Writer, access: MemoryAccess, zero_where_false: bool) -> str:

@@ -17,7 +17,7 @@ from codegen.llvm.signature import Signature
 ELF_HEADER_BYTES = 64
 
 CODEGEN_OPTIONS = (
-    # Our loops advance their pointers themselves; LLVM's search for better ones takes a third of the time.
+    # Our loops advance their pointers themselves; LLVM's search for better ones takes long.
     "-disable-lsr",
     # Scheduling once more after register allocation: out-of-order cores do that themselves.
     "-disable-post-ra",

@@ -28,8 +28,8 @@ Binder: TypeAlias = Callable[[Mapping[str, NDArray[np.float32]]], Runner]
 
 SETTLE_STEP_S = 0.005
 MAX_SETTLE_S = 0.5
-"""Threads wait for more work by spinning: those of OpenMP for 8 ms after a kernel, of onnxruntime for 41 ms,
-of TVM for 156 ms (measured). Whoever came next would find a core taken."""
+"""Threads wait for more work by spinning, those of OpenMP for milliseconds after a kernel, of onnxruntime and
+TVM for longer. Whoever came next would find a core taken."""
 
 
 @dataclass(frozen=True)

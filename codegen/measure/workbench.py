@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from codegen.llvm.arrays import Array
 from codegen.llvm.build import compile_program
@@ -16,23 +17,43 @@ from codegen.measure.oracle import Oracle
 from codegen.ops import make_operator
 from codegen.schedule import ScheduleError, Space, build_space
 
+T = TypeVar("T")
+
 MAX_TASKS = 3
 """Tasks kept ready; each holds its operands and reference output."""
+
+
+class RecentTasks(Generic[T]):
+    """What a workbench keeps of the tasks it has seen last; ``make`` makes it of the first job of one."""
+
+    def __init__(self, make: Callable[[MeasureJob], T]) -> None:
+        self._make = make
+        self._tasks: OrderedDict[tuple[str, str, str, int], T] = OrderedDict()
+
+    def of(self, job: MeasureJob) -> T:
+        """The job's task, made if it is not kept."""
+        key = job.task_key
+        if key not in self._tasks:
+            self._tasks[key] = self._make(job)
+            if len(self._tasks) > MAX_TASKS:
+                self._tasks.popitem(last=False)
+        self._tasks.move_to_end(key)
+        return self._tasks[key]
 
 
 class LlvmWorkbench:
     """Keeps the space, inputs and reference of the tasks it has seen last."""
 
     def __init__(self) -> None:
-        self._tasks: OrderedDict[tuple[str, str, str, int], _Task] = OrderedDict()
+        self._tasks = RecentTasks(_make_task)
 
     def prepare(self, job: MeasureJob) -> None:
         """See ``Workbench``; the first job of a task computes its reference output."""
-        self._task(job)
+        self._tasks.of(job)
 
     def build(self, job: MeasureJob) -> Trial:
         """See ``Workbench``."""
-        task = self._task(job)
+        task = self._tasks.of(job)
         start_s = time.perf_counter()
         try:
             loops = task.space.lower_named(job.candidate)
@@ -44,17 +65,6 @@ class LlvmWorkbench:
         arguments = tuple(task.oracle.operands[buffer.name] for buffer in bound.free)
         return _LlvmTrial(bound, arguments, task.oracle, task.space.errors(job.candidate), compile_s)
 
-    def _task(self, job: MeasureJob) -> _Task:
-        key = job.task_key
-        if key not in self._tasks:
-            operator = make_operator(job.operator, job.parameters)
-            space = build_space(operator.program(), job.cpu)
-            self._tasks[key] = _Task(space, Oracle(operator, space.program, job.seed))
-            if len(self._tasks) > MAX_TASKS:
-                self._tasks.popitem(last=False)
-        self._tasks.move_to_end(key)
-        return self._tasks[key]
-
 
 def make_workbench(config: MeasureConfig) -> LlvmWorkbench:
     """For a measuring process; it needs none of the settings."""
@@ -65,6 +75,12 @@ def make_workbench(config: MeasureConfig) -> LlvmWorkbench:
 class _Task:
     space: Space
     oracle: Oracle
+
+
+def _make_task(job: MeasureJob) -> _Task:
+    operator = make_operator(job.operator, job.parameters)
+    space = build_space(operator.program(), job.cpu)
+    return _Task(space, Oracle(operator, space.program, job.seed))
 
 
 @dataclass(frozen=True)

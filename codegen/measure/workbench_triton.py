@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -18,7 +17,7 @@ from codegen.ir.loops import LoopProgram
 from codegen.measure.config import MeasureConfig
 from codegen.measure.jobs import ConstraintError, MeasureJob, Trial
 from codegen.measure.oracle import Oracle
-from codegen.measure.workbench import MAX_TASKS
+from codegen.measure.workbench import RecentTasks
 from codegen.ops import make_operator
 from codegen.precision import Precision
 from codegen.schedule import ScheduleError, Space, build_space
@@ -34,16 +33,16 @@ class InterpreterWorkbench:
 
     def __init__(self) -> None:
         use_interpreter()
-        self._tasks: OrderedDict[tuple[str, str, str, int], _Task] = OrderedDict()
+        self._tasks = RecentTasks(_make_task)
         self._folder = tempfile.TemporaryDirectory()
 
     def prepare(self, job: MeasureJob) -> None:
         """See ``Workbench``; the first job of a task computes its reference output."""
-        self._task(job)
+        self._tasks.of(job)
 
     def build(self, job: MeasureJob) -> Trial:
         """See ``Workbench``."""
-        task = self._task(job)
+        task = self._tasks.of(job)
         start_s = time.perf_counter()
         try:
             loops = task.space.lower_named(job.candidate)
@@ -52,17 +51,6 @@ class InterpreterWorkbench:
             raise ConstraintError(str(error)) from error
         module = import_source(source, self._folder.name)
         return _Interpreted(module, loops, task.oracle, job.gpu.precision, time.perf_counter() - start_s)
-
-    def _task(self, job: MeasureJob) -> _Task:
-        key = job.task_key
-        if key not in self._tasks:
-            operator = make_operator(job.operator, job.parameters)
-            space = build_space(operator.program(), job.gpu)
-            self._tasks[key] = _Task(space, Oracle(operator, space.program, job.seed, job.gpu.precision))
-            if len(self._tasks) > MAX_TASKS:
-                self._tasks.popitem(last=False)
-        self._tasks.move_to_end(key)
-        return self._tasks[key]
 
 
 def make_workbench(config: MeasureConfig) -> InterpreterWorkbench:
@@ -74,6 +62,12 @@ def make_workbench(config: MeasureConfig) -> InterpreterWorkbench:
 class _Task:
     space: Space[GpuTarget]
     oracle: Oracle
+
+
+def _make_task(job: MeasureJob) -> _Task:
+    operator = make_operator(job.operator, job.parameters)
+    space = build_space(operator.program(), job.gpu)
+    return _Task(space, Oracle(operator, space.program, job.seed, job.gpu.precision))
 
 
 @dataclass(frozen=True)

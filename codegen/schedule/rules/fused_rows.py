@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import itertools
 
-from codegen.ir.arithmetic import Int, minimum
-from codegen.ir.expression import Axis, Expr, Program, Stage, Unary, loads, walk
+from codegen.ir.expression import Expr, Program, Stage, Unary, loads, walk
 from codegen.ir.loops import LoopProgram
-from codegen.schedule.naive import naive_loops, variable_names
-from codegen.schedule.primitives import (
-    factor_reduction,
-    fetch,
-    fuse,
-    join,
-    make_local,
-    parallel,
-    split,
-    vectorize,
-)
+from codegen.schedule.naive import variable_names
+from codegen.schedule.primitives import fetch, join
 from codegen.schedule.recompute import inline_elementwise
 from codegen.schedule.row_values import hoist_row_values
 from codegen.schedule.rules.knob_values import tile_counts, vector_extents
+from codegen.schedule.rules.row_loops import columns_of, row_loops
 from codegen.schedule.rules.streams import fits_caches
 from codegen.schedule.sketch import Knob, Sketch, Values, free
 from codegen.target import Target
@@ -44,7 +35,7 @@ def fused_rows(program: Program, target: Target) -> tuple[Sketch, ...]:
     if changed.stages == program.stages and not any(itertools.starmap(_continues, _pairs(program))):
         return ()
     num_rows = program.stages[0].axes[0].extent
-    columns = max(axis.extent for stage in program.stages for axis in (*stage.axes[1:], *stage.reduce_axes))
+    columns = max(axis.extent for stage in program.stages for axis in columns_of(stage))
     groups = (
         free(Knob("row_inner", tuple(sorted({*tile_counts(num_rows), num_rows})))),
         free(Knob("vector", vector_extents(columns, target.vector_lanes))),
@@ -75,7 +66,7 @@ def _fetching(program: Program, values: Values) -> LoopProgram:
     names = variable_names(program)
     for n, name in _rereads(program):
         stage = program.stages[n]
-        (column,) = _columns(stage)
+        (column,) = columns_of(stage)
         loops = fetch(loops, f"{names[n][column.name]}1", name, column.extent)
     return loops
 
@@ -85,36 +76,13 @@ def _is_costly(value: Expr) -> bool:
 
 
 def _lower(program: Program, values: Values) -> LoopProgram:
-    loops = naive_loops(program)
+    loops = row_loops(program, values)
     names = variable_names(program)
-    row_names = tuple(name[stage.axes[0].name] for name, stage in zip(names, program.stages, strict=True))
-    if len(row_names) > 1:
-        loops = fuse(loops, row_names)
-    row = row_names[0]
-    num_rows = program.stages[0].axes[0].extent
-    loops = split(loops, row, minimum(values["row_inner"], num_rows), (f"{row}0", f"{row}1"))
-    for stage in program.stages[:-1]:
-        loops = make_local(loops, f"{row}1", stage.output.name)
-    extents = {axis.extent for stage in program.stages for axis in _columns(stage)}
-    # The same Int for all loops of an extent: only then are their steps known to be equal.
-    steps = {extent: minimum(values["vector"], extent) for extent in extents}
     chunks = [_chunk(name, stage) for name, stage in zip(names, program.stages, strict=True)]
-    for name, stage in zip(names, program.stages, strict=True):
-        for axis in _columns(stage):
-            loops = _vectorized(loops, name[axis.name], stage, steps[axis.extent])
     for n, (stage, following) in enumerate(_pairs(program)):
         if _continues(stage, following):
             loops = join(loops, chunks[n], chunks[n + 1])
-    return parallel(loops, f"{row}0")
-
-
-def _vectorized(loops: LoopProgram, column: str, stage: Stage, step: Int) -> LoopProgram:
-    chunk, lane = f"{column}0", f"{column}1"
-    loops = split(loops, column, step, (chunk, lane))
-    if stage.reducer is not None:
-        loops = factor_reduction(loops, chunk, lane, f"{stage.output.name}_lanes")
-        loops = vectorize(vectorize(loops, f"{lane}_zero"), f"{lane}_last")
-    return vectorize(loops, lane)
+    return loops
 
 
 def _pairs(program: Program) -> list[tuple[Stage, Stage]]:
@@ -123,7 +91,7 @@ def _pairs(program: Program) -> list[tuple[Stage, Stage]]:
 
 def _continues(stage: Stage, following: Stage) -> bool:
     """Whether a reduction follows that reads what the stage has just computed, column by column."""
-    columns, others = _columns(stage), _columns(following)
+    columns, others = columns_of(stage), columns_of(following)
     is_read = stage.output.name in {load.buffer for load in loads(following.value)}
     return (
         stage.reducer is None
@@ -133,10 +101,6 @@ def _continues(stage: Stage, following: Stage) -> bool:
     )
 
 
-def _columns(stage: Stage) -> tuple[Axis, ...]:
-    return (*stage.axes[1:], *stage.reduce_axes)
-
-
 def _chunk(names: dict[str, str], stage: Stage) -> str:
     """The loop over a stage's chunks of columns; empty where it has none."""
-    return "".join(f"{names[axis.name]}0" for axis in _columns(stage))
+    return "".join(f"{names[axis.name]}0" for axis in columns_of(stage))

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from codegen.ir.arithmetic import minimum
 from codegen.ir.expression import Program, loads
-from codegen.ir.loops import LoopProgram
-from codegen.schedule.naive import naive_loops, variable_names
-from codegen.schedule.primitives import (
-    factor_reduction,
-    fuse,
-    make_local,
-    parallel,
-    split,
-    vectorize,
-)
 from codegen.schedule.rules.fused_rows import fused_rows
 from codegen.schedule.rules.knob_values import tile_counts, vector_extents
 from codegen.schedule.rules.reads import is_rowwise_after
+from codegen.schedule.rules.row_loops import columns_of, row_loops
 from codegen.schedule.rules.streams import with_streams
-from codegen.schedule.sketch import Knob, Sketch, Values, free
+from codegen.schedule.sketch import Knob, Sketch, free
 from codegen.target import Target
 
 
@@ -31,13 +21,13 @@ def rowwise_sketches(program: Program, target: Target) -> tuple[Sketch, ...]:
     if not is_rowwise(program) or _packs_rows(program):
         return ()
     num_rows = program.stages[0].axes[0].extent
-    columns = max(axis.extent for stage in program.stages for axis in (*stage.axes[1:], *stage.reduce_axes))
+    columns = max(axis.extent for stage in program.stages for axis in columns_of(stage))
     groups = (
         free(Knob("row_inner", tile_counts(num_rows))),
         free(Knob("vector", vector_extents(columns, target.vector_lanes))),
     )
     limits = {"vector": lambda values: columns}
-    plain = Sketch("rows", groups, lambda values: _lower(program, values), limits)
+    plain = Sketch("rows", groups, lambda values: row_loops(program, values), limits)
     fused = fused_rows(program, target)
     return (plain, *(each for sketch in fused for each in with_streams(sketch, program, target)))
 
@@ -60,26 +50,3 @@ def _packs_rows(program: Program) -> bool:
     row = first.axes[0].name
     constants = [load for load in loads(first.value) if program.tensors[load.buffer].is_constant]
     return any(row in index.variables for load in constants for index in load.index)
-
-
-def _lower(program: Program, values: Values) -> LoopProgram:
-    loops = naive_loops(program)
-    names = variable_names(program)
-    row_names = tuple(name[stage.axes[0].name] for name, stage in zip(names, program.stages, strict=True))
-    if len(row_names) > 1:
-        loops = fuse(loops, row_names)
-    row = row_names[0]
-    num_rows = program.stages[0].axes[0].extent
-    loops = split(loops, row, minimum(values["row_inner"], num_rows), (f"{row}0", f"{row}1"))
-    for stage in program.stages[:-1]:
-        loops = make_local(loops, f"{row}1", stage.output.name)
-    for name, stage in zip(names, program.stages, strict=True):
-        for axis in (*stage.axes[1:], *stage.reduce_axes):
-            column = name[axis.name]
-            chunk, lane = f"{column}0", f"{column}1"
-            loops = split(loops, column, minimum(values["vector"], axis.extent), (chunk, lane))
-            if stage.reducer is not None:
-                loops = factor_reduction(loops, chunk, lane, f"{stage.output.name}_lanes")
-                loops = vectorize(vectorize(loops, f"{lane}_zero"), f"{lane}_last")
-            loops = vectorize(loops, lane)
-    return parallel(loops, f"{row}0")

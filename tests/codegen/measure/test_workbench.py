@@ -78,7 +78,7 @@ class SpoiledWorkbench(LlvmWorkbench):
 
     def prepare(self, job: MeasureJob) -> None:
         super().prepare(job)
-        self._task(job).oracle.operands["b"][3, 7] += 1000.0
+        self._tasks.of(job).oracle.operands["b"][3, 7] += 1000.0
 
 
 def test_a_kernel_that_computes_something_else_is_a_correctness_failure(target: Target) -> None:

@@ -76,7 +76,7 @@ class SpoiledWorkbench(InterpreterWorkbench):
 
     def prepare(self, job: MeasureJob) -> None:
         super().prepare(job)
-        self._task(job).oracle.operands["b"][3, 7] += 1000.0
+        self._tasks.of(job).oracle.operands["b"][3, 7] += 1000.0
 
 
 def test_a_wrong_kernel_is_a_correctness_failure_and_nothing_is_timed() -> None:
