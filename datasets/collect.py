@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from codegen.target import Target
 from datasets.plan import (
     CollectConfig,
     History,
+    Proposer,
     Round,
     Space,
     extend,
@@ -72,6 +74,7 @@ def collect(
     target: Target,
     config: CollectConfig,
     conditions: Conditions,
+    proposer_of: Callable[[Workload], Proposer] | None = None,
 ) -> Iterator[Record]:
     """Measure ``config.num_trials`` candidates of each workload; yields each record once it is stored.
 
@@ -80,14 +83,15 @@ def collect(
     it replays its plan on the stored records, and measures and yields only what is missing; records of
     another program, compiler or state of the caches count for nothing. Programs
     that occur under several names are collected under the first. A space with fewer candidates than
-    ``num_trials`` ends early.
+    ``num_trials`` ends early. ``proposer_of`` starts the search of a workload; without it, random candidates
+    take the place of its share.
 
     Raises:
         RuntimeError: the pool did not measure every job.
     """
     first = {workload.program_hash: workload for workload in reversed(workloads)}
     distinct = [workload for workload in workloads if first[workload.program_hash] is workload]
-    active = [_Collection(workload, store, target, config, conditions) for workload in distinct]
+    active = [_Collection(workload, store, target, config, conditions, proposer_of) for workload in distinct]
     while active:
         for collection in active:
             yield from collection.run_round(pool)
@@ -104,9 +108,10 @@ class _Collection:
         target: Target,
         config: CollectConfig,
         conditions: Conditions,
+        proposer_of: Callable[[Workload], Proposer] | None,
     ) -> None:
         self._workload, self._store, self._target = workload, store, target
-        self._config, self._conditions = config, conditions
+        self._config, self._conditions, self._proposer_of = config, conditions, proposer_of
         self._history: History = no_history(workload.space)
         self._num_rounds = 0
         self.is_finished = False
@@ -115,9 +120,13 @@ class _Collection:
             for record in store.records(program_hash=workload.program_hash, target=target)
             if (record.compiler, record.cache) == (conditions.compiler, conditions.cache)
         ]
-        ours = [record for record in stored if record.seed == config.seed and record.source != "search"]
+        ours = [record for record in stored if record.seed == config.seed]
         self._done = {(record.trial, record.candidate_key): record.measurement for record in ours}
         self._known = {record.candidate_key for record in stored} - {key for _, key in self._done}
+
+    @cached_property
+    def _proposer(self) -> Proposer | None:
+        return self._proposer_of(self._workload) if self._proposer_of else None
 
     def run_round(self, pool: Pool) -> Iterator[Record]:
         planned = self._plan()
@@ -150,7 +159,7 @@ class _Collection:
             [self._config.seed, int(self._workload.program_hash, 16), self._num_rounds]
         )
         self._num_rounds += 1
-        return plan_round(self._workload.space, self._history, self._known, rng, self._config)
+        return plan_round(self._workload.space, self._history, self._known, rng, self._config, self._proposer)
 
     def _job(self, candidate: dict[str, Any]) -> MeasureJob:
         task = self._workload.task

@@ -36,18 +36,27 @@ class Space(Protocol):
         """One candidate as ``{"sketch": name, "knobs": {name: value}}``."""
 
 
+class Proposer(Protocol):
+    """A search that knows nothing of the measurements: what it proposes depends on its generators alone."""
+
+    def propose(self, num: int, measured: NDArray[np.void], rng: np.random.Generator, /) -> Candidates:
+        """Up to ``num`` distinct canonical candidates whose keys are not in ``measured``, best first."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CollectConfig:
     """How the trials of each task are divided; shares are of all trials of a task.
 
-    The share of mutants of the fastest ``num_parents`` candidates brings records from where a search
-    ends up, the repeats tell how well any model can do (the noise ceiling), the rest is drawn at random.
+    A set of random schedules says little about good ones: mutants of the fastest ``num_parents`` candidates
+    and what a search proposes bring records from where a search ends up. The repeats tell how well any model
+    can do (the noise ceiling), the rest is drawn at random.
     """
 
     seed: int = 0
     num_trials: int = 384
     round_size: int = 32
-    mutated_share: float = 0.4
+    mutated_share: float = 0.3
+    search_share: float = 0.25
     repeat_share: float = 0.05
     num_parents: int = 16
 
@@ -57,10 +66,11 @@ class CollectConfig:
         for name in ("num_trials", "round_size", "num_parents"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        shares = (self.mutated_share, self.repeat_share)
+        shares = (self.mutated_share, self.search_share, self.repeat_share)
         if min(shares) < 0 or sum(shares) > 1:
             raise ValueError(
-                f"mutated_share and repeat_share must lie in [0, 1] and add up to 1 at most: {shares}"
+                "mutated_share, search_share and repeat_share must lie in [0, 1] and add up to 1 at most, "
+                f"got {', '.join(map(str, shares))}"
             )
 
 
@@ -108,7 +118,12 @@ def plain_candidate(space: Space, candidates: Candidates, row: int) -> dict[str,
 
 
 def plan_round(
-    space: Space, history: History, known: Set[str], rng: np.random.Generator, config: CollectConfig
+    space: Space,
+    history: History,
+    known: Set[str],
+    rng: np.random.Generator,
+    config: CollectConfig,
+    proposer: Proposer | None = None,
 ) -> Round:
     """The next trials: new candidates, and repeats of candidates from earlier rounds.
 
@@ -121,20 +136,29 @@ def plan_round(
         known: ``candidate_key`` of what others have measured; it is not measured again.
         rng: of this round alone.
         config: sizes and shares.
+        proposer: the search; random candidates take the place of what it does not propose.
     """
     num = config.round_size
     repeats = _repeats(history, int(config.repeat_share * (len(history) + num)), num, rng)
     num_new = num - len(repeats)
     mutants = _mutants(space, history, known, min(round(config.mutated_share * num), num_new), rng, config)
-    seen = concatenate([history.candidates, mutants]).keys()
+    seen = concatenate([history.candidates, mutants])
+    num_found = min(round(config.search_share * num), num_new - len(mutants)) if proposer else 0
+    found = _found(space, proposer, seen, known, num_found, rng)
 
     def draw(count: int) -> Candidates:
         return space.sample(count, rng)
 
-    randoms = _unseen(space, draw, seen, known, num_new - len(mutants))
-    if len(mutants) + len(randoms) == 0:
+    seen = concatenate([seen, found])
+    randoms = _unseen(space, draw, seen.keys(), known, num_new - len(mutants) - len(found))
+    if len(mutants) + len(found) + len(randoms) == 0:
         return Round(randoms, ())
-    parts: list[tuple[Source, Candidates]] = [("repeat", repeats), ("mutated", mutants), ("random", randoms)]
+    parts: list[tuple[Source, Candidates]] = [
+        ("repeat", repeats),
+        ("mutated", mutants),
+        ("search", found),
+        ("random", randoms),
+    ]
     sources = [source for source, part in parts for _ in range(len(part))]
     order = rng.permutation(len(sources))[: config.num_trials - len(history)]
     everything = concatenate([part for _, part in parts])
@@ -173,6 +197,19 @@ def _mutants(
         return children
 
     return _unseen(space, draw, history.candidates.keys(), known, num)
+
+
+def _found(
+    space: Space,
+    proposer: Proposer | None,
+    seen: Candidates,
+    known: Set[str],
+    num: int,
+    rng: np.random.Generator,
+) -> Candidates:
+    if proposer is None or num == 0:
+        return _nothing(space)
+    return _without_known(space, proposer.propose(num, seen.keys(), rng), known, num)
 
 
 def _unseen(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +17,26 @@ from omegaconf import MISSING
 
 from codegen.measure.config import MeasureConfig
 from codegen.measure.pool import MeasurePool
-from codegen.target import Target, compiler_name
-from datasets.collect import Conditions, Workload, collect, make_workload
+from codegen.target import compiler_name
+from datasets.collect import Conditions, collect
 from datasets.parquet import save_records
 from datasets.plan import CollectConfig
 from datasets.record import Cache
-from datasets.tasks import load_tasks
+from scripts.collecting import chosen_workloads, unmeasured_search
 from scripts.display import progress, say, show_table
 from scripts.groups import TargetConfig, register_groups
 from scripts.launch import ROOT, Run, launch
 from scripts.locations import open_store
 from scripts.outputs import Metrics, code_version
+from scripts.predicting import Guide
 from scripts.tuning import reproduce_command
 
 
 @dataclass(frozen=True, kw_only=True)
 class Collect:
     """``only`` holds patterns of task names; ``parquet`` also writes the whole store to a published file.
+
+    ``search`` proposes ``collect.search_share`` of the trials, asking a model that learns nothing on the way.
 
     ``store`` is a file or a database URL; leave a password to PGPASSWORD, as ``config.yaml`` shows the URL.
     """
@@ -45,6 +47,10 @@ class Collect:
     store: str = "outputs/records.db"
     parquet: str | None = None
     target: TargetConfig = MISSING
+    model: Any = MISSING
+    loss: Any = MISSING
+    checkpoint: str = "shipped"
+    search: Any = MISSING
     collect: CollectConfig = field(default_factory=CollectConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     logger: Any = MISSING
@@ -55,14 +61,17 @@ def run(run: Run[Collect]) -> Metrics:
     config, target = run.config, run.config.target.detect()
     cache: Cache = "flushed" if config.measure.flush_cache else "warm"
     conditions = Conditions(code_version=code_version(ROOT), compiler=compiler_name(), cache=cache)
-    workloads = _workloads(config, target)
+    workloads = chosen_workloads(Path(config.tasks), config.only, target)
+    proposer_of = unmeasured_search(
+        Guide(config.model, config.loss, config.checkpoint), config.search, config.seed
+    )
     start_s, num_records, num_failed = time.monotonic(), 0, 0
     with (
         open_store(config.store) as store,
         MeasurePool(config.measure, reproduce_command) as pool,
         progress("collecting") as tick,
     ):
-        for record in collect(workloads, pool, store, target, config.collect, conditions):
+        for record in collect(workloads, pool, store, target, config.collect, conditions, proposer_of):
             num_records, num_failed = num_records + 1, num_failed + (record.failure is not None)
             run.logger.log(num_records, {"compile_s": record.measurement.compile_s, "num_failed": num_failed})
             tick(num_records, len(workloads) * config.collect.num_trials, record.task)
@@ -81,14 +90,6 @@ def run(run: Run[Collect]) -> Metrics:
     show_table("collected", ["what", "value"], [*metrics.items()])
     say(f"{store.location} now holds {num_stored} records; the same command goes on where this one ended.")
     return metrics
-
-
-def _workloads(config: Collect, target: Target) -> list[Workload]:
-    tasks = load_tasks(Path(config.tasks))
-    chosen = [task for task in tasks if any(fnmatchcase(task.name, pattern) for pattern in config.only)]
-    if not chosen:
-        raise ValueError(f"only={config.only} matches none of the {len(tasks)} tasks in {config.tasks}")
-    return [make_workload(task, target) for task in chosen]
 
 
 if __name__ == "__main__":

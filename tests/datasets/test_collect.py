@@ -12,6 +12,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from codegen.schedule.candidates import Candidates
 from datasets.collect import collect
 from datasets.plan import CollectConfig
 from datasets.record import Record
@@ -40,6 +41,33 @@ def test_shares_and_counts_are_as_configured(tmp_path: Path) -> None:
     assert sources["repeat"] == 6
     assert sources["mutated"] == 25  # none in the first round
     assert sources["random"] == 29
+
+
+def test_a_share_is_what_the_search_proposes(tmp_path: Path) -> None:
+    config = replace(CONFIG, mutated_share=0.3, search_share=0.1)
+    records = collected(tmp_path / "r.db", [tiny.workload("a", tiny.TinySpace(12))], config, search=True)
+    found = [record for record in records if record.source == "search"]
+    assert len(found) == 6
+    assert all(record.knobs["k1"] == record.knobs["k2"] == 1 for record in found)
+    assert len({record.candidate_key for record in records if record.source != "repeat"}) == 54
+
+
+def test_random_candidates_take_the_place_of_what_a_search_does_not_find(tmp_path: Path) -> None:
+    config = replace(CONFIG, mutated_share=0, search_share=0.5)
+    records = collected(tmp_path / "r.db", [tiny.workload("a", tiny.TinySpace(12))], config, search=True)
+    sources = Counter(record.source for record in records)
+    assert (sources["search"], sources["random"]) == (6, 48)  # even values of k0: there are no more
+
+
+def test_a_collection_with_a_search_goes_on_where_it_was(tmp_path: Path) -> None:
+    smaller = replace(CONFIG, num_trials=33, mutated_share=0.3, search_share=0.2)
+    larger = replace(smaller, num_trials=60)
+    workloads = [tiny.workload("a", tiny.TinySpace(12))]
+    first = collected(tmp_path / "r.db", workloads, smaller, search=True)
+    added = collected(tmp_path / "r.db", workloads, larger, search=True)
+    assert [record.trial for record in added] == list(range(33, 60))
+    whole = collected(tmp_path / "whole.db", workloads, larger, search=True)
+    assert identities(whole) == identities(first + added)
 
 
 def test_no_candidate_is_measured_twice_but_as_a_repeat(tmp_path: Path) -> None:
@@ -197,10 +225,22 @@ def test_killing_the_process_at_any_moment_loses_nothing(tmp_path: Path) -> None
 
 
 def collected(
-    path: Path, workloads, config: CollectConfig, pool=None, conditions=tiny.CONDITIONS
+    path: Path, workloads, config: CollectConfig, pool=None, conditions=tiny.CONDITIONS, search=False
 ) -> list[Record]:
+    proposer_of = (lambda _: OnesFirst()) if search else None
     with RecordStore(path) as store:
-        return list(collect(workloads, pool or tiny.TinyPool(), store, tiny.TARGET, config, conditions))
+        pool = pool or tiny.TinyPool()
+        return list(collect(workloads, pool, store, tiny.TARGET, config, conditions, proposer_of))
+
+
+class OnesFirst:
+    """Proposes candidates of three knobs whose last two are 1."""
+
+    def propose(self, num: int, measured: np.ndarray, rng: np.random.Generator) -> Candidates:
+        positions = np.ones((6, 3), dtype=np.int64)
+        positions[:, 0] = 2 * np.arange(6)
+        candidates = Candidates(np.zeros(6, dtype=np.int64), positions)
+        return candidates[~np.isin(candidates.keys(), measured)][:num]
 
 
 def identities(records: list[Record]) -> list[tuple[object, ...]]:
