@@ -133,6 +133,7 @@ def test_the_benchmark_of_memory(scripts: Scripts, capsys: pytest.CaptureFixture
     suite = ["suite=memory", "debug=tiny", "search.trials=4"]
     found = scripts("benchmark", "run", *suite)
     names = {"latency_s", "gb_per_s", "share_of_bandwidth", "vs_torch", "torch_latency_s", "vs_best"}
+    names |= {"share_of_copy", "share_of_copy_low", "share_of_copy_high"}
     assert {f"sum_128x768_{name}" for name in names} <= set(found)
     assert found["sum_128x768_correct"] == 1
     assert found["worst_small_name"] == "sum_128x768"
