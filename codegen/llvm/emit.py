@@ -15,7 +15,7 @@ from codegen.ir.loops import Buffer, LoopProgram, Scope
 from codegen.llvm.planning import plan_nodes
 from codegen.llvm.signature import Signature, prepack_inputs, slice_elements
 from codegen.llvm.statements import emit_nodes
-from codegen.llvm.streams import NONTEMPORAL, finish_streams
+from codegen.llvm.streams import NONTEMPORAL, emit_streaming
 from codegen.llvm.team import emit_team, num_useful_threads
 from codegen.llvm.writer import Head, Writer
 from codegen.target import Target
@@ -41,8 +41,7 @@ def emit_module(program: LoopProgram, target: Target) -> ModuleText:
     writer = _new_writer(arguments, declarations)
     if num_threads > 1:
         _slice_locals(writer, arguments)
-        emit_team(writer, body)
-        finish_streams(writer)
+        emit_streaming(writer, lambda: emit_team(writer, body))
         parts += _function("internal void @member", arguments, writer, MEMBER_LINES)
         parts += _function_of_lines(
             f"void @{symbol}_run(ptr %args)",
@@ -50,8 +49,7 @@ def emit_module(program: LoopProgram, target: Target) -> ModuleText:
         )
         declarations |= TEAM_DECLARATIONS
     else:
-        emit_nodes(writer, body)
-        finish_streams(writer)
+        emit_streaming(writer, lambda: emit_nodes(writer, body))
         parts += _function(f"void @{symbol}_run", arguments, writer)
     writer = _new_writer(arguments, declarations)
     emit_nodes(writer, plan_nodes(program.prepack, program.buffers, target.vector_lanes))

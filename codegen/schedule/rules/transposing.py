@@ -6,21 +6,28 @@ Nothing is gathered, and every line of either array that a tile touches is used.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from codegen.ir.arithmetic import ceil_div, minimum
 from codegen.ir.expression import Axis, Load, Program, loads
 from codegen.ir.loops import LoopProgram, Scope
 from codegen.schedule.naive import naive_loops
-from codegen.schedule.primitives import cache_read, parallel, reorder, split, unroll, vectorize
+from codegen.schedule.primitives import cache_read, fetch, parallel, reorder, split, unroll, vectorize
 from codegen.schedule.rules.knob_values import tile_counts
+from codegen.schedule.rules.streams import fits_caches
 from codegen.schedule.sketch import Knob, Sketch, Values, free
 from codegen.target import Target
 
+AHEAD = 4
+"""Vectors by which each row of a tile is fetched ahead: prefetchers follow fewer rows than a tile has."""
+
 
 def transposing_sketches(program: Program, target: Target) -> tuple[Sketch, ...]:
-    """One sketch for a program of one stage and one transposed operand; none for any other.
+    """Two sketches at most for a program of one stage and one transposed operand; none for any other.
 
     Knobs count register tiles (a vector squared) along both axes: those of a cache tile, which its
     thread goes through along the output's rows first, and those of the part that a thread takes at once.
+    What the caches do not hold, ``tiles.ahead`` fetches before its turn.
     """
     operand = _transposed_operand(program)
     if operand is None:
@@ -34,7 +41,20 @@ def transposing_sketches(program: Program, target: Target) -> tuple[Sketch, ...]
     def lower(values: Values) -> LoopProgram:
         return _lower(program, load, (axis, last), lanes, values)
 
-    return (Sketch("tiles", groups, lower, limits),)
+    def lower_fetching(values: Values) -> LoopProgram:
+        return fetch(lower(values), _copied(load)[-1], load.buffer, AHEAD * lanes)
+
+    plain = Sketch("tiles", groups, lower, limits)
+    return (
+        (plain,)
+        if fits_caches(program, target)
+        else (plain, replace(plain, name="tiles.ahead", lower=lower_fetching))
+    )
+
+
+def _copied(load: Load) -> tuple[str, ...]:
+    """The loops that copy a tile of an operand into registers, the vectorized one last."""
+    return tuple(f"{load.buffer}_tile_{d}" for d in range(len(load.index)))
 
 
 def _transposed_operand(program: Program) -> tuple[Load, Axis] | None:
@@ -70,7 +90,7 @@ def _lower(program: Program, load: Load, axes: tuple[Axis, Axis], lanes: int, va
             names.append(f"{name}{level}")
     others = [axis.name for axis in program.stages[0].axes if axis not in axes]
     loops = reorder(loops, [*others, *order[0], *order[1], *order[2]])
-    copy, rows = f"{load.buffer}_tile", tuple(f"{load.buffer}_tile_{d}" for d in range(len(load.index)))
+    copy, rows = f"{load.buffer}_tile", _copied(load)
     loops = cache_read(loops, order[1][-1], load.buffer, copy, Scope.REGISTER, rows)
     for name in rows[:-1]:
         loops = unroll(loops, name)
