@@ -118,9 +118,8 @@ def memory_table(standings: Sequence[MemoryStanding]) -> tuple[list[str], list[t
     return columns, rows
 
 
-def write_memory(folder: Path, standings: Sequence[MemoryStanding]) -> None:
-    """The table as ``memory.csv`` and, for a page, as ``memory.md``."""
-    columns, rows = memory_table(standings)
+def write_table(folder: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table as ``memory.csv`` and, for a page, as ``memory.md``."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([columns, *rows])
     write_text(folder / "memory.csv", text.getvalue())
