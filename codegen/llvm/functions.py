@@ -94,7 +94,7 @@ def _scaled_by_power(writer: Writer, fraction: str, exponent: str) -> str:
 
 
 def _scaled_once(writer: Writer, fraction: str, rounded: str, width: int) -> str:
-    """``fraction * 2^rounded`` where that power is a normal number or infinity."""
+    """``fraction * 2^rounded`` for -127, where the power is 0, to 128, where it is infinite."""
     kind, integers = float_type(width), "i32" if width == 1 else f"<{width} x i32>"
     number = writer.value(f"fptosi {kind} {rounded} to {integers}")
     return _times_power(writer, fraction, writer.value(f"freeze {integers} {number}"), width)
@@ -123,11 +123,17 @@ def _scaled_in_two_steps(writer: Writer, fraction: str, rounded: str, width: int
     return result
 
 
-def emit_power_of_two(writer: Writer, t: str, width: int) -> str:
-    """2^t with a relative error below 2e-7, to be put into a sum with 1.
+def emit_exp_of_rounded(writer: Writer, x: str, width: int) -> str:
+    """exp(x) for an x that was rounded, as differences are: that error, up to x / 2^24, is made again."""
+    return emit_power_of_two(
+        writer, writer.value(f"fmul {float_type(width)} {x}, {float_literal(LOG2_E, width)}"), width
+    )
 
-    Below 2^-126, which is nothing beside 1, it may be that. The exponent is taken as it is: where it was
-    rounded, the result is off by as much as that makes.
+
+def emit_power_of_two(writer: Writer, t: str, width: int) -> str:
+    """2^t with a relative error below 2e-7; 0 may stand for what is below 2^-126.
+
+    The exponent is taken as it is: where it was rounded, the result is off by as much as that makes.
     """
     kind = float_type(width)
     if width == AVX512_LANES:
@@ -138,8 +144,8 @@ def emit_power_of_two(writer: Writer, t: str, width: int) -> str:
             f"call {kind} @{name}({kind} {t}, {floor}, {kind} zeroinitializer, i16 -1, {nearest})"
         )
         return _scaled_by_power(writer, _polynomial(writer, fraction, POWER_COEFFICIENTS, width), t)
-    # The exponent's bits for 128 are those of infinity.
-    clamped = _clamp(writer, t, -126.0, 128.0, width)
+    # As the bits of an exponent, -127 makes zero and 128 infinity.
+    clamped = _clamp(writer, t, -127.0, 128.0, width)
     whole = call(writer, "floor", width, clamped)
     fraction = writer.value(f"fsub {kind} {clamped}, {whole}")
     return _scaled_once(writer, _polynomial(writer, fraction, POWER_COEFFICIENTS, width), whole, width)

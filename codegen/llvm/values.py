@@ -19,6 +19,7 @@ from codegen.llvm.functions import (
     call,
     emit_erf,
     emit_exp,
+    emit_exp_of_rounded,
     emit_power_of_two,
     emit_tanh,
     fma,
@@ -175,6 +176,8 @@ def _extreme(writer: Writer, expr: PlannedBinary, left: str, right: str, width: 
 
 def _unary(writer: Writer, expr: PlannedUnary) -> Value:
     value, is_vector = evaluate(writer, expr.operand)
+    if expr.op == "exp" and isinstance(expr.operand, PlannedBinary) and expr.operand.op == "sub":
+        return emit_exp_of_rounded(writer, value, writer.width if is_vector else 1), is_vector
     return UNARY[expr.op](writer, value, writer.width if is_vector else 1), is_vector
 
 

@@ -119,3 +119,16 @@ def test_sigmoids_at_the_ends(lanes: int) -> None:
 def test_an_exponential_of_its_own_stays_one() -> None:
     text = _over(Binary("add", Unary("exp", X), Constant(2.0)), np.zeros(9, np.float32), 8)[1]
     assert float_literal(EXP_COEFFICIENTS[0]) in text
+
+
+@pytest.mark.parametrize("lanes", LANES)
+def test_the_exponential_of_a_difference_is_as_exact_as_the_difference(lanes: int) -> None:
+    x = np.linspace(-87, 88, 100_001).astype(np.float32)
+    actual, text = _over(Unary("exp", Binary("sub", X, Constant(0.25))), x, lanes)
+    difference = (x - np.float32(0.25)).astype(np.float64)
+    expected = np.exp(difference)
+    assert np.all(np.abs(actual / expected - 1) < 2e-7 + 2.0**-23 * np.abs(difference))
+    assert float_literal(EXP_COEFFICIENTS[0]) not in text
+    ends = np.array([-np.inf, -200, 0.25, 200, np.inf, np.nan], np.float32)
+    actual = _over(Unary("exp", Binary("sub", X, Constant(0.25))), ends, lanes)[0]
+    np.testing.assert_allclose(actual, [0, 0, 1, np.inf, np.inf, np.nan], rtol=2e-7)
