@@ -180,11 +180,13 @@ def test_windows_of_one_dimension_are_not_separated() -> None:
 
 
 def test_transposes_are_fetched_ahead_where_the_caches_do_not_hold_them() -> None:
-    operator = Transpose(rows=64, cols=32)
+    operator = Transpose(rows=128, cols=32)
     assert not any("ahead" in name for name in names(space_of(operator, 8, l3_bytes=2**20)))
     space = space_of(operator, 8, l3_bytes=64)
     loops = space.lower_named({"sketch": "tiles.ahead", "knobs": {"c_inner": 4, "r_inner": 2}})
     assert "fetch x + 32" in loop_text(loops)
+    ahead = next(sketch for sketch in space.sketches if sketch.name == "tiles.ahead")
+    assert [knob.values for knob in ahead.knobs] == [(4,), (1, 2, 3, 4, 5, 6, 7, 8)]
 
 
 def test_the_interpreter_ignores_streams_and_fetches() -> None:
