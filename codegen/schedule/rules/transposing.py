@@ -21,9 +21,9 @@ from codegen.target import Target
 AHEAD = 4
 """Vectors by which each row of a tile is fetched ahead: prefetchers follow fewer rows than a tile has."""
 
-
-MAX_ROWS = 8
-"""Register tiles of such a tile along the output's rows: some lines on end, and few rows to read at once."""
+MAX_ROWS = 4
+"""Register tiles of such a tile along the output's rows. Each reads as many rows as a vector has lanes, which
+with a power of two between them share a few sets of a cache: more would displace what was fetched."""
 
 
 def transposing_sketches(program: Program, target: Target) -> tuple[Sketch, ...]:
@@ -62,7 +62,7 @@ def _groups(counts: Mapping[str, tuple[int, ...]]) -> tuple[KnobGroup, ...]:
 
 def _long(count: int) -> tuple[int, ...]:
     """Long parts of a row of the operand, all of it at most."""
-    return tuple(sorted({*(2**p for p in range(4, 10) if 2**p < count), count}))
+    return tuple(sorted({*(2**p for p in range(5, 10) if 2**p < count), count}))
 
 
 def _copied(load: Load) -> tuple[str, ...]:
