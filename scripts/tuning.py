@@ -126,10 +126,11 @@ def search_identity(
 
 
 def _space_sha256(space: Space) -> str:
-    """Over the sketches in order: names, names and values of their knobs, allowed combinations."""
+    """Over the sketches in order: names, names and values of their knobs, what is shared and what allowed."""
     digest = hashlib.sha256()
     for sketch in space.sketches:
-        digest.update(json.dumps([sketch.name, [[k.name, list(k.values)] for k in sketch.knobs]]).encode())
+        knobs = [[knob.name, list(knob.values)] for knob in sketch.knobs]
+        digest.update(json.dumps([sketch.name, knobs, [asdict(t) for t in sketch.tilings]]).encode())
         for group in sketch.groups:
             digest.update(group.rows.tobytes())
     return digest.hexdigest()

@@ -25,7 +25,7 @@ class Space(Protocol):
         """Number of points, counting points with equal kernels apart."""
 
     def sample(self, num: int, rng: np.random.Generator, /) -> Candidates:
-        """``num`` points drawn independently; every point has a chance."""
+        """``num`` points drawn independently; every point that may be worth a trial has a chance."""
 
     def mutate(self, candidates: Candidates, rng: np.random.Generator, /) -> Candidates:
         """One neighbour of each candidate, row by row; the candidate itself if it has none."""

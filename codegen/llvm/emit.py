@@ -1,8 +1,7 @@
 """A whole program as the text of one LLVM module.
 
-The module defines three functions over one array of pointers (see ``codegen.llvm.signature``):
-``<symbol>_prepack(args)`` fills the packed buffers, ``<symbol>_run(args)`` computes the output, and
-``<symbol>_bench(args, n)`` runs it n times in a row.
+The module defines two functions over one array of pointers (see ``codegen.llvm.signature``):
+``<symbol>_prepack(args)`` fills the packed buffers, and ``<symbol>_run(args)`` computes the output.
 """
 
 from __future__ import annotations
@@ -54,7 +53,6 @@ def emit_module(program: LoopProgram, target: Target) -> ModuleText:
     writer = _new_writer(arguments, declarations)
     emit_nodes(writer, plan_nodes(program.prepack, program.buffers, target.vector_lanes))
     parts += _function(f"void @{symbol}_prepack", arguments, writer)
-    parts += _bench(symbol)
     parts += [f"declare {declaration}" for declaration in sorted(declarations)]
     parts += [NONTEMPORAL] * any(buffer.is_streamed for buffer in arguments)
     text = "\n".join(["@zero = internal constant float 0.0", *parts, _attributes(target), ""])
@@ -114,23 +112,6 @@ def _function(
 
 def _function_of_lines(header: str, lines: list[str]) -> list[str]:
     return [f"define {header} #0 {{", "entry:", *lines, "  ret void", "}"]
-
-
-def _bench(symbol: str) -> list[str]:
-    return [
-        f"define void @{symbol}_bench(ptr %args, i64 %n) #0 {{",
-        "entry:",
-        "  br label %loop",
-        "loop:",
-        "  %i = phi i64 [ 0, %entry ], [ %next, %loop ]",
-        f"  call void @{symbol}_run(ptr %args)",
-        "  %next = add i64 %i, 1",
-        "  %more = icmp slt i64 %next, %n",
-        "  br i1 %more, label %loop, label %end",
-        "end:",
-        "  ret void",
-        "}",
-    ]
 
 
 def _attributes(target: Target) -> str:

@@ -6,6 +6,7 @@ Each works on a scalar or a vector, passes NaN through, and is tested against fl
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from codegen.llvm.writer import Writer, float_literal, float_type, type_suffix
 
@@ -163,9 +164,16 @@ def emit_erf(writer: Writer, x: str, width: int) -> str:
 
 def fma(writer: Writer, left: str, right: str, addend: str, width: int) -> str:
     """The sum ``left * right + addend``, rounded once."""
-    kind, suffix = float_type(width), type_suffix(width)
-    writer.declarations.add(f"{kind} @llvm.fma.{suffix}({kind}, {kind}, {kind})")
-    return writer.value(f"call {kind} @llvm.fma.{suffix}({kind} {left}, {kind} {right}, {kind} {addend})")
+    kind, name, declaration = _fma(width)
+    writer.declarations.add(declaration)
+    return writer.value(f"call {kind} {name}({kind} {left}, {kind} {right}, {kind} {addend})")
+
+
+@cache
+def _fma(width: int) -> tuple[str, str, str]:
+    """Type, name and declaration of the intrinsic."""
+    kind, name = float_type(width), f"@llvm.fma.{type_suffix(width)}"
+    return kind, name, f"{kind} {name}({kind}, {kind}, {kind})"
 
 
 def call(writer: Writer, name: str, width: int, *operands: str, flags: str = "") -> str:
