@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -70,6 +72,21 @@ class GroupTable:
         nearest = tries[np.arange(num), distance.argmin(axis=1)]
         np.put_along_axis(padded, columns, nearest, axis=1)
         return padded[:, :-1]
+
+    def nearest(self, sketches: IntArray, positions: NDArray[np.floating[Any]]) -> IntArray:
+        """Of every group the allowed row that differs least in sum from the given positions."""
+        result = np.zeros(positions.shape, dtype=np.int64)
+        for sketch in np.unique(sketches).tolist():
+            rows = np.flatnonzero(sketches == sketch)
+            for group in range(self._num_groups[sketch]):
+                columns = self._columns[sketch, group]
+                columns = columns[columns < self.num_columns]
+                first = self._offset[sketch, group]
+                allowed = self._rows[first : first + self._size[sketch, group], : len(columns)]
+                given = positions[rows[:, None], columns]
+                distance = np.abs(given[:, None, :] - allowed).sum(axis=2)
+                result[rows[:, None], columns] = allowed[distance.argmin(axis=1)]
+        return result
 
     def convert(
         self, sketches: IntArray, new: IntArray, positions: IntArray, rng: np.random.Generator
