@@ -1,17 +1,19 @@
 """Judge a checkpoint, and the baselines beside it, on records: python scripts/evaluate.py checkpoint=FILE.
 
-A checkpoint that was trained on one of the tasks is refused, unless allow_seen=true.
+A checkpoint that was trained on one of the tasks is refused, unless allow_seen=true. With suite=search it is
+searches that are compared, on recorded spaces.
 """
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import numpy as np
 from omegaconf import MISSING
 
 from costmodel.encoders.baselines import ConstantModel, RandomModel, RooflineModel
@@ -20,6 +22,8 @@ from scripts.data import DataConfig
 from scripts.display import show_table
 from scripts.groups import register_groups
 from scripts.judging import SHOWN, judge, scoring_rate
+from scripts.laboratory import LaboratoryConfig, compare_on, open_grounds
+from scripts.laboratory_report import laboratory_metrics, score_rows, write_laboratory
 from scripts.launch import Run, launch
 from scripts.learning import comparable_features
 from scripts.outputs import Metrics
@@ -31,19 +35,40 @@ from scripts.seen import num_seen
 class Evaluate:
     """``checkpoint`` as in ``tune.py``; ``model`` says what it holds.
 
-    ``allow_seen`` judges a checkpoint even on tasks it was trained on.
+    ``allow_seen`` judges a checkpoint even on tasks it was trained on. ``suite`` is models or search; the
+    latter heeds ``laboratory`` alone.
     """
 
+    suite: str = "models"
     seed: int = 0
     data: DataConfig = MISSING
     model: Any = MISSING
     loss: Any = MISSING
     checkpoint: str = "shipped"
     allow_seen: bool = False
+    laboratory: LaboratoryConfig = field(default_factory=LaboratoryConfig)
     logger: Any = MISSING
+
+    def __post_init__(self) -> None:
+        if self.suite not in ("models", "search"):
+            raise ValueError(f"suite must be models or search, got {self.suite!r}")
 
 
 def run(run: Run[Evaluate]) -> Metrics:
+    """What the suite asks for."""
+    return search_suite(run) if run.config.suite == "search" else models_suite(run)
+
+
+def search_suite(run: Run[Evaluate]) -> Metrics:
+    """Scores of searches on recorded spaces."""
+    laboratory, rng = run.config.laboratory, np.random.default_rng(run.config.seed)
+    standings = compare_on(open_grounds(laboratory), laboratory, run.config.seed)
+    write_laboratory(run.folder, standings, rng)
+    show_table("scores on recorded spaces", *score_rows(standings))
+    return {**laboratory_metrics(standings, rng), "num_repeats": laboratory.num_repeats}
+
+
+def models_suite(run: Run[Evaluate]) -> Metrics:
     """Metrics on the test side of the split, of the model and of what learns nothing."""
     config = run.config
     model = open_model(config.model, config.loss, config.checkpoint)
