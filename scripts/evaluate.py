@@ -29,14 +29,14 @@ from scripts.learning import comparable_features
 from scripts.outputs import Metrics
 from scripts.predicting import checkpoint_file, open_model
 from scripts.seen import num_seen
+from scripts.trial_log import TrialLog
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """``checkpoint`` as in ``tune.py``; ``model`` says what it holds.
+    """``checkpoint`` as in ``tune.py``; ``model`` says what it holds, ``allow_seen`` lifts the refusal.
 
-    ``allow_seen`` judges a checkpoint even on tasks it was trained on. ``suite`` is models or search; the
-    latter heeds ``laboratory`` alone.
+    ``suite`` is models or search; the latter heeds ``laboratory`` alone.
     """
 
     suite: str = "models"
@@ -60,9 +60,10 @@ def run(run: Run[Evaluate]) -> Metrics:
 
 
 def search_suite(run: Run[Evaluate]) -> Metrics:
-    """Scores of searches on recorded spaces."""
+    """Scores of searches on recorded spaces; the same hydra.run.dir goes on with what is missing."""
     laboratory, rng = run.config.laboratory, np.random.default_rng(run.config.seed)
-    standings = compare_on(open_grounds(laboratory), laboratory, run.config.seed)
+    log = TrialLog(run.folder / "trials.jsonl")
+    standings = compare_on(open_grounds(laboratory), laboratory, run.config.seed, log)
     write_laboratory(run.folder, standings, rng)
     show_table("scores on recorded spaces", *score_rows(standings))
     return {**laboratory_metrics(standings, rng), "num_repeats": laboratory.num_repeats}

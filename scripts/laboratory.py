@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -17,8 +18,9 @@ from codegen.measure.cores import usable_cores
 from datasets.recorded import RecordedTable
 from datasets.recorded_files import load_recorded, recorded_files
 from scripts.contenders import CONTENDERS, SOURCE_ORDER, Ground, Trials, run_contender, source_order
-from scripts.display import Ticker, progress
+from scripts.display import progress
 from scripts.peers import PEERS, has_kernel_tuner, run_peer
+from scripts.trial_log import TrialLog
 from search.scoring import LAST_TRIAL, expected_random, found_curves, random_budget, run_scores
 
 Array = NDArray[np.float64]
@@ -59,6 +61,10 @@ class LaboratoryConfig:
             raise ValueError(
                 "laboratory.num_repeats must be at least 2 and laboratory.trials 20, got "
                 f"{self.num_repeats} and {self.trials}"
+            )
+        if self.num_source_records is not None and self.num_source_records < 2:
+            raise ValueError(
+                f"laboratory.num_source_records must be at least 2, got {self.num_source_records}"
             )
         if self.num_processes is not None and self.num_processes < 1:
             raise ValueError(f"laboratory.num_processes must be at least 1, got {self.num_processes}")
@@ -105,26 +111,31 @@ def open_grounds(config: LaboratoryConfig) -> list[Ground]:
     ]
 
 
-def compare_on(grounds: Sequence[Ground], config: LaboratoryConfig, seed: int) -> list[Standing]:
-    """Every search on every space, repeated; a pretrained one only where there is something to learn from."""
+def compare_on(
+    grounds: Sequence[Ground], config: LaboratoryConfig, seed: int, log: TrialLog
+) -> list[Standing]:
+    """Every search on every space, repeated; a pretrained one only where there is something to learn from.
+
+    What the log holds is not run again.
+    """
     peers = PEERS if config.peers and has_kernel_tuner() else ()
     jobs = [
-        (ground, search, range(start, min(start + CHUNK, config.num_repeats)))
+        _Job(ground, search, min(config.trials, len(ground.table)), seed, start, end)
         for ground in grounds
         for search in (*config.searches, *peers)
         if ground.sources or not _needs_sources(search)
-        for start in range(0, config.num_repeats, CHUNK)
+        for start, end in _chunks(config.num_repeats)
     ]
+    missing = [job for job in jobs if log.find(job.key()) is None]
     num_processes = config.num_processes or usable_cores()
-    runs: dict[tuple[str, str], list[Trials]] = {}
     with progress("searching") as tick, joblib.parallel_config("loky", inner_max_num_threads=1):
-        results = joblib.Parallel(num_processes, return_as="generator")(
-            joblib.delayed(_runs)(ground, search, min(config.trials, len(ground.table)), seed, repeats)
-            for ground, search, repeats in jobs
+        found = joblib.Parallel(num_processes, return_as="generator")(
+            joblib.delayed(_Job.run)(job) for job in missing
         )
-        _collect(jobs, results, runs, tick)
-    by_name = {ground.name: ground.table for ground in grounds}
-    return [standing_of(by_name[space], space, search, found) for (space, search), found in runs.items()]
+        for done, (job, runs) in enumerate(zip(missing, found), start=1):
+            log.add(job.key(), runs)
+            tick(done, len(missing), f"{job.search} on {job.ground.name}")
+    return _standings(jobs, log)
 
 
 def standing_of(table: RecordedTable, space: str, search: str, runs: Sequence[Trials]) -> Standing:
@@ -161,31 +172,50 @@ def _sources(name: str, tables: Mapping[str, RecordedTable], source: str | None)
     )
 
 
-def _runs(ground: Ground, search: str, num_trials: int, seed: int, repeats: range) -> list[Trials]:
-    torch.set_num_threads(1)
-    found = []
-    for repeat in repeats:
+@dataclass(frozen=True)
+class _Job:
+    """Runs ``start`` up to but without ``end`` of one search on one space."""
+
+    ground: Ground
+    search: str
+    num_trials: int
+    seed: int
+    start: int
+    end: int
+
+    def key(self) -> dict[str, Any]:
+        """All that the outcome depends on, but for the code and the files."""
+        key = {"space": self.ground.name, "search": self.search, "trials": self.num_trials}
+        key |= {"seed": self.seed, "start": self.start, "end": self.end}
+        if _needs_sources(self.search):
+            sources = [f"{source.kernel} on {source.device}" for source in self.ground.sources]
+            key |= {"sources": sources, "source_records": self.ground.num_source_records}
+        return key
+
+    def run(self) -> list[Trials]:
+        torch.set_num_threads(1)
+        return [self._run_one(repeat) for repeat in range(self.start, self.end)]
+
+    def _run_one(self, repeat: int) -> Trials:
         # Seeds of different runs share no bits that a generator could line up with.
-        run_seed = int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0])
-        if search == SOURCE_ORDER:
-            found.append(source_order(ground, num_trials, run_seed))
-        elif search in CONTENDERS:
-            found.append(run_contender(CONTENDERS[search], ground, num_trials, run_seed))
-        else:
-            found.append(run_peer(search, ground, num_trials, run_seed))
-    return found
+        seed = int(np.random.SeedSequence([self.seed, repeat]).generate_state(1)[0])
+        if self.search == SOURCE_ORDER:
+            return source_order(self.ground, self.num_trials, seed)
+        if self.search in CONTENDERS:
+            return run_contender(CONTENDERS[self.search], self.ground, self.num_trials, seed)
+        return run_peer(self.search, self.ground, self.num_trials, seed)
 
 
-def _collect(
-    jobs: Sequence[tuple[Ground, str, range]],
-    results: object,
-    runs: dict[tuple[str, str], list[Trials]],
-    tick: Ticker,
-) -> None:
-    assert hasattr(results, "__iter__")
-    for done, ((ground, search, _), found) in enumerate(zip(jobs, results), start=1):
-        runs.setdefault((ground.name, search), []).extend(found)
-        tick(done, len(jobs), f"{search} on {ground.name}")
+def _chunks(num: int) -> list[tuple[int, int]]:
+    return [(start, min(start + CHUNK, num)) for start in range(0, num, CHUNK)]
+
+
+def _standings(jobs: Sequence[_Job], log: TrialLog) -> list[Standing]:
+    runs: dict[tuple[str, str], list[Trials]] = {}
+    for job in jobs:
+        runs.setdefault((job.ground.name, job.search), []).extend(log.find(job.key()) or [])
+    tables = {job.ground.name: job.ground.table for job in jobs}
+    return [standing_of(tables[space], space, search, found) for (space, search), found in runs.items()]
 
 
 def _mean_elapsed(elapsed_s: Sequence[Array], num_trials: int) -> Array:

@@ -152,12 +152,12 @@ def rank_whole(space: Space, objective: Objective, excluded: NDArray[np.void], n
     points = space.enumerate(space.count())
     scores = rankable(objective.score(points))
     best = BestSet(space, num, excluded, points[:0])
-    order = np.argsort(-scores, kind="stable")
-    start, step = 0, num + len(excluded)  # without equal kernels the first step is enough
-    while len(best.scores) < num and start < len(order):
-        rows = order[start : start + step]
+    step = num + len(excluded)  # without equal kernels that many are enough
+    if step < len(scores):
+        rows = np.sort(np.argpartition(-scores, step)[:step])
         best.merge(points[rows], scores[rows])
-        start += step
+    if len(best.scores) < num:
+        best.merge(points, scores)
     return best
 
 

@@ -75,6 +75,8 @@ class TableSpace:
 
     def rows(self, candidates: Candidates) -> IntArray:
         """Row numbers, shape (N,); ValueError for a candidate that is no point of this space."""
+        if candidates.positions is self.positions:  # a whole space is often scored again and again
+            return np.arange(len(self))
         rows = self._find(candidates.positions)
         if (rows < 0).any():
             row = int(np.flatnonzero(rows < 0)[0])
@@ -125,7 +127,9 @@ class TableSpace:
         return candidates
 
     def enumerate(self, limit: int) -> Candidates:
-        return self.candidates(np.arange(min(max(limit, 0), len(self))))
+        if limit >= len(self):
+            return Candidates(np.zeros(len(self), np.int64), self.positions)
+        return self.candidates(np.arange(max(limit, 0)))
 
     def named(self, candidates: Candidates, row: int) -> dict[str, Value]:
         """One candidate by names and values."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +14,9 @@ def knob_features(values: Sequence[Sequence[object]], positions: NDArray[np.int6
     """Shape (points, features) for knobs with these values and points given by positions of values.
 
     A knob with several numbers is their logarithm (to base 2, of 1 + value where a value is 0); one with two
-    values is 0 or 1; words get a column each. Products of two knobs are columns too: what a kernel feels is
-    threads per block or elements per thread, not their factors. A knob without a choice is left out.
+    values is 0 or 1; words get a column each. A knob without a choice is left out.
     """
-    columns, numbers = [], []
+    columns = []
     for column, known in enumerate(values):
         places = positions[:, column]
         if len(known) < 2:
@@ -26,12 +24,10 @@ def knob_features(values: Sequence[Sequence[object]], positions: NDArray[np.int6
         if len(known) == 2:
             columns.append(places.astype(np.float64))
         elif all(isinstance(value, (int, float)) for value in known):
-            numbers.append(_logarithms(np.array(known, np.float64))[places])
+            columns.append(_logarithms(np.array(known, np.float64))[places])
         else:
             columns += [(places == place).astype(np.float64) for place in range(len(known))]
-    products = [left + right for left, right in combinations(numbers, 2)]
-    rows = [*numbers, *columns, *products]
-    return _scaled(np.stack(rows, axis=1)) if rows else np.zeros((len(positions), 1))
+    return _scaled(np.stack(columns, axis=1)) if columns else np.zeros((len(positions), 1))
 
 
 def _logarithms(values: Array) -> Array:

@@ -12,7 +12,8 @@ from scipy.optimize import minimize
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-JITTER = 1e-6
+JITTER = 1e-5
+"""Least noise: more than the rounding of float32 rows."""
 FLOOR = 1e-9
 """Least variance, so that a logarithm or a quotient exists."""
 
@@ -43,7 +44,8 @@ class GaussianProcess:
     better, as other devices give them: each is a feature too, and the mean may follow it in a straight line.
 
     Rows of the inverse Cholesky factor times the covariance with all points are kept. A further trial adds
-    one row at the cost of (trials x points), where solving anew costs (trials squared x points).
+    one row at the cost of (trials x points), where solving anew costs (trials squared x points). They are
+    float32, as reading them is what takes the time.
     """
 
     def __init__(self, features: Array, config: GaussianProcessConfig, priors: Array | None = None) -> None:
@@ -58,7 +60,7 @@ class GaussianProcess:
         self._num_lengths = num_lengths
         self._rows = np.zeros(0, np.int64)
         self._factor = np.zeros((0, 0))
-        self._solved = np.zeros((0, len(features)))
+        self._solved = np.zeros((0, len(features)), np.float32)
         self._variance = np.ones(len(features))
         self._next_learning = 0
 
@@ -69,14 +71,14 @@ class GaussianProcess:
             self._next_learning = int(len(rows) * self._config.growth) + 1
             self._learn(rows, targets)
             self._restart(rows)
-        else:
-            for row in rows[len(self._rows) :].tolist():
-                self._add(row)
+        elif len(rows) > len(self._rows):
+            self._extend(rows[len(self._rows) :])
         self._weights = solve_triangular(self._factor, targets, lower=True, check_finite=False)
 
     def predict(self) -> tuple[Array, Array]:
         """Mean and deviation of the target at every point, noise apart."""
-        return self._weights @ self._solved[: len(self._rows)], np.sqrt(np.maximum(self._variance, FLOOR))
+        mean = self._weights.astype(np.float32) @ self._solved[: len(self._rows)]
+        return mean.astype(np.float64), np.sqrt(np.maximum(self._variance, FLOOR))
 
     def _learn(self, rows: IntArray, targets: Array) -> None:
         """Maximise the posterior of the hyperparameters on the best trials and a spread of the others."""
@@ -135,29 +137,30 @@ class GaussianProcess:
         self._points = self._features / lengths
         self._norms = (self._points**2).sum(axis=1)
         self._signal, self._noise, self._slopes = signal, noise, slopes
-        covariance = self._covariance(rows)
-        known = covariance[:, rows].copy()
-        known[np.diag_indices(len(rows))] += noise + JITTER
-        self._factor = cholesky(known, lower=True, check_finite=False)
-        self._solved = solve_triangular(self._factor, covariance, lower=True, check_finite=False)
-        self._variance = signal + self._priors**2 @ slopes - (self._solved**2).sum(axis=0)
-        self._rows = rows.copy()
+        self._rows, self._factor = rows[:0], np.zeros((0, 0))
+        self._variance = signal + self._priors**2 @ slopes
+        self._extend(rows)
 
-    def _add(self, row: int) -> None:
-        num = len(self._rows)
-        if num == len(self._solved):  # room for half as many again
-            room = np.empty((num // 2 + 8, self._solved.shape[1]))
-            self._solved = np.concatenate([self._solved, room])
-        left = self._solved[:num, row].copy()
-        covariance = self._covariance(np.array([row]))[0]
-        pivot = np.sqrt(max(covariance[row] + self._noise + JITTER - float(left @ left), FLOOR))
-        new = (covariance - left @ self._solved[:num]) / pivot
-        self._solved[num] = new
-        self._variance -= new**2
-        factor = np.zeros((num + 1, num + 1))
-        factor[:num, :num], factor[num, :num], factor[num, num] = self._factor, left, pivot
+    def _extend(self, rows: IntArray) -> None:
+        """Further rows of the Cholesky factor, and of its inverse times the covariance with all points."""
+        num, total = len(self._rows), len(self._rows) + len(rows)
+        if total > len(self._solved):  # room for half as many again
+            room = np.empty((total + total // 2, self._solved.shape[1]), np.float32)
+            room[:num] = self._solved[:num]
+            self._solved = room
+        left = self._solved[:num, rows].T
+        covariance = self._covariance(rows)
+        own = covariance[:, rows] - left.astype(np.float64) @ left.T.astype(np.float64)
+        own[np.diag_indices(len(rows))] += self._noise + JITTER
+        pivots = cholesky(own, lower=True, check_finite=False)
+        rest = covariance - left @ self._solved[:num]
+        new = solve_triangular(pivots, rest, lower=True, check_finite=False)
+        self._solved[num:total] = new
+        self._variance -= (new**2).sum(axis=0)
+        factor = np.zeros((total, total))
+        factor[:num, :num], factor[num:, :num], factor[num:, num:] = self._factor, left, pivots
         self._factor = factor
-        self._rows = np.append(self._rows, row)
+        self._rows = np.concatenate([self._rows, rows])
 
     def _covariance(self, rows: IntArray) -> Array:
         """Between trials at these points and all points, shape (rows, points)."""

@@ -6,8 +6,8 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
-from scipy.stats import norm, rankdata
+from scipy.special import ndtr, ndtri
+from scipy.stats import rankdata
 
 from codegen.schedule.candidates import Candidates
 
@@ -86,7 +86,9 @@ def standardised(values: Array) -> Array:
 
 def exponential_quantiles(values: Array) -> Array:
     """Quantiles of the exponential distribution by rank: the best of N gets log(N + 1), the middle log 2."""
-    scores: Array = -np.log1p(-rankdata(values) / (len(values) + 1))
+    ranks = np.empty(len(values))
+    ranks[np.argsort(values)] = np.arange(1, len(values) + 1)
+    scores: Array = -np.log1p(-ranks / (len(values) + 1))
     return scores
 
 
@@ -97,7 +99,8 @@ def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Arra
     """
     z = (best - mean) / deviation
     near = np.maximum(z, -10.0)
-    improvement = np.log(np.maximum(near * norm.cdf(near) + norm.pdf(near), 1e-300))
-    far = -0.5 * z**2 - 0.5 * np.log(2 * np.pi) - 2 * np.log(np.maximum(-z, 10.0))
+    log_density = -0.5 * z**2 - 0.5 * np.log(2 * np.pi)
+    improvement = np.log(np.maximum(near * ndtr(near) + np.exp(np.maximum(log_density, -60.0)), 1e-300))
+    far = log_density - 2 * np.log(np.maximum(-z, 10.0))
     result: Array = np.log(deviation) + np.where(z < -10.0, far, improvement)
     return result
