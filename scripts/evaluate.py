@@ -34,10 +34,7 @@ from scripts.trial_log import TrialLog
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """``checkpoint`` as in ``tune.py``; ``model`` says what it holds, ``allow_seen`` lifts the refusal.
-
-    ``suite`` is models or search; the latter heeds ``laboratory`` alone.
-    """
+    """``checkpoint`` as in ``tune.py``, ``suite`` models or search; the latter heeds ``laboratory`` alone."""
 
     suite: str = "models"
     seed: int = 0

@@ -50,7 +50,7 @@ class GeneticSearch:
         if self._parents is None or missing > 0:
             return draw_distinct(self._space, num, measured, rng)
         taken = np.sort(digests(measured))
-        children = self._children(4 * num, self._parents, rng)
+        children = self._children(2 * num, self._parents, rng)
         return filled(self._space, keep_new(children, taken), num, measured, rng)
 
     def observe(

@@ -14,6 +14,9 @@ IntArray = NDArray[np.int64]
 _NUM_TRIES = 3
 """Rows drawn per mutation; the one nearest to the present row is taken, so most moves are local."""
 
+_MOST_DISTANCES = 1_000_000
+"""Held at once when the nearest row is looked for."""
+
 
 class GroupTable:
     """Rows of allowed value positions, addressed by (sketch, group).
@@ -83,9 +86,11 @@ class GroupTable:
                 columns = columns[columns < self.num_columns]
                 first = self._offset[sketch, group]
                 allowed = self._rows[first : first + self._size[sketch, group], : len(columns)]
-                given = positions[rows[:, None], columns]
-                distance = np.abs(given[:, None, :] - allowed).sum(axis=2)
-                result[rows[:, None], columns] = allowed[distance.argmin(axis=1)]
+                step = max(_MOST_DISTANCES // allowed.size, 1)
+                for start in range(0, len(rows), step):
+                    part = rows[start : start + step, None]
+                    distance = np.abs(positions[part, columns][:, None, :] - allowed).sum(axis=2)
+                    result[part, columns] = allowed[distance.argmin(axis=1)]
         return result
 
     def convert(
