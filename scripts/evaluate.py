@@ -13,7 +13,6 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import numpy as np
 from omegaconf import MISSING
 
 from costmodel.encoders.baselines import ConstantModel, RandomModel, RooflineModel
@@ -22,14 +21,13 @@ from scripts.data import DataConfig
 from scripts.display import show_table
 from scripts.groups import register_groups
 from scripts.judging import SHOWN, judge, scoring_rate
-from scripts.laboratory import LaboratoryConfig, compare_on, open_grounds
-from scripts.laboratory_report import laboratory_metrics, score_rows, write_laboratory
+from scripts.laboratory import LaboratoryConfig
+from scripts.laboratory_report import search_suite
 from scripts.launch import Run, launch
 from scripts.learning import comparable_features
 from scripts.outputs import Metrics
 from scripts.predicting import checkpoint_file, open_model
 from scripts.seen import num_seen
-from scripts.trial_log import TrialLog
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,17 +51,9 @@ class Evaluate:
 
 def run(run: Run[Evaluate]) -> Metrics:
     """What the suite asks for."""
-    return search_suite(run) if run.config.suite == "search" else models_suite(run)
-
-
-def search_suite(run: Run[Evaluate]) -> Metrics:
-    """Scores of searches on recorded spaces; the same hydra.run.dir goes on with what is missing."""
-    laboratory, rng = run.config.laboratory, np.random.default_rng(run.config.seed)
-    log = TrialLog(run.folder / "trials.jsonl")
-    standings = compare_on(open_grounds(laboratory), laboratory, run.config.seed, log)
-    write_laboratory(run.folder, standings, rng)
-    show_table("scores on recorded spaces", *score_rows(standings))
-    return {**laboratory_metrics(standings, rng), "num_repeats": laboratory.num_repeats}
+    if run.config.suite == "search":
+        return search_suite(run.config.laboratory, run.config.seed, run.folder)
+    return models_suite(run)
 
 
 def models_suite(run: Run[Evaluate]) -> Metrics:

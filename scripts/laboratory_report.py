@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts.laboratory import Standing
-from scripts.outputs import write_text
+from scripts.display import show_table
+from scripts.laboratory import LaboratoryConfig, Standing, compare_on, open_grounds
+from scripts.outputs import Metrics, write_text
 from scripts.peers import PEERS
+from scripts.trial_log import TrialLog
 from search.curves import median_band
 from search.scoring import chance_of_no_lead, interval
 
@@ -19,6 +21,15 @@ DEFAULT, PRETRAINED = "annealer", "annealer_pretrained"
 RUN_COLUMNS = ("space", "search", "run", "score", "budget_score", "best_s", "optimum_s")
 CURVE_COLUMNS = ("space", "search", "trial", "median_s", "low_s", "high_s", "mean_s", "elapsed_s")
 SIGNIFICANT = 0.05
+
+
+def search_suite(config: LaboratoryConfig, seed: int, folder: Path) -> Metrics:
+    """Compare, and leave all results in the folder, where a repeated call goes on with what is missing."""
+    rng = np.random.default_rng(seed)
+    standings = compare_on(open_grounds(config), config, seed, TrialLog(folder / "trials.jsonl"))
+    write_laboratory(folder, standings, rng)
+    show_table("scores on recorded spaces", *score_rows(standings))
+    return {**laboratory_metrics(standings, rng), "num_repeats": config.num_repeats}
 
 
 def laboratory_metrics(standings: Sequence[Standing], rng: np.random.Generator) -> dict[str, float | int]:
