@@ -1,12 +1,13 @@
 """Judge a checkpoint, and the baselines beside it, on records: python scripts/evaluate.py checkpoint=FILE.
 
-A checkpoint that was trained on one of the tasks is refused, unless allow_seen=true.
+A checkpoint that was trained on one of the tasks is refused, unless allow_seen=true. With suite=search it is
+searches that are compared, on recorded spaces.
 """
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from scripts.data import DataConfig
 from scripts.display import show_table
 from scripts.groups import register_groups
 from scripts.judging import SHOWN, judge, scoring_rate
+from scripts.laboratory import LaboratoryConfig
+from scripts.laboratory_report import search_suite
 from scripts.launch import Run, launch
 from scripts.learning import comparable_features
 from scripts.outputs import Metrics
@@ -29,21 +32,31 @@ from scripts.seen import num_seen
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """``checkpoint`` as in ``tune.py``; ``model`` says what it holds.
+    """``checkpoint`` as in ``tune.py``, ``suite`` models or search; the latter heeds ``laboratory`` alone."""
 
-    ``allow_seen`` judges a checkpoint even on tasks it was trained on.
-    """
-
+    suite: str = "models"
     seed: int = 0
     data: DataConfig = MISSING
     model: Any = MISSING
     loss: Any = MISSING
     checkpoint: str = "shipped"
     allow_seen: bool = False
+    laboratory: LaboratoryConfig = field(default_factory=LaboratoryConfig)
     logger: Any = MISSING
+
+    def __post_init__(self) -> None:
+        if self.suite not in ("models", "search"):
+            raise ValueError(f"suite must be models or search, got {self.suite!r}")
 
 
 def run(run: Run[Evaluate]) -> Metrics:
+    """What the suite asks for."""
+    if run.config.suite == "search":
+        return search_suite(run.config.laboratory, run.config.seed, run.folder)
+    return models_suite(run)
+
+
+def models_suite(run: Run[Evaluate]) -> Metrics:
     """Metrics on the test side of the split, of the model and of what learns nothing."""
     config = run.config
     model = open_model(config.model, config.loss, config.checkpoint)

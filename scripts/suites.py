@@ -22,7 +22,7 @@ from scripts.contest import call_times
 from scripts.data import DataConfig
 from scripts.display import show_table
 from scripts.efficiency import ComparisonConfig, comparison_metrics
-from scripts.groups import AnnealerConfig, TargetConfig, annealer_of
+from scripts.groups import TargetConfig
 from scripts.kernels import KernelTuner
 from scripts.launch import ROOT
 from scripts.memory import memory_metrics, memory_table, stand_in_memory, write_table
@@ -32,6 +32,7 @@ from scripts.operators import KernelsConfig, OperatorSuite
 from scripts.outputs import code_version
 from scripts.predicting import Guide
 from scripts.ranking import rank_models
+from scripts.searches import AnnealerConfig, annealer_of
 from scripts.throughput import (
     annealed_candidates,
     annealing_rate,

@@ -23,10 +23,10 @@ from codegen.schedule.candidates import Candidates
 from codegen.schedule.space import Space
 from costmodel.predictor import Predictor
 from scripts.display import Ticker, duration
-from scripts.groups import SearchOption
 from scripts.loggers import Logger
 from scripts.outputs import write_text
 from scripts.predicting import Guide
+from scripts.searches import SearchOption
 from search.journal import Journal
 from search.tuner import Trial, TuneResult, tune
 

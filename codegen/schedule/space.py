@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Generic
+from typing import Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +95,17 @@ class Space(Generic[AnyTarget]):
             converted, lambda rows: self._table.convert(old[rows], sketches[rows], positions[rows], rng)
         )
         return converted
+
+    def num_values(self) -> NDArray[np.int64]:
+        """Values of each knob, shape (sketches, most knobs); 1 where a sketch has no such knob."""
+        sizes = np.ones((len(self.sketches), self._table.num_columns), dtype=np.int64)
+        for number, sketch in enumerate(self.sketches):
+            sizes[number, : len(sketch.knobs)] = [len(knob.values) for knob in sketch.knobs]
+        return sizes
+
+    def nearest(self, sketches: NDArray[np.int64], positions: NDArray[np.floating[Any]]) -> Candidates:
+        """The points of these sketches that differ least in sum from the positions, fractions too."""
+        return Candidates(sketches, self._table.nearest(sketches, positions))
 
     def enumerate(self, limit: int) -> Candidates:
         """The first ``limit`` points in a fixed order: sketch by sketch, the last group of knobs fastest."""
