@@ -15,14 +15,16 @@ class GpuTarget:
     """A GPU as the lowering sees it. Two targets with the same fingerprint have comparable timings.
 
     ``arch`` is the architecture in its vendor's words (``sm_80``, ``gfx942``), ``warp_size`` the number
-    of threads that run in lockstep. The precision belongs to the target because kernels of different
-    precisions neither compute nor cost the same.
+    of threads that run in lockstep, ``device`` the description whose limits hold
+    (``codegen.gpu_device``). The precision belongs to the target because kernels of different precisions
+    neither compute nor cost the same.
     """
 
     name: str
     backend: Literal["cuda", "hip"]
     arch: str
     warp_size: int
+    device: str
     precision: Precision = field(default_factory=Precision)
 
     def __post_init__(self) -> None:
@@ -41,9 +43,9 @@ class GpuTarget:
 GPU_TARGETS = {
     target.name: target
     for target in (
-        GpuTarget(name="cuda_sm80", backend="cuda", arch="sm_80", warp_size=32),
-        GpuTarget(name="cuda_sm90", backend="cuda", arch="sm_90", warp_size=32),
-        GpuTarget(name="rocm_gfx942", backend="hip", arch="gfx942", warp_size=64),
+        GpuTarget(name="cuda_sm80", backend="cuda", arch="sm_80", warp_size=32, device="a100"),
+        GpuTarget(name="cuda_sm90", backend="cuda", arch="sm_90", warp_size=32, device="h100"),
+        GpuTarget(name="rocm_gfx942", backend="hip", arch="gfx942", warp_size=64, device="mi300x"),
     )
 }
 """The architectures that kernels are compiled for, by name."""

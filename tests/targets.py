@@ -26,5 +26,10 @@ def make_target(lanes: int = 4, num_registers: int = 16, num_threads: int = 2) -
 def make_gpu_target(precision: Precision | None = None) -> GpuTarget:
     """A GPU of no vendor's; nothing of it is needed to lower, emit and interpret."""
     return GpuTarget(
-        name="imaginary_gpu", backend="cuda", arch="sm_80", warp_size=32, precision=precision or Precision()
+        name="imaginary_gpu",
+        backend="cuda",
+        arch="sm_80",
+        warp_size=32,
+        device="a100",
+        precision=precision or Precision(),
     )
