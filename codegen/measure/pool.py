@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -43,6 +43,7 @@ class MeasurePool:
         reproduce: the command line that measures a job again, for the failures.
         workbench: ``module:function`` of a workbench, for tests and other backends.
         search_path: folders to import the workbench from, besides the project.
+        environment: variables that the process gets besides those of this one.
 
     Use it as a context manager, from one thread.
     """
@@ -53,8 +54,9 @@ class MeasurePool:
         reproduce: Callable[[MeasureJob], str],
         workbench: str = WORKBENCH,
         search_path: tuple[str, ...] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._setup = WorkerSetup(config, workbench, search_path)
+        self._setup = WorkerSetup(config, workbench, search_path, environment or {})
         self._reproduce = reproduce
         self._worker: WorkerProcess | None = None
         self._best_s: dict[tuple[str, str, str, int], float] = {}

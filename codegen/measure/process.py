@@ -8,8 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import IO
@@ -27,12 +27,14 @@ class WorkerSetup:
     """What a process is started with.
 
     ``workbench`` names a function ``module:function`` that takes a MeasureConfig and returns a Workbench;
-    ``search_path`` are folders to import it from, besides the project itself.
+    ``search_path`` are folders to import it from, besides the project itself; ``environment`` are variables
+    that it finds set.
     """
 
     config: MeasureConfig
     workbench: str
     search_path: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class LostWorkerError(Exception):
@@ -67,7 +69,7 @@ class WorkerProcess:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "codegen.measure.worker", *arguments],
                 pass_fds=[far_end.fileno()],
-                env={**os.environ, "PYTHONPATH": _python_path(setup)},
+                env={**os.environ, **setup.environment, "PYTHONPATH": _python_path(setup)},
                 stdin=subprocess.DEVNULL,
                 stdout=self._stderr,
                 stderr=self._stderr,

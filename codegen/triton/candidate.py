@@ -9,7 +9,8 @@ from codegen.gpu_target import GpuTarget
 from codegen.ir.text import program_text
 from codegen.ops import Operator, operator_parameters
 from codegen.schedule import NamedCandidate, Space
-from codegen.triton.module import Launch, Origin, emit_module
+from codegen.triton.kernels import KernelSource, Launch, kernel_sources
+from codegen.triton.module import Origin, emit_module
 
 LAUNCH_KNOBS = ("num_warps", "num_stages")
 """Knobs that are options of the launch: the loop AST is the same for all their values."""
@@ -29,14 +30,22 @@ def candidate_source(
     Raises:
         ScheduleError: the candidate lies outside the space.
     """
-    knobs = cast(Mapping[str, int], candidate["knobs"])
-    launch = Launch(**{name: knobs[name] for name in LAUNCH_KNOBS})
     return emit_module(
         space.lower_named(candidate),
         space.target.precision,
-        launch,
+        _launch(candidate),
         _origin(operator, space, candidate, version),
     )
+
+
+def candidate_kernels(space: Space[GpuTarget], candidate: NamedCandidate) -> tuple[KernelSource, ...]:
+    """The kernels of a candidate for the compiler; ScheduleError if it lies outside the space."""
+    return kernel_sources(space.lower_named(candidate), space.target.precision, _launch(candidate))
+
+
+def _launch(candidate: NamedCandidate) -> Launch:
+    knobs = cast(Mapping[str, int], candidate["knobs"])
+    return Launch(**{name: knobs[name] for name in LAUNCH_KNOBS})
 
 
 def _origin(operator: Operator, space: Space[GpuTarget], candidate: NamedCandidate, version: str) -> Origin:

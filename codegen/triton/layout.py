@@ -130,8 +130,24 @@ def _lay_out(
             dims.setdefault(name, dims[names[0]])
 
 
-def _match_dot(store: Store, around: Sequence[str], sizes: dict[str, int]) -> Dot | None:
-    """The store as a matrix product that is large enough for ``tl.dot``."""
+@dataclass(frozen=True)
+class Product:
+    """A sum of products over vectorized loops: its factors, and the loops by their part in it."""
+
+    left: Expr
+    right: Expr
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    depth: tuple[str, ...]
+
+    @property
+    def dims(self) -> tuple[tuple[str, ...], ...]:
+        """The loops of rows, of columns and of depth."""
+        return self.rows, self.columns, self.depth
+
+
+def match_product(store: Store, around: Sequence[str]) -> Product | None:
+    """The store inside its vectorized loops as a matrix product of whatever size."""
     value = store.value
     if store.reducer != "sum" or not isinstance(value, Binary) or value.op != "mul":
         return None
@@ -144,11 +160,19 @@ def _match_dot(store: Store, around: Sequence[str], sizes: dict[str, int]) -> Do
     sides = [(value.left, left - right), (value.right, right - left)]
     if written[-1] in sides[0][1]:
         sides.reverse()
-    rows, columns = ([name for name in written if name in own] for _, own in sides)
-    dims = [Dim(tuple(names), tuple(sizes[n] for n in names)) for names in (rows, columns, depth)]
+    rows, columns = (tuple(name for name in written if name in own) for _, own in sides)
+    return Product(sides[0][0], sides[1][0], rows, columns, tuple(depth))
+
+
+def _match_dot(store: Store, around: Sequence[str], sizes: dict[str, int]) -> Dot | None:
+    """The store as a matrix product that is large enough for ``tl.dot``."""
+    product = match_product(store, around)
+    if product is None:
+        return None
+    dims = [Dim(names, tuple(sizes[n] for n in names)) for names in product.dims]
     if min(dim.size for dim in dims) < MIN_DOT_SIZE:
         return None
-    return Dot(sides[0][0], sides[1][0], *dims)
+    return Dot(product.left, product.right, *dims)
 
 
 def _variables(expr: Expr) -> set[str]:

@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from codegen.ir.closures import known_int
-from codegen.ir.known import require_known
-from codegen.ir.loops import Buffer, LoopProgram, Scope, Store, walk_nodes
+from codegen.ir.loops import Buffer, LoopProgram, Scope
 from codegen.precision import Precision
-from codegen.schedule.errors import require
-from codegen.triton.body import KernelText, kernel_text
+from codegen.triton.kernels import Launch, NamedKernel, named_kernels
 from codegen.triton.launcher import CHECK, Launcher, Operand
-from codegen.triton.normal_form import Nest, check_buffers, nests
-from codegen.triton.writing import call, indented
-
-_LARGEST_BUFFER = 2**31
-
-
-@dataclass(frozen=True, kw_only=True)
-class Launch:
-    """How the programs of a grid are run: threads in warps, and stages of the software pipeline."""
-
-    num_warps: int = 4
-    num_stages: int = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,25 +43,12 @@ def emit_module(
         ValueError: the loop program is a batch, or has no inputs.
         ScheduleError: it has no form as Triton kernels.
     """
-    require_known(loops)
-    check_buffers(loops)
-    for buffer in loops.buffers:
-        fits = math.prod(_shape(buffer)) < _LARGEST_BUFFER
-        require(fits, f"{buffer.name!r} has more elements than 32-bit offsets reach")
     precision, launch, origin = precision or Precision(), launch or Launch(), origin or Origin()
-    buffers = {buffer.name: buffer for buffer in loops.buffers}
-    first, then = nests(loops.prepack, buffers), nests(loops.body, buffers)
-    parts = [*first, *then]
-    blocks: dict[str, int] = {}
-    kernels = tuple(
-        (name, kernel_text(nest, buffers, precision, blocks))
-        for name, nest in zip(_kernel_names(loops.name, parts), parts, strict=True)
-    )
-    split = kernels[: len(first)], kernels[len(first) :]
-    launcher = _launcher(loops, precision, launch, origin, *split)
+    prepack, kernels = named_kernels(loops, precision)
+    launcher = _launcher(loops, precision, launch, origin, prepack, kernels)
     sections = [
         launcher.constants(),
-        *(_definition(*kernel) for kernel in kernels),
+        *(kernel.definition for kernel in (*prepack, *kernels)),
         *launcher.functions(),
         CHECK,
     ]
@@ -87,24 +59,6 @@ def emit_module(
 
 def _shape(buffer: Buffer) -> tuple[int, ...]:
     return tuple(known_int(size) for size in buffer.shape)
-
-
-def _kernel_names(name: str, parts: Sequence[Nest]) -> list[str]:
-    """After the program, and where there are several kernels after what each of them writes last."""
-    if len(parts) == 1:
-        return [f"{name}_kernel"]
-    names: list[str] = []
-    for nest in parts:
-        stored = [node.buffer for node in walk_nodes(nest.body) if isinstance(node, Store)]
-        wanted = f"{name}_{stored[-1]}_kernel"
-        names.append(wanted if wanted not in names else f"{wanted}_{len(names)}")
-    return names
-
-
-def _definition(name: str, kernel: KernelText) -> str:
-    parameters = [f"{pointer}_ptr" for pointer in kernel.pointers]
-    parameters += [f"{block}: tl.constexpr" for block in kernel.blocks]
-    return "\n".join(["@triton.jit", call(f"def {name}", parameters, ":"), *indented(kernel.lines)])
 
 
 def _header(name: str, origin: Origin) -> str:
@@ -122,8 +76,8 @@ def _launcher(
     precision: Precision,
     launch: Launch,
     origin: Origin,
-    prepack: tuple[tuple[str, KernelText], ...],
-    kernels: tuple[tuple[str, KernelText], ...],
+    prepack: tuple[NamedKernel, ...],
+    kernels: tuple[NamedKernel, ...],
 ) -> Launcher:
     def of_scope(*scopes: Scope) -> tuple[Operand, ...]:
         return tuple(
@@ -144,7 +98,7 @@ def _launcher(
         output,
         of_scope(Scope.GLOBAL),
         of_scope(Scope.PACKED),
-        prepack,
-        kernels,
+        tuple((named.name, named.kernel) for named in prepack),
+        tuple((named.name, named.kernel) for named in kernels),
         options,
     )
