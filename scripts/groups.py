@@ -14,6 +14,7 @@ from costmodel.losses import LogTimeRegression, PairwiseLogistic, RankAndTime
 from datasets.tasks import load_tasks
 from scripts.data import DataConfig
 from scripts.efficiency import ComparisonConfig
+from scripts.gpu_options import GpuTargetConfig
 from scripts.loggers import CsvConfig, TensorBoardConfig, WandbConfig
 from scripts.models import (
     ConstantOption,
@@ -74,7 +75,7 @@ OPTIONS: dict[str, dict[str, type[Any]]] = {
     "logger": {"csv": CsvConfig, "tensorboard": TensorBoardConfig, "wandb": WandbConfig},
     "search": SEARCH_OPTIONS,
     "figure": {"search_efficiency": ComparisonConfig},
-    "target": {"target": TargetConfig},
+    "target": {"target": TargetConfig, "gpu": GpuTargetConfig},
     "data": {"data": DataConfig},
 }
 """Schemas by group; ``configs/<group>/*.yaml`` build on ``<name>_schema``."""

@@ -1,4 +1,4 @@
-"""Measure one candidate again, as the command in a failure says.
+"""Measure one candidate again, as the command in a failure says; on a GPU target, compile and verify it.
 
 python scripts/measure.py task=matmul task.m=64 ... sketch=NAME 'knobs={tile_m:4,...}'
 """
@@ -23,7 +23,9 @@ from codegen.measure.timing import summarise
 from codegen.ops import operator_parameters
 from codegen.schedule import build_space
 from scripts.display import duration, say
-from scripts.groups import TargetConfig, read_task, register_groups
+from scripts.gpu_options import GpuTargetConfig
+from scripts.gpus import examined_metrics
+from scripts.groups import read_task, register_groups
 from scripts.launch import Run, launch
 from scripts.outputs import Metrics
 from scripts.tuning import reproduce_command
@@ -37,7 +39,7 @@ class Measure:
     task: Any = MISSING
     sketch: str | None = None
     knobs: dict[str, int] = field(default_factory=dict)
-    target: TargetConfig = MISSING
+    target: Any = MISSING
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     logger: Any = MISSING
 
@@ -50,13 +52,17 @@ def run(run: Run[Measure]) -> Metrics:
     """Measure, and say what happened: a failure is a result, not an error."""
     config = run.config
     name, operator = read_task(config.task)
-    space = build_space(operator.program(), config.target.detect())
+    on_gpu = isinstance(config.target, GpuTargetConfig)
+    target = config.target.describe() if on_gpu else config.target.detect()
+    space = build_space(operator.program(), target)
     candidate: dict[str, object] = {"sketch": config.sketch, "knobs": config.knobs}
     if config.sketch is None:
         candidate = dict(space.named(space.sample(1, np.random.default_rng(config.seed)), 0))
     space.decode([candidate])
     parameters = operator_parameters(operator)
     job = MeasureJob(operator.operator_name, parameters, space.target, candidate, config.seed)
+    if on_gpu:
+        return {"task": name, **examined_metrics(job, config.measure, config.target.compile_cache())}
     with MeasurePool(config.measure, reproduce_command) as pool:
         measurement = pool.measure_one(job)
     say(f"{name} on {space.target.name}: {_outcome(measurement)}")

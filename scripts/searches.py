@@ -25,6 +25,10 @@ class SearchOption(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
+    def measure(self) -> bool:
+        """Whether candidates are timed; for a GPU they can be ranked, compiled and verified without."""
+
+    @property
     def uses_model(self) -> bool:
         """Whether the model is asked, and refitted after each plan."""
 
@@ -36,10 +40,11 @@ class SearchOption(Protocol):
 
 
 class Budgeted(Protocol):
-    """Budget in trials, seconds or both, as every option has it."""
+    """Budget in trials, seconds or both, and whether trials are timed, as every option has it."""
 
     trials: int
     max_elapsed_s: float | None
+    measure: bool
     plan: PlanConfig
 
     def budget(self) -> TuneConfig:
@@ -58,6 +63,7 @@ class AnnealerConfig(Budgeted):
 
     trials: int = 128
     max_elapsed_s: float | None = None
+    measure: bool = True
     plan: PlanConfig = field(default_factory=PlanConfig)
     anneal: AnnealConfig = field(default_factory=AnnealConfig)
     uses_model: ClassVar[bool] = True
@@ -72,6 +78,7 @@ class EvolutionConfig(Budgeted):
 
     trials: int = 128
     max_elapsed_s: float | None = None
+    measure: bool = True
     plan: PlanConfig = field(default_factory=PlanConfig)
     genetic: GeneticConfig = field(default_factory=lambda: GeneticConfig(population=512))
     guided: GuidedConfig = field(default_factory=GuidedConfig)
@@ -87,6 +94,7 @@ class RandomConfig(Budgeted):
 
     trials: int = 128
     max_elapsed_s: float | None = None
+    measure: bool = True
     plan: PlanConfig = field(default_factory=PlanConfig)
     uses_model: ClassVar[bool] = False
 
@@ -100,6 +108,7 @@ class ExhaustiveConfig(Budgeted):
 
     trials: int = 128
     max_elapsed_s: float | None = None
+    measure: bool = True
     plan: PlanConfig = field(default_factory=_small_plans)
     limit: int = 1_000_000
     uses_model: ClassVar[bool] = False
@@ -114,6 +123,7 @@ class GeneticOption(Budgeted):
 
     trials: int = 128
     max_elapsed_s: float | None = None
+    measure: bool = True
     plan: PlanConfig = field(default_factory=_small_plans)
     genetic: GeneticConfig = field(default_factory=GeneticConfig)
     uses_model: ClassVar[bool] = False
@@ -128,6 +138,7 @@ class LocalSearchOption(Budgeted):
 
     trials: int = 128
     max_elapsed_s: float | None = None
+    measure: bool = True
     plan: PlanConfig = field(default_factory=_small_plans)
     local_search: LocalSearchConfig = field(default_factory=LocalSearchConfig)
     uses_model: ClassVar[bool] = False
@@ -142,6 +153,7 @@ class DifferentialEvolutionOption(Budgeted):
 
     trials: int = 128
     max_elapsed_s: float | None = None
+    measure: bool = True
     plan: PlanConfig = field(default_factory=_small_plans)
     evolution: DifferentialEvolutionConfig = field(default_factory=DifferentialEvolutionConfig)
     uses_model: ClassVar[bool] = False
@@ -156,6 +168,7 @@ class MeasuredAnnealingOption(Budgeted):
 
     trials: int = 128
     max_elapsed_s: float | None = None
+    measure: bool = True
     plan: PlanConfig = field(default_factory=_small_plans)
     annealing: MeasuredAnnealingConfig = field(default_factory=MeasuredAnnealingConfig)
     uses_model: ClassVar[bool] = False
@@ -170,6 +183,7 @@ class TreeParzenOption(Budgeted):
 
     trials: int = 128
     max_elapsed_s: float | None = None
+    measure: bool = True
     plan: PlanConfig = field(default_factory=_small_plans)
     uses_model: ClassVar[bool] = False
 

@@ -17,6 +17,7 @@ from codegen.schedule import Space, build_space
 from codegen.target import Target
 from costmodel.dataset import dataset_of
 from costmodel.predictor import Predictor
+from costmodel.recorded_gpu import recorded_folder
 from scripts.comparing import compare_searches
 from scripts.contest import call_times
 from scripts.data import DataConfig
@@ -32,6 +33,7 @@ from scripts.operators import KernelsConfig, OperatorSuite
 from scripts.outputs import code_version
 from scripts.predicting import Guide
 from scripts.ranking import rank_models
+from scripts.recorded_gpu import recorded_metrics
 from scripts.searches import AnnealerConfig, annealer_of
 from scripts.throughput import (
     annealed_candidates,
@@ -42,6 +44,7 @@ from scripts.throughput import (
     median,
     trial_rate,
 )
+from scripts.triton_suite import TritonConfig, triton_metrics
 from scripts.tuning import PoolMeasurer, reproduce_command
 from scripts.winners import target_folder
 
@@ -61,6 +64,8 @@ class Benchmark:
     ``workload`` is what the throughput is measured on, with ``num_compiled`` candidates of each kind
     and ``num_measured`` trials; ``search`` with its ``trials`` is what tunes. ``kernels`` says where the
     suites of operators take their schedules from and whether they are kept.
+    suites ``tune``, ``operators`` and ``awkward`` take their schedules from and whether they are kept;
+    ``triton`` says what the suite of that name generates.
     """
 
     suite: str = "throughput"
@@ -76,6 +81,7 @@ class Benchmark:
     search: Any = MISSING
     figure: ComparisonConfig = MISSING
     kernels: KernelsConfig = field(default_factory=KernelsConfig)
+    triton: TritonConfig = field(default_factory=TritonConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     logger: Any = MISSING
 
@@ -171,6 +177,13 @@ def memory(config: Benchmark, target: Target, folder: Path) -> Values:
     return memory_metrics(standings)
 
 
+def triton(config: Benchmark, target: Target, folder: Path) -> Values:
+    """Every workload as GPU kernels, all without a GPU; and recorded GPUs, where there are recordings."""
+    values: Values = triton_metrics(config.triton, config.seed, folder)
+    recordings = recorded_folder()
+    return values if recordings is None else {**values, **recorded_metrics(recordings, config.seed)}
+
+
 SUITES: dict[str, Callable[[Benchmark, Target, Path], Values]] = {
     "throughput": throughput,
     "ranking": ranking,
@@ -179,6 +192,7 @@ SUITES: dict[str, Callable[[Benchmark, Target, Path], Values]] = {
     "operators": operators,
     "awkward": awkward,
     "memory": memory,
+    "triton": triton,
 }
 """By name; ``configs/suite`` has a file for each, with what it sets differently."""
 

@@ -19,7 +19,9 @@ from codegen.measure.config import MeasureConfig
 from codegen.measure.pool import MeasurePool
 from codegen.schedule import build_space
 from scripts.display import progress, say, show_table
-from scripts.groups import TargetConfig, listed_task, read_task, register_groups
+from scripts.gpu_options import GpuTargetConfig
+from scripts.gpu_tuning import GpuTuning, require_measure
+from scripts.groups import listed_task, read_task, register_groups
 from scripts.launch import Run, launch
 from scripts.outputs import Metrics
 from scripts.predicting import Guide
@@ -41,7 +43,8 @@ class Tune:
 
     ``checkpoint`` is a file, ``shipped``, or ``none`` for a model that learns from the trials alone.
 
-    The ``num_finalists`` fastest candidates are measured again, in turn, before one is chosen. With
+    The ``num_finalists`` fastest candidates are measured again, in turn, before one is chosen; on a GPU
+    target with ``search.measure=false`` as many are compiled, verified and written, and none is timed. With
     ``winograd=false`` 3 x 3 convolutions are summed as they are defined, with the smaller rounding error.
     """
 
@@ -49,7 +52,7 @@ class Tune:
     task: Any = MISSING
     tasks: str | None = None
     name: str | None = None
-    target: TargetConfig = MISSING
+    target: Any = MISSING
     model: Any = MISSING
     loss: Any = MISSING
     checkpoint: str = "shipped"
@@ -68,6 +71,10 @@ def run(run: Run[Tune]) -> Metrics:
     """Search, decide between the finalists, verify, compare, save."""
     config, start_s = run.config, time.monotonic()
     name, operator = listed_task(Path(config.tasks), config.name) if config.tasks else read_task(config.task)
+    if isinstance(config.target, GpuTargetConfig):
+        tuning = GpuTuning(config.search, config.measure, config.target, config.num_finalists, config.seed)
+        return tuning.run(name, operator, run.folder, run.logger)
+    require_measure(config.search)
     space = build_space(operator.program(), config.target.detect(), winograd=config.winograd)
     guide = Guide(config.model, config.loss, config.checkpoint if config.search.uses_model else "none")
     predictor = guide.predictor(space, config.seed)

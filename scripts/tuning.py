@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from codegen.gpu_target import GPU_TARGETS, GpuTarget
 from codegen.measure.config import MeasureConfig
 from codegen.measure.jobs import MeasureJob
 from codegen.measure.measurement import Measurement
@@ -151,13 +152,21 @@ def reproduce_command(job: MeasureJob) -> str:
     overrides = [
         f"task={job.operator}",
         *(f"task.{key}={_hydra_value(value)}" for key, value in job.parameters.items()),
-        f"target.num_threads={job.cpu.num_threads}",
-        f"target.vector_width={32 * job.cpu.vector_lanes}",
+        *(f"{name}={value}" for name, value in _target_overrides(job).items()),
         f"sketch={job.candidate['sketch']}",
         f"knobs={{{knobs}}}",
         f"seed={job.seed}",
     ]
     return shlex.join(["python", "scripts/measure.py", *overrides])
+
+
+def _target_overrides(job: MeasureJob) -> Mapping[str, object]:
+    if isinstance(job.target, GpuTarget):
+        return gpu_overrides(job.target)
+    return {
+        "target.num_threads": job.target.num_threads,
+        "target.vector_width": 32 * job.target.vector_lanes,
+    }
 
 
 def write_history(path: Path, history: Sequence[Trial]) -> None:
@@ -169,6 +178,17 @@ def write_history(path: Path, history: Sequence[Trial]) -> None:
         row = (getattr(trial, column) for column in HISTORY_COLUMNS)
         writer.writerow("" if value is None else value for value in row)
     write_text(path, text.getvalue())
+
+
+def gpu_overrides(target: GpuTarget) -> Mapping[str, object]:
+    """What chooses a GPU on the command line."""
+    names = [name for name, known in GPU_TARGETS.items() if known.arch == target.arch]
+    return {
+        "target": names[0] if names else target.name,
+        "target.storage": target.precision.storage,
+        "target.dot_input": target.precision.dot_input,
+        "target.device": target.device,
+    }
 
 
 def _hydra_value(value: object) -> str:

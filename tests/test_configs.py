@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from codegen.gpu_target import GPU_TARGETS
 from codegen.ops import OPERATORS, WORKLOADS, operator_parameters
+from codegen.precision import Precision
 from scripts import collect, describe, evaluate, measure, records, reproduce, suites, tasks, train, tune
 from scripts.groups import OPTIONS, read_task, register_groups
 from scripts.schemas import reject_added_keys, store
@@ -157,7 +160,13 @@ def test_a_target_option_asks_for_its_target(
 
 
 def test_every_target_option_is_tested_here() -> None:
-    assert options("target") == ["auto", "avx2", "avx512", "one_thread"]
+    assert options("target") == sorted(["auto", "avx2", "avx512", "one_thread", *GPU_TARGETS])
+
+
+@pytest.mark.parametrize("name", GPU_TARGETS)
+def test_a_gpu_option_describes_its_target(name: str) -> None:
+    target = composed("measure", f"target={name}", "target.storage=bfloat16").target.describe()
+    assert target == replace(GPU_TARGETS[name], precision=Precision("bfloat16"))
 
 
 def test_help_shows_the_configuration() -> None:

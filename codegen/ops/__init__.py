@@ -20,7 +20,12 @@ from codegen.ops.operator import Operator
 from codegen.ops.pooling import GlobalAveragePool, Pool2d
 from codegen.ops.scale_shift import ScaleShift
 from codegen.ops.tolerance import tolerance
-from codegen.ops.workloads import AWKWARD_WORKLOADS, ROUND_NEIGHBOURS, WORKLOADS
+from codegen.ops.workloads import (
+    AWKWARD_WORKLOADS,
+    ROUND_NEIGHBOURS,
+    TRANSFORMER_WORKLOADS,
+    WORKLOADS,
+)
 
 OPERATORS: dict[str, type[Operator]] = {
     "matmul": Matmul,
@@ -77,6 +82,7 @@ __all__ = [
     "OPERATORS",
     "ROUND_NEIGHBOURS",
     "SMALL_MEMORY_WORKLOADS",
+    "TRANSFORMER_WORKLOADS",
     "WORKLOADS",
     "Conv2d",
     "Elementwise",

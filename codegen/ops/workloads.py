@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from codegen.ops.convolution import Conv2d
 from codegen.ops.matmul import Matmul
+from codegen.ops.normalization import LayerNorm, Softmax
 from codegen.ops.operator import Operator
 
 
@@ -94,3 +95,14 @@ AWKWARD_WORKLOADS: dict[str, Operator] = {
 
 ROUND_NEIGHBOURS: dict[str, str] = dict(zip(list(AWKWARD_WORKLOADS)[::2], list(AWKWARD_WORKLOADS)[1::2]))
 """The round shape that an awkward one is compared with."""
+
+TRANSFORMER_WORKLOADS: dict[str, Operator] = {
+    "bert_projection": Matmul(m=128, k=768, n=768, bias=True),
+    "bert_feed_forward_1": Matmul(m=128, k=768, n=3072, bias=True),
+    "bert_feed_forward_2": Matmul(m=128, k=3072, n=768, bias=True),
+    "bert_attention_scores": Matmul(batch=12, m=128, k=64, n=128, transpose_b=True),
+    "bert_attention_values": Matmul(batch=12, m=128, k=128, n=64),
+    "bert_softmax": Softmax(rows=12 * 128, cols=128),
+    "bert_layer_norm": LayerNorm(rows=128, cols=768),
+}
+"""What a layer of BERT-base (arXiv:1810.04805) runs on one sequence of 128 tokens."""

@@ -33,17 +33,18 @@ def candidate_source(
     return emit_module(
         space.lower_named(candidate),
         space.target.precision,
-        _launch(candidate),
+        candidate_launch(candidate),
         _origin(operator, space, candidate, version),
     )
 
 
 def candidate_kernels(space: Space[GpuTarget], candidate: NamedCandidate) -> tuple[KernelSource, ...]:
     """The kernels of a candidate for the compiler; ScheduleError if it lies outside the space."""
-    return kernel_sources(space.lower_named(candidate), space.target.precision, _launch(candidate))
+    return kernel_sources(space.lower_named(candidate), space.target.precision, candidate_launch(candidate))
 
 
-def _launch(candidate: NamedCandidate) -> Launch:
+def candidate_launch(candidate: NamedCandidate) -> Launch:
+    """The options of a candidate's launch."""
     knobs = cast(Mapping[str, int], candidate["knobs"])
     return Launch(**{name: knobs[name] for name in LAUNCH_KNOBS})
 

@@ -8,16 +8,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from codegen.gpu_target import GpuTarget
 from codegen.ir.arithmetic import Int, maximum, symbol
 from codegen.ir.loops import LoopProgram
 from codegen.ir.trace import log2, record
 from codegen.ir.trace_native import Code, assemble, execute
 from codegen.schedule.candidates import Candidates
 from codegen.schedule.space import Space
-from codegen.target import Target
 from costmodel.batching import TreeBatch, TreeGroup
 from costmodel.features.accesses import Footprints
 from costmodel.features.columns import NODE_COLUMNS, PROGRAM_COLUMNS, Column, Scale
+from costmodel.features.machine import Machine, machine_of
 from costmodel.features.nodes import Raw, leaf_work, node_columns
 from costmodel.features.program import program_columns
 from costmodel.features.tree import LeafNode, build_tree
@@ -57,9 +58,12 @@ class SketchFeatures:
 
 
 class Featuriser:
-    """Features of one space's candidates; the first of each sketch costs some ten milliseconds more."""
+    """Features of one space's candidates; the first of each sketch costs some ten milliseconds more.
 
-    def __init__(self, space: Space) -> None:
+    The space may be one of a GPU, which ``machine_of`` describes in the same columns.
+    """
+
+    def __init__(self, space: Space | Space[GpuTarget]) -> None:
         self.space = space
         self._sketches: dict[int, SketchFeatures] = {}
 
@@ -77,16 +81,16 @@ class Featuriser:
             sketch = self.space.sketches[number]
             names = tuple(knob.name for knob in sketch.knobs)
             program = sketch.lower({name: symbol(name) for name in names})
-            self._sketches[number] = sketch_features(program, names, self.space.target)
+            self._sketches[number] = sketch_features(program, names, machine_of(self.space.target))
         return self._sketches[number]
 
 
-def featurise(space: Space, candidates: Candidates) -> TreeBatch:
+def featurise(space: Space | Space[GpuTarget], candidates: Candidates) -> TreeBatch:
     """Features of candidates, once; keep a ``Featuriser`` to ask again."""
     return Featuriser(space)(candidates)
 
 
-def sketch_features(program: LoopProgram, inputs: tuple[str, ...], target: Target) -> SketchFeatures:
+def sketch_features(program: LoopProgram, inputs: tuple[str, ...], target: Machine) -> SketchFeatures:
     """Record the features of a symbolic (or concrete) loop program over the knobs named ``inputs``."""
     tree, footprints = build_tree(program), Footprints(program)
     work = {

@@ -9,7 +9,6 @@ from codegen.ir.arithmetic import Int, ceil_div, maximum, minimum
 from codegen.ir.expression import count_flops
 from codegen.ir.loops import LoopKind, LoopProgram, Scope
 from codegen.ir.trace import ratio
-from codegen.target import Target
 from costmodel.features.accesses import (
     ELEMENT_BYTES,
     Footprints,
@@ -26,6 +25,7 @@ from costmodel.features.accesses import (
     waste,
 )
 from costmodel.features.columns import NUM_SLOTS
+from costmodel.features.machine import Machine
 from costmodel.features.tree import Access, FeatureTree, LeafNode, LoopNode
 
 Raw = dict[str, Int]
@@ -56,7 +56,7 @@ class Work:
 
 
 def node_columns(
-    footprints: Footprints, tree: FeatureTree, work: Mapping[int, Work], target: Target
+    footprints: Footprints, tree: FeatureTree, work: Mapping[int, Work], target: Machine
 ) -> list[Raw]:
     """One dictionary of raw values per node, in the tree's order."""
     result: list[Raw] = []
@@ -72,7 +72,7 @@ def node_columns(
     return result
 
 
-def leaf_work(footprints: Footprints, leaf: LeafNode, target: Target) -> Work:
+def leaf_work(footprints: Footprints, leaf: LeafNode, target: Machine) -> Work:
     """Counts of one leaf over all its runs, with what ragged tiles waste.
 
     Iterations of loops around the leaf that a guard skips cost nothing; lanes and instances that a
@@ -103,7 +103,7 @@ def leaf_work(footprints: Footprints, leaf: LeafNode, target: Target) -> Work:
 
 
 def _loop_columns(
-    footprints: Footprints, tree: FeatureTree, node: LoopNode, work: Mapping[int, Work], target: Target
+    footprints: Footprints, tree: FeatureTree, node: LoopNode, work: Mapping[int, Work], target: Machine
 ) -> Raw:
     loop, place = node.loop, node.place
     depth = len(place.path)
@@ -130,7 +130,7 @@ def _loop_columns(
     return values
 
 
-def _leaf_columns(footprints: Footprints, leaf: LeafNode, work: Work, target: Target) -> Raw:
+def _leaf_columns(footprints: Footprints, leaf: LeafNode, work: Work, target: Machine) -> Raw:
     place, depth = leaf.place, len(leaf.place.path)
     vector = innermost_vector(leaf)
     extent: Int = vector.extent if vector is not None else 1
@@ -161,7 +161,7 @@ def _leaf_columns(footprints: Footprints, leaf: LeafNode, work: Work, target: Ta
 
 
 def _memory_columns(
-    footprints: Footprints, leaves: Sequence[LeafNode], depth: int, outer: Int, flops: Int, target: Target
+    footprints: Footprints, leaves: Sequence[LeafNode], depth: int, outer: Int, flops: Int, target: Machine
 ) -> Raw:
     touched = maximum(footprints.working_set(leaves, depth), 1)
     return {
@@ -189,7 +189,7 @@ def _slot_columns(footprints: Footprints, leaves: Sequence[LeafNode], depth: int
     return values
 
 
-def _instruction_columns(program: LoopProgram, leaf: LeafNode, target: Target) -> Raw:
+def _instruction_columns(program: LoopProgram, leaf: LeafNode, target: Machine) -> Raw:
     lanes = target.vector_lanes
     kinds = _loads_by_kind(program, leaf, target)
     store = leaf.accesses[-1]
@@ -212,7 +212,7 @@ def _instruction_columns(program: LoopProgram, leaf: LeafNode, target: Target) -
     }
 
 
-def _loads_by_kind(program: LoopProgram, leaf: LeafNode, target: Target) -> Raw:
+def _loads_by_kind(program: LoopProgram, leaf: LeafNode, target: Machine) -> Raw:
     """Loads from memory per run, each distinct vector once: a backend keeps what it loaded in registers."""
     kinds: Raw = {"broadcast_loads": 0, "contiguous_loads": 0, "strided_loads": 0}
     for access in leaf.accesses[:-1]:
@@ -233,14 +233,14 @@ def _stride_kind(program: LoopProgram, leaf: LeafNode, access: Access) -> tuple[
     return 1 - is_moving, is_moving - is_strided, is_strided
 
 
-def _num_vectors(leaf: LeafNode, target: Target) -> Int:
+def _num_vectors(leaf: LeafNode, target: Machine) -> Int:
     return product(
         ceil_div(loop.extent, target.vector_lanes) if _is_vector(loop.kind) else loop.extent
         for loop in leaf.merged
     )
 
 
-def _cycles(program: LoopProgram, leaf: LeafNode, target: Target) -> Int:
+def _cycles(program: LoopProgram, leaf: LeafNode, target: Machine) -> Int:
     """Half cycles of one run: two vector operations or loads, or one store, start in each cycle."""
     count = _num_vectors(leaf, target)
     operations = count * max(count_flops(leaf.store.value), 1)
@@ -257,7 +257,7 @@ def _cycles(program: LoopProgram, leaf: LeafNode, target: Target) -> Int:
     return issue
 
 
-def _whole_vectors(extent: Int, target: Target) -> Int:
+def _whole_vectors(extent: Int, target: Machine) -> Int:
     lanes: Int = ceil_div(extent, target.vector_lanes) * target.vector_lanes
     return lanes
 

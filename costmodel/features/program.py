@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from codegen.ir.arithmetic import Int, ceil_div, maximum, minimum
 from codegen.ir.loops import LoopKind, LoopProgram, Scope
 from codegen.ir.trace import ratio
-from codegen.target import Target
 from costmodel.features.accesses import (
     ELEMENT_BYTES,
     extents_of,
@@ -17,11 +16,12 @@ from costmodel.features.accesses import (
     total,
     waste,
 )
+from costmodel.features.machine import Machine
 from costmodel.features.nodes import Raw, Work
 from costmodel.features.tree import FeatureTree, LeafNode
 
 
-def program_columns(program: LoopProgram, tree: FeatureTree, work: Sequence[Work], target: Target) -> Raw:
+def program_columns(program: LoopProgram, tree: FeatureTree, work: Sequence[Work], target: Machine) -> Raw:
     """Values by name; ``work`` belongs to the tree's leaves, in order."""
     iterations = [_parallel_iterations(leaf) for leaf in tree.leaves]
     imbalances = [_imbalance(*each, target.num_threads) for each in zip(tree.leaves, iterations)]
