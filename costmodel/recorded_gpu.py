@@ -115,7 +115,7 @@ def _gemm_work(knobs: Mapping[str, Values], device: GpuDevice) -> KernelWork:
     left = np.where(knobs["SA"] > 0, rows, rows * np.maximum(warps / warps_of_rows, 1))
     right = np.where(knobs["SB"] > 0, columns, columns * np.maximum(warps_of_rows, 1))
     staged = rows * knobs["SA"] + columns * knobs["SB"]
-    reads = threads * (of_thread[0] / _vector_gain(knobs["VWM"]) + of_thread[1])
+    reads = threads * (of_thread[0] / _vector_gain(knobs["VWM"]) + of_thread[1] / _vector_gain(knobs["VWN"]))
     return KernelWork(
         num_programs=programs,
         num_threads=threads,
@@ -127,6 +127,7 @@ def _gemm_work(knobs: Mapping[str, Values], device: GpuDevice) -> KernelWork:
         memory_bytes=np.full_like(rows, 3.0 * _FLOAT_BYTES * _GEMM_SIZE**2),
         num_steps=_GEMM_SIZE / depth,
         num_ahead=np.ones_like(rows),
+        num_updates=np.full_like(rows, _GEMM_SIZE),
         peak_flops_per_s=np.full_like(rows, device.peak("float32")),
     )
 
@@ -158,6 +159,7 @@ def _operator_work(operator: str, rows: Mapping[str, NDArray[np.str_]], device: 
         memory_bytes=memory,
         num_steps=np.where(is_product, depth / _LIBRARY_DEPTH, 1.0),
         num_ahead=np.full_like(flops, 2.0),
+        num_updates=np.ones_like(flops),
         peak_flops_per_s=np.full_like(flops, device.peak("float32")),
     )
 

@@ -14,7 +14,7 @@ from costmodel.encoders.gpu_roofline import estimated_s
 from costmodel.recorded_gpu import OPERATORS, Recorded, read_gemm, read_operator, work_features
 from scripts.display import progress, show_table
 
-MAX_ROWS = 20_000
+MAX_ROWS = 4_000
 """Rows of one operator and device that the learned model sees, drawn at random."""
 
 
@@ -67,7 +67,7 @@ def _learned(
     seen = np.concatenate([rows[order] for (rows, _), order in zip(known, chosen)])
     times = np.concatenate([times[order] for (_, times), order in zip(known, chosen)])
     # Relative to the analytic estimate, so that a device faster than all seen ones is no extrapolation.
-    model = HistGradientBoostingRegressor(max_iter=200, random_state=seed)
+    model = HistGradientBoostingRegressor(max_iter=150, random_state=seed)
     model.fit(seen, times - seen[:, 0] * np.log(2))
     return np.asarray(model.predict(asked) + asked[:, 0] * np.log(2))
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from codegen.gpu_device import gpu_device
 from codegen.measure.config import MeasureConfig
 from codegen.measure.jobs import MeasureJob
-from codegen.measure.measurement import Failure
+from codegen.measure.measurement import Failure, FailureKind
 from codegen.measure.pool import MeasurePool
 from codegen.measure.workbench import RecentTasks
 from codegen.measure.workbench_compile import CACHE_VARIABLE, WORKBENCH, gpu_space
@@ -146,8 +146,8 @@ class CompilePool:
                 return self._failure(job, "constraints", message)
         return None
 
-    def _failure(self, job: MeasureJob, kind: str, message: str) -> Failure:
-        return Failure(kind, message, self._reproduce(job))  # type: ignore[arg-type]
+    def _failure(self, job: MeasureJob, kind: FailureKind, message: str) -> Failure:
+        return Failure(kind, message, self._reproduce(job))
 
     def _compile_one(self, job: MeasureJob) -> Failure | None:
         """Runs in a thread of the pool, which has a process of its own."""

@@ -17,6 +17,8 @@ from codegen.gpu_device import GpuDevice
 
 Values = NDArray[np.float64]
 
+_REGISTER_BYTES = 4
+
 
 @dataclass(frozen=True)
 class KernelWork:
@@ -25,7 +27,8 @@ class KernelWork:
     ``flops`` are those of the whole grid, ragged tiles counted in full, at ``peak_flops_per_s``; bytes
     are those that threads read from shared memory or the first cache, those that reach the multiprocessors
     and those that come from memory. ``num_steps`` is the number of loads that a program waits for one after
-    another; ``num_ahead`` how many of them are on their way at a time.
+    another; ``num_ahead`` how many of them are on their way at a time; ``num_updates`` how often a program
+    goes through what it holds in registers, so that what they do not hold is moved that often.
     """
 
     num_programs: Values
@@ -38,6 +41,7 @@ class KernelWork:
     memory_bytes: Values
     num_steps: Values
     num_ahead: Values
+    num_updates: Values
     peak_flops_per_s: Values
 
 
@@ -65,9 +69,7 @@ def num_resident(work: KernelWork, device: GpuDevice) -> Values:
     """Programs that an SM runs at a time, shape (N,); 0 where one does not fit."""
     warps = np.ceil(work.num_threads / device.warp_size)
     granule = device.register_granule
-    # A compiler spills rather than leave a program without room.
-    most = np.minimum(device.max_registers_per_thread, device.registers_per_sm / work.num_threads)
-    registers = np.minimum(work.num_registers, most) * device.warp_size
+    registers = np.minimum(work.num_registers, _most_registers(work, device)) * device.warp_size
     of_warp = np.ceil(np.maximum(registers, 1) / granule) * granule
     by_registers = np.floor(np.floor(device.registers_per_sm / of_warp) / warps)
     shared = work.shared_bytes + device.reserved_shared_bytes_per_block
@@ -77,6 +79,18 @@ def num_resident(work: KernelWork, device: GpuDevice) -> Values:
     limits = np.minimum(np.minimum(by_registers, by_shared), by_threads)
     resident: Values = np.minimum(limits, float(device.max_blocks_per_sm))
     return resident
+
+
+def spilled_bytes(work: KernelWork, device: GpuDevice) -> Values:
+    """Bytes that all threads write and read again because registers are short, shape (N,)."""
+    missing = np.maximum(work.num_registers - _most_registers(work, device), 0)
+    moved: Values = 2 * _REGISTER_BYTES * missing * work.num_threads * work.num_programs * work.num_updates
+    return moved
+
+
+def _most_registers(work: KernelWork, device: GpuDevice) -> Values:
+    """Of a thread: a compiler spills rather than leave a program without room."""
+    return np.minimum(device.max_registers_per_thread, device.registers_per_sm / work.num_threads)
 
 
 def num_waves(work: KernelWork, device: GpuDevice) -> Values:
@@ -100,7 +114,8 @@ def estimated_s(work: KernelWork, device: GpuDevice, config: GpuRooflineConfig |
     share = busiest / work.num_programs
     efficiency = np.minimum(warps / config.busy_warps, 1)
     arithmetic_s = work.flops * share / (work.peak_flops_per_s / device.num_sms) / efficiency
-    local_s = work.local_bytes * share / (config.local_bytes_per_cycle * device.clock_hz) / efficiency
+    local_bytes = work.local_bytes + spilled_bytes(work, device)
+    local_s = local_bytes * share / (config.local_bytes_per_cycle * device.clock_hz) / efficiency
     l2_s = work.l2_bytes * share / (config.l2_bytes_per_cycle * device.clock_hz) / efficiency
     num_used = np.minimum(work.num_programs, device.num_sms)
     # An SM alone cannot draw the bandwidth of all: three quarters of them do.

@@ -131,6 +131,7 @@ class GpuFeaturiser:
             memory_bytes=facts["memory_bytes"],
             num_steps=facts["steps"],
             num_ahead=ahead,
+            num_updates=facts["steps"],
             peak_flops_per_s=rate,
         )
 

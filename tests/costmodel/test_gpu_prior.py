@@ -34,6 +34,7 @@ WORK = KernelWork(
     memory_bytes=np.array([0.0]),
     num_steps=np.array([1.0]),
     num_ahead=np.array([1.0]),
+    num_updates=np.array([1.0]),
     peak_flops_per_s=np.array([A100.peak("float32")]),
 )
 
@@ -59,6 +60,11 @@ def test_more_of_anything_is_never_faster() -> None:
     for name in ("flops", "local_bytes", "l2_bytes", "memory_bytes", "num_steps"):
         assert seconds(**{name: 1e13}) > base
     assert seconds(num_ahead=4.0, num_steps=1e6) < seconds(num_steps=1e6)
+
+
+def test_what_registers_do_not_hold_is_moved_at_every_update() -> None:
+    held, spilled = seconds(num_registers=255.0, num_updates=100.0), seconds(num_registers=300.0)
+    assert seconds(num_registers=300.0, num_updates=1e6) > 2 * spilled > held
 
 
 def test_few_programs_leave_multiprocessors_idle() -> None:
