@@ -29,7 +29,8 @@ from tests.targets import make_gpu_target
 pytest.importorskip("triton", reason="triton is not installed")
 
 MATMUL = ["task=matmul", "task.m=64", "task.k=64", "task.n=32"]
-QUICK = ["search.anneal.num_chains=8", "search.anneal.num_steps=10", "target.cache=cache"]
+PATIENT = ["target.cache=cache", "measure.timeout_s=120"]
+QUICK = ["search.anneal.num_chains=8", "search.anneal.num_steps=10", *PATIENT]
 NO_GPU = ["target=cuda_sm90", *MATMUL, *QUICK, "search.measure=false", "num_finalists=2"]
 
 
@@ -58,7 +59,7 @@ def test_a_command_that_reproduces_a_job_examines_it_again(scripts: Scripts) -> 
     command = reproduce_command(MeasureJob("matmul", operator_parameters(operator), target, named))
     words = shlex.split(command)
     assert words[:2] == ["python", "scripts/measure.py"]
-    found = scripts("measure", "run", *words[2:], "target.cache=cache")
+    found = scripts("measure", "run", *words[2:], *PATIENT)
     assert found["status"] == "ok"
     assert found["num_kernels"] >= 1
     assert found["widest_load_bits"] > 0
