@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import xgboost
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, spearmanr
-from sklearn.ensemble import HistGradientBoostingRegressor
 
 from costmodel.encoders.gpu_roofline import estimated_s
 from costmodel.recorded_gpu import OPERATORS, Recorded, read_gemm, read_operator, work_features
@@ -67,9 +67,10 @@ def _learned(
     seen = np.concatenate([rows[order] for (rows, _), order in zip(known, chosen)])
     times = np.concatenate([times[order] for (_, times), order in zip(known, chosen)])
     # Relative to the analytic estimate, so that a device faster than all seen ones is no extrapolation.
-    model = HistGradientBoostingRegressor(max_iter=150, random_state=seed)
-    model.fit(seen, times - seen[:, 0] * np.log(2))
-    return np.asarray(model.predict(asked) + asked[:, 0] * np.log(2))
+    relative = xgboost.DMatrix(seen, label=times - seen[:, 0] * np.log(2))
+    settings = {"eta": 0.1, "max_depth": 6, "nthread": 1, "seed": seed}
+    model = xgboost.train(settings, relative, num_boost_round=150)
+    return np.asarray(model.predict(xgboost.DMatrix(asked)) + asked[:, 0] * np.log(2))
 
 
 def _scores(who: str, log_estimate: NDArray[np.float64], seconds: NDArray[np.float64]) -> dict[str, float]:
