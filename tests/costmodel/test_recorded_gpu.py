@@ -81,11 +81,11 @@ def test_the_prior_orders_recorded_operators(recorded: Path, operator: str) -> N
     for one in read_operator(recorded, operator).values():
         estimate_s = estimated_s(one.work, one.device)
         assert np.isfinite(estimate_s).all()
-        assert spearmanr(estimate_s, one.seconds).statistic > 0.9
+        assert spearmanr(estimate_s, one.seconds).statistic > 0.85
 
 
 @pytest.mark.slow
 def test_the_prior_orders_recorded_schedules_of_a_matrix_product(recorded: Path) -> None:
     for one in read_gemm(recorded).values():
         estimate_s = estimated_s(one.work, one.device)
-        assert spearmanr(estimate_s, one.seconds).statistic > 0.3
+        assert spearmanr(estimate_s, one.seconds).statistic > 0.5
