@@ -17,6 +17,8 @@ JITTER = 1e-5
 FLOOR = 1e-9
 """Least variance, so that a logarithm or a quotient exists."""
 
+_LEAST_NOISE = 1e-5
+
 _IMPOSSIBLE = 1e10
 """Loss of hyperparameters that have no factor."""
 
@@ -25,14 +27,19 @@ _IMPOSSIBLE = 1e10
 class GaussianProcessConfig:
     """How hyperparameters are found: by the posterior of at most ``num_learnt`` trials.
 
-    They are learnt anew when the trials have grown by ``growth`` since the last time.
+    They are learnt anew when the trials have grown by ``growth`` since the last time. At most ``most_noise``
+    of the variance of the targets is noise: repeated measurements of one kernel agree far better, and what
+    a smooth process calls noise may be the one configuration that matters.
     """
 
     num_learnt: int = 200
     growth: float = 1.5
     num_iterations: int = 15
+    most_noise: float = 1e-3
 
     def __post_init__(self) -> None:
+        if not self.most_noise >= _LEAST_NOISE:
+            raise ValueError(f"most_noise must be at least {_LEAST_NOISE}, got {self.most_noise}")
         if self.num_learnt < 2 or self.num_iterations < 1 or not self.growth > 1:
             raise ValueError(f"num_learnt >= 2, num_iterations >= 1 and growth > 1 are needed, got {self}")
 
@@ -54,9 +61,15 @@ class GaussianProcess:
         self._config = config
         num_lengths, num_sources = self._features.shape[1], self._priors.shape[1]
         # Logarithms of a length per feature, signal, noise and slopes along the priors; targets vary by 1.
-        self._mean = np.concatenate([np.zeros(num_lengths), [0.0, np.log(1e-2)], np.zeros(num_sources)])
+        self._mean = np.concatenate(
+            [np.zeros(num_lengths), [0.0, np.log(config.most_noise)], np.zeros(num_sources)]
+        )
         self._hyper = self._mean.copy()
-        self._bounds = [(-4, 3)] * num_lengths + [(-3, 4), (np.log(1e-5), 0.0)] + [(-8, 3)] * num_sources
+        self._bounds = (
+            [(-4, 3)] * num_lengths
+            + [(-3, 4), (np.log(_LEAST_NOISE), np.log(config.most_noise))]
+            + [(-8, 3)] * num_sources
+        )
         self._num_lengths = num_lengths
         self._rows = np.zeros(0, np.int64)
         self._factor = np.zeros((0, 0))

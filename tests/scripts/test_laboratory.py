@@ -21,7 +21,7 @@ from tests.scripts.tiny import Scripts, refusal
 QUICK = ["laboratory.num_repeats=2", "laboratory.trials=40", "laboratory.num_processes=1"]
 
 
-def table(device: str = "A", shift: float = 0.0, offset: float = 1.0) -> RecordedTable:
+def table(device: str = "A", shift: float = 0.0, offset: float = 1.0, kernel: str = "gemm") -> RecordedTable:
     """512 configurations, a few of which fail; the best lies elsewhere on another device."""
     rows = []
     for number in range(512):
@@ -31,7 +31,7 @@ def table(device: str = "A", shift: float = 0.0, offset: float = 1.0) -> Recorde
         failure = "compile" if number % 50 == 7 else None
         configuration = dict(zip(("block", "tile", "unroll", "cache"), (2 ** int(p) for p in places)))
         rows.append(RecordedRow(configuration, None if failure else time_s, failure, 0.3, 0.1))
-    return recorded_table("gemm", device, ["block", "tile", "unroll", "cache"], rows)
+    return recorded_table(kernel, device, ["block", "tile", "unroll", "cache"], rows)
 
 
 def ground(**options: int | None) -> Ground:
@@ -44,7 +44,7 @@ def recorded(tmp_path: Path) -> Path:
     folder.mkdir()
     write_t4(table(), folder / "gemm__A.json")
     write_t4(table("B", 0.5), folder / "gemm__B.json")
-    write_t4(table("C", 0.0, 1e6), folder / "flat__C.json")
+    write_t4(table("C", 0.0, 1e6, "flat"), folder / "flat__C.json")
     return folder
 
 
