@@ -18,9 +18,9 @@ from scripts.loggers import CsvConfig, TensorBoardConfig, WandbConfig
 from scripts.models import (
     ConstantOption,
     GradientBoostingOption,
+    NeuralOption,
     RandomOption,
     RooflineOption,
-    TreeGRUOption,
 )
 from scripts.schemas import store
 from search.annealer import AnnealConfig, Annealer
@@ -131,7 +131,7 @@ def listed_task(path: Path, name: str | None) -> tuple[str, Operator]:
 
 OPTIONS: dict[str, dict[str, type[Any]]] = {
     "model": {
-        "treegru": TreeGRUOption,
+        "neural": NeuralOption,
         "xgboost": GradientBoostingOption,
         "roofline": RooflineOption,
         "random": RandomOption,

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from costmodel.checkpoint import load_checkpoint
 from costmodel.encoders.baselines import ConstantModel, RandomModel, RooflineConfig, RooflineModel
 from costmodel.encoders.gradient_boosting import GradientBoostingConfig, GradientBoostingModel
-from costmodel.encoders.treegru import TreeGRUConfig, TreeGRUModel
 from costmodel.model import CostModel
+from costmodel.network import EncoderConfig
+from costmodel.neural import NeuralModel
 from costmodel.train import RefitConfig, TrainConfig
+
+DEFAULT = "costmodel.encoders.treegru.TreeGRUConfig"
 
 
 class ModelOption(Protocol):
@@ -41,21 +46,33 @@ class OpenRefit(RefitConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TreeGRUOption:
-    """The child-sum tree GRU: its sizes, its training, and how it goes on learning while tuning."""
+class NeuralOption:
+    """A network: its encoder, its training, and how it goes on learning while tuning.
 
-    network: TreeGRUConfig = field(default_factory=TreeGRUConfig)
+    ``network`` names the class of an ``EncoderConfig`` as ``_target_``, and its sizes beside it: a file
+    under ``configs/model`` is all that makes an encoder known here.
+    """
+
+    network: dict[str, Any] = field(default_factory=lambda: {"_target_": DEFAULT})
     training: OpenTraining = field(default_factory=OpenTraining)
     refit: OpenRefit = field(default_factory=OpenRefit)
 
+    def __post_init__(self) -> None:
+        self.encoder()
+
+    def encoder(self) -> EncoderConfig:
+        """The configured encoder; ValueError names what its class does not know."""
+        sizes = {name: value for name, value in self.network.items() if name != "_target_"}
+        return _configured(str(self.network.get("_target_")), sizes)
+
     def build(self, loss: Any) -> CostModel:
-        return TreeGRUModel(self.network, replace(self.training, loss=loss), replace(self.refit, loss=loss))
+        return NeuralModel(self.encoder(), replace(self.training, loss=loss), replace(self.refit, loss=loss))
 
     def load(self, checkpoint: Path, loss: Any) -> CostModel:
-        model = load_checkpoint(checkpoint, TreeGRUModel)
-        _check_options(checkpoint, "model.network", self.network, model.config)
-        model.training = replace(self.training, loss=loss)
-        model.refit = replace(self.refit, loss=loss)
+        encoder = self.encoder()
+        trainings = replace(self.training, loss=loss), replace(self.refit, loss=loss)
+        model = load_checkpoint(checkpoint, NeuralModel(encoder, *trainings))
+        _check_options(checkpoint, "model.network", encoder, model.config)
         return model
 
 
@@ -69,7 +86,7 @@ class GradientBoostingOption:
         return GradientBoostingModel(self.boosting)
 
     def load(self, checkpoint: Path, loss: Any) -> CostModel:
-        model = load_checkpoint(checkpoint, GradientBoostingModel)
+        model = load_checkpoint(checkpoint, GradientBoostingModel())
         _check_options(checkpoint, "model.boosting", self.boosting, model.config)
         return model
 
@@ -84,7 +101,7 @@ class RooflineOption:
         return RooflineModel(self.roofline)
 
     def load(self, checkpoint: Path, loss: Any) -> CostModel:
-        model = load_checkpoint(checkpoint, RooflineModel)
+        model = load_checkpoint(checkpoint, RooflineModel())
         _check_options(checkpoint, "model.roofline", self.roofline, model.config)
         return model
 
@@ -97,7 +114,7 @@ class RandomOption:
         return RandomModel()
 
     def load(self, checkpoint: Path, loss: Any) -> CostModel:
-        return load_checkpoint(checkpoint, RandomModel)
+        return load_checkpoint(checkpoint, RandomModel())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +125,29 @@ class ConstantOption:
         return ConstantModel()
 
     def load(self, checkpoint: Path, loss: Any) -> CostModel:
-        return load_checkpoint(checkpoint, ConstantModel)
+        return load_checkpoint(checkpoint, ConstantModel())
+
+
+def _configured(target: str, sizes: Mapping[str, Any]) -> EncoderConfig:
+    module, _, name = target.rpartition(".")
+    try:
+        config: Any = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        config = None
+    is_encoder = is_dataclass(config) and hasattr(config, "build")
+    if not is_encoder:
+        raise ValueError(
+            f"model.network._target_ must be the configuration of an encoder, such as "
+            f"{DEFAULT}, got {target!r}"
+        )
+    known = {each.name for each in fields(config)}
+    for key, value in sizes.items():
+        if key not in known:
+            raise ValueError(f"unknown key model.network.{key}; allowed: {', '.join(sorted(known))}")
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError(f"model.network.{key} must be a whole number, got {value!r}")
+    encoder: EncoderConfig = config(**sizes)
+    return encoder
 
 
 def _check_options(checkpoint: Path, path: str, asked: Any, held: Any) -> None:

@@ -72,10 +72,9 @@ class GradientBoostingModel:
             arrays["booster"] = np.frombuffer(bytes(self._booster.save_raw("json")), dtype=np.uint8)
         return ModelState(asdict(self.config), arrays)
 
-    @classmethod
-    def from_state(cls, state: ModelState) -> Self:
+    def restored(self, state: ModelState) -> Self:
         config: dict[str, Any] = dict(state.config)
-        model = cls(GradientBoostingConfig(**config))
+        model = type(self)(GradientBoostingConfig(**config))
         if "booster" in state.arrays:
             model._booster = xgboost.Booster()
             model._booster.load_model(bytearray(state.arrays["booster"].tobytes()))

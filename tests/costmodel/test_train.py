@@ -8,7 +8,9 @@ import torch
 
 from costmodel import train as training
 from costmodel.dataset import FeatureDataset, TaskFeatures
-from costmodel.encoders.treegru import TreeGRU, TreeGRUConfig, TreeGRUModel
+from costmodel.encoders.treegru import TreeGRUConfig
+from costmodel.network import Ranker
+from costmodel.neural import NeuralModel
 from costmodel.train import RefitConfig, TrainConfig, epoch_steps, schedule
 from tests.costmodel.synthetic import dataset, task
 
@@ -17,7 +19,7 @@ SMALL = TreeGRUConfig(hidden=8, readout=8)
 
 def losses(config: TrainConfig, seed: int = 0) -> list[float]:
     seen: list[float] = []
-    model = TreeGRUModel(SMALL, config)
+    model = NeuralModel(SMALL, config)
     data = dataset("matmul", "small_matmul", "conv2d")
     model.fit(data, np.random.default_rng(seed), lambda done, of, loss: seen.append(loss))
     return seen
@@ -56,7 +58,7 @@ def test_validation_keeps_the_best_weights(monkeypatch: pytest.MonkeyPatch) -> N
     epochs: list[tuple[float, torch.Tensor]] = []
     judge = training._quality
 
-    def watched(network: TreeGRU, data: FeatureDataset) -> float:
+    def watched(network: Ranker, data: FeatureDataset) -> float:
         epochs.append((judge(network, data), network.score.weight.detach().clone()))
         return epochs[-1][0]
 
@@ -69,7 +71,7 @@ def test_validation_keeps_the_best_weights(monkeypatch: pytest.MonkeyPatch) -> N
         learning_rate=0.1,
         weight_decay=0.0,
     )
-    model = TreeGRUModel(SMALL, config)
+    model = NeuralModel(SMALL, config)
     model.fit(dataset("matmul", "small_matmul", "conv2d"), np.random.default_rng(0))
     best = max(epochs, key=lambda epoch: epoch[0])
     assert len({quality for quality, _ in epochs}) > 1
@@ -78,7 +80,7 @@ def test_validation_keeps_the_best_weights(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_progress_ends_at_the_number_of_steps() -> None:
     calls: list[tuple[int, int]] = []
-    model = TreeGRUModel(SMALL, TrainConfig(num_epochs=2, candidates_per_task=64))
+    model = NeuralModel(SMALL, TrainConfig(num_epochs=2, candidates_per_task=64))
     model.fit(dataset("matmul"), np.random.default_rng(0), lambda done, of, _: calls.append((done, of)))
     assert [done for done, _ in calls] == list(range(1, len(calls) + 1))
     assert {of for _, of in calls} == {len(calls)}
