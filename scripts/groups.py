@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 from codegen.measure.detect import VectorWidth, detect_target
 from codegen.ops import WORKLOADS, Operator, make_operator
 from codegen.target import Target
-from costmodel.losses import LogTimeRegression, PairwiseLogistic, RankAndTime
+from costmodel.losses import LambdaRank, ListMLE, LogTimeRegression, Mixture, PairwiseLogistic, RankAndTime
 from datasets.tasks import load_tasks
 from scripts.data import DataConfig
 from scripts.efficiency import ComparisonConfig
@@ -137,7 +137,14 @@ OPTIONS: dict[str, dict[str, type[Any]]] = {
         "random": RandomOption,
         "constant": ConstantOption,
     },
-    "loss": {"pairwise": PairwiseLogistic, "regression": LogTimeRegression, "rank_and_time": RankAndTime},
+    "loss": {
+        "pairwise": PairwiseLogistic,
+        "lambda_rank": LambdaRank,
+        "list_mle": ListMLE,
+        "regression": LogTimeRegression,
+        "rank_and_time": RankAndTime,
+        "mixture": Mixture,
+    },
     "logger": {"csv": CsvConfig, "tensorboard": TensorBoardConfig, "wandb": WandbConfig},
     "search": {"annealer": AnnealerConfig, "random": RandomConfig},
     "figure": {"search_efficiency": ComparisonConfig},
