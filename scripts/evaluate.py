@@ -50,7 +50,7 @@ def run(run: Run[Evaluate]) -> Metrics:
     table = config.data.divide(config.data.table(), config.seed).test
     checkpoint = checkpoint_file(config.model, config.loss, config.checkpoint)
     seen = num_seen(checkpoint, table, config.data.split, config.seed, config.allow_seen)
-    data = comparable_features("be judged on", table)
+    data = comparable_features("be judged on", table, config.data.feature_cache())
     baselines: list[CostModel] = [RooflineModel(), ConstantModel(), RandomModel(config.seed)]
     models = [model, *(baseline for baseline in baselines if baseline.name != model.name)]
     judgements = {each.name: judge(each, data, config.seed) for each in models}

@@ -102,7 +102,8 @@ def throughput(config: Benchmark, target: Target, folder: Path) -> Values:
         measurer = PoolMeasurer(pool, WORKLOADS[config.workload], space, config.seed)
         values["trials_per_s"], measured = trial_rate(measurer, config.num_measured)
     values["num_failed_trials"] = sum(measurement.failure is not None for measurement in measured)
-    data = dataset_of(config.data.divide(config.data.table(), config.seed).train)
+    split = config.data.divide(config.data.table(), config.seed)
+    data = dataset_of(split.train, cache=config.data.feature_cache())
     values |= {
         "train_epoch_s": epoch_time(option, config.loss, data),
         "num_train_candidates": len(data),
@@ -114,7 +115,7 @@ def ranking(config: Benchmark, target: Target, folder: Path) -> Values:
     """How well a network (model=...), XGBoost and the baselines rank the test side of the split."""
     learners = [_network(config).build(config.loss), GradientBoostingOption().build(config.loss)]
     split = config.data.divide(config.data.table(), config.seed)
-    ranked = rank_models(learners, split, config.seed)
+    ranked = rank_models(learners, split, config.seed, config.data.feature_cache())
     ranked.show()
     return {**ranked.flat(), "train_s": ranked.train_s[learners[0].name]}
 

@@ -43,8 +43,8 @@ def run(run: Run[Train]) -> Metrics:
     """Load, divide, fit, save, judge."""
     config = run.config
     split = config.data.divide(config.data.table(), config.seed)
-    train_data = comparable_features("learn from", split.train)
-    test_data = comparable_features("be judged on", split.test)
+    train_data = comparable_features("learn from", split.train, config.data.feature_cache())
+    test_data = comparable_features("be judged on", split.test, config.data.feature_cache())
     model: CostModel = config.model.build(config.loss)
     train_s = fit_model(
         model, train_data, config.seed, lambda step, loss: run.logger.log(step, {"loss": loss})
