@@ -28,8 +28,7 @@ class DataConfig:
     ``path`` is a Parquet file, a record store (SQLite file), a pattern of these, or a database URL; a
     relative path is looked for here and then in the project. ``held_out`` holds patterns of task names
     (``by_task``), task names (``by_name``), operators (``by_operator``) or target fingerprints.
-    ``features`` is a folder, in the project unless it is absolute, that keeps features from run to run; none
-    for none.
+    ``features`` is a folder that keeps features from run to run; none for none.
     """
 
     path: str = "datasets/published/*.parquet"
@@ -72,7 +71,7 @@ class DataConfig:
 
     def feature_cache(self) -> FeatureCache | None:
         """Where features are kept, if they are."""
-        return None if self.features == "none" else FeatureCache(ROOT / self.features)
+        return None if self.features == "none" else FeatureCache(Path(self.features))
 
     def divide(self, table: RecordTable, seed: int) -> Split:
         """The side to learn from and the side to be judged on."""
