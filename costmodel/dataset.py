@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import joblib
@@ -48,6 +48,10 @@ class TaskFeatures:
     def __len__(self) -> int:
         return len(self.latency_s)
 
+    def take(self, rows: NDArray[np.int64]) -> TaskFeatures:
+        """Some of the candidates, in the order given; labels then refer to the best of these."""
+        return replace(self, trees=self.trees.take(rows), latency_s=self.latency_s[rows])
+
     @cached_property
     def labels(self) -> FloatArray:
         """Best latency / latency in (0, 1], failures 0."""
@@ -78,6 +82,12 @@ class FeatureDataset:
             for group in task.trees.groups:
                 digest.update(np.ascontiguousarray(group.nodes).tobytes())
         return digest.hexdigest()[:16]
+
+    def sampled(self, num: int, rng: np.random.Generator) -> FeatureDataset:
+        """``num`` candidates drawn from all tasks alike, or all if there are fewer; at least one a task."""
+        share = min(num / max(len(self), 1), 1.0)
+        kept = [np.sort(rng.permutation(len(t))[: max(round(share * len(t)), 1)]) for t in self.tasks]
+        return FeatureDataset(tuple(task.take(rows) for task, rows in zip(self.tasks, kept)))
 
     def learnable(self) -> FeatureDataset:
         """The tasks with at least two candidates, not all failed: others hold no comparison."""

@@ -49,6 +49,10 @@ class CostModel(Protocol):
     def is_fitted(self) -> bool:
         """Whether scores mean anything yet."""
 
+    @property
+    def num_parameters(self) -> int:
+        """Numbers that learning sets: weights, or splits and leaves."""
+
     def tuned(self, task: TaskFeatures, rng: np.random.Generator) -> Self:
         """A model that has also learnt from one more task, in a second or two; this one stays as it is.
 

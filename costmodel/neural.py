@@ -51,6 +51,10 @@ class NeuralModel:
     def is_fitted(self) -> bool:
         return bool(self.network.node_scaling.scale.any())
 
+    @property
+    def num_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
     def tuned(self, task: TaskFeatures, rng: np.random.Generator) -> Self:
         """Fine-tunes a copy; the input scaling stays that of the first training."""
         data = FeatureDataset((task,))

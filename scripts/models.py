@@ -23,6 +23,7 @@ class ModelOption(Protocol):
     """A choice of the group ``model``, a dataclass."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
+    uses_loss: ClassVar[bool]
 
     def build(self, loss: Any) -> CostModel:
         """The model before training; those that minimise no loss of ours ignore ``loss``."""
@@ -53,6 +54,7 @@ class NeuralOption:
     under ``configs/model`` is all that makes an encoder known here.
     """
 
+    uses_loss: ClassVar[bool] = True
     network: dict[str, Any] = field(default_factory=lambda: {"_target_": DEFAULT})
     training: OpenTraining = field(default_factory=OpenTraining)
     refit: OpenRefit = field(default_factory=OpenRefit)
@@ -80,6 +82,7 @@ class NeuralOption:
 class GradientBoostingOption:
     """XGBoost on flat features."""
 
+    uses_loss: ClassVar[bool] = False
     boosting: GradientBoostingConfig = field(default_factory=GradientBoostingConfig)
 
     def build(self, loss: Any) -> CostModel:
@@ -95,6 +98,7 @@ class GradientBoostingOption:
 class RooflineOption:
     """Arithmetic and bandwidth bounds; it learns nothing."""
 
+    uses_loss: ClassVar[bool] = False
     roofline: RooflineConfig = field(default_factory=RooflineConfig)
 
     def build(self, loss: Any) -> CostModel:
@@ -110,6 +114,8 @@ class RooflineOption:
 class RandomOption:
     """Random scores."""
 
+    uses_loss: ClassVar[bool] = False
+
     def build(self, loss: Any) -> CostModel:
         return RandomModel()
 
@@ -120,6 +126,8 @@ class RandomOption:
 @dataclass(frozen=True, kw_only=True)
 class ConstantOption:
     """Equal scores."""
+
+    uses_loss: ClassVar[bool] = False
 
     def build(self, loss: Any) -> CostModel:
         return ConstantModel()

@@ -25,6 +25,10 @@ class ConstantModel:
     def is_fitted(self) -> bool:
         return True
 
+    @property
+    def num_parameters(self) -> int:
+        return 0
+
     def tuned(self, task: TaskFeatures, rng: np.random.Generator) -> Self:
         return self
 
@@ -55,6 +59,10 @@ class RandomModel:
     @property
     def is_fitted(self) -> bool:
         return True
+
+    @property
+    def num_parameters(self) -> int:
+        return 0
 
     def tuned(self, task: TaskFeatures, rng: np.random.Generator) -> Self:
         return self
@@ -108,6 +116,10 @@ class RooflineModel:
     @property
     def is_fitted(self) -> bool:
         return True
+
+    @property
+    def num_parameters(self) -> int:
+        return 0
 
     def tuned(self, task: TaskFeatures, rng: np.random.Generator) -> Self:
         return self

@@ -54,6 +54,12 @@ class GradientBoostingModel:
     def is_fitted(self) -> bool:
         return self._booster is not None
 
+    @property
+    def num_parameters(self) -> int:
+        if self._booster is None:
+            return 0
+        return sum(text.count("\n") for text in self._booster.get_dump())  # a line per split or leaf
+
     def tuned(self, task: TaskFeatures, rng: np.random.Generator) -> Self:
         """Boosts on: the new trees explain what the old ones get wrong on the task."""
         model = type(self)(self.config)
