@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -71,6 +72,13 @@ class CostModel(Protocol):
         Raises:
             ValueError: the state is of something else.
         """
+
+
+@runtime_checkable
+class Resumes(Protocol):
+    """A model whose ``fit`` keeps its state in a file, if given one, and goes on from it after a stop."""
+
+    snapshot: Path | None
 
 
 class SketchScorer(Protocol):

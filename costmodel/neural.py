@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
+from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -29,7 +30,10 @@ class CompilesNetworks(Protocol):
 
 
 class NeuralModel:
-    """A network that ranks trees, its training, and how it goes on learning while a task is tuned."""
+    """A network that ranks trees, its training, and how it goes on learning while a task is tuned.
+
+    ``snapshot``: a file from which ``fit`` goes on if it was stopped, see ``costmodel.train.train``.
+    """
 
     def __init__(
         self, config: EncoderConfig, training: TrainConfig | None = None, refit: RefitConfig | None = None
@@ -38,6 +42,7 @@ class NeuralModel:
         self.training = training or TrainConfig()
         self.refit = refit or RefitConfig()
         self.network = Ranker(config)
+        self.snapshot: Path | None = None
 
     @property
     def name(self) -> str:
@@ -45,7 +50,7 @@ class NeuralModel:
 
     def fit(self, data: FeatureDataset, rng: np.random.Generator, progress: Progress | None = None) -> None:
         self._begin(data, rng)
-        train(self.network, data, self.training, rng, progress)
+        train(self.network, data, self.training, rng, progress, self.snapshot)
 
     @property
     def is_fitted(self) -> bool:
