@@ -48,6 +48,7 @@ class LaboratoryConfig:
     models: list[str] = field(
         default_factory=lambda: [
             "treegru", "treelstm", "context_treegru", "gnn", "transformer", "statement_mlp", "xgboost",
+            "xgboost_relations",
             "roofline", "random", "constant",
         ]
     )  # fmt: skip

@@ -48,6 +48,9 @@ MODELS: dict[str, Callable[[], CostModel]] = {
     "roofline": RooflineModel,
     "xgboost": lambda: GradientBoostingModel(GradientBoostingConfig(num_rounds=20)),
     "xgboost_pairs": lambda: GradientBoostingModel(GradientBoostingConfig(num_rounds=20, ranks_pairs=True)),
+    "xgboost_relations": lambda: GradientBoostingModel(
+        GradientBoostingConfig(num_rounds=20, features="relations")
+    ),
     **{config.name: small(config) for config in ENCODERS},
 }
 LEARNING = [name for name, make in MODELS.items() if not make().is_fitted]
