@@ -81,6 +81,17 @@ class Resumes(Protocol):
     snapshot: Path | None
 
 
+@runtime_checkable
+class KnowsUncertainty(Protocol):
+    """A model that says how far it may be off; widths are of log time, for candidates of one task."""
+
+    def half_widths(self, batch: TreeBatch, /) -> NDArray[np.float64]:
+        """Shape (N,); NaN where it was not calibrated."""
+
+    def covers(self, task: TaskFeatures, /) -> NDArray[np.bool_]:
+        """For each candidate that did not fail, whether its time is as far off as said, or less."""
+
+
 class SketchScorer(Protocol):
     """A model prepared for the candidates of one sketch."""
 

@@ -12,7 +12,7 @@ from costmodel.encoders.baselines import ConstantModel, RandomModel, RooflineMod
 from costmodel.model import CostModel
 from scripts.data import DataConfig
 from scripts.display import say, show_table
-from scripts.judging import SHOWN, judge, scoring_rate
+from scripts.judging import SHOWN, judge, scoring_rate, uncertainty_metrics
 from scripts.laboratory import LaboratoryConfig, run_cells
 from scripts.laboratory_table import HEADER, ceilings_of, cells_of, flat, rows_of, write_tables
 from scripts.launch import ROOT, Run
@@ -61,6 +61,7 @@ def checkpoint(run: Run[Evaluate]) -> Metrics:
     show_table(f"{len(data.learnable().tasks)} tasks, {len(data)} candidates", ["model", *SHOWN], rows)
     return {
         **judgements[model.name].flat(),
+        **uncertainty_metrics(model, data),
         **{f"roofline_{name}": judgements["roofline"].model[name] for name in ("pairwise_accuracy", "top5")},
         **({} if seen is None else {"num_seen_tasks": seen}),
         "model": model.name,

@@ -17,6 +17,7 @@ from scripts.efficiency import ComparisonConfig
 from scripts.loggers import CsvConfig, TensorBoardConfig, WandbConfig
 from scripts.models import (
     ConstantOption,
+    EnsembleOption,
     GradientBoostingOption,
     NeuralOption,
     RandomOption,
@@ -132,6 +133,7 @@ def listed_task(path: Path, name: str | None) -> tuple[str, Operator]:
 OPTIONS: dict[str, dict[str, type[Any]]] = {
     "model": {
         "neural": NeuralOption,
+        "ensemble": EnsembleOption,
         "xgboost": GradientBoostingOption,
         "roofline": RooflineOption,
         "random": RandomOption,

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 from costmodel.checkpoint import load_checkpoint
 from costmodel.encoders.baselines import ConstantModel, RandomModel, RooflineConfig, RooflineModel
 from costmodel.encoders.gradient_boosting import GradientBoostingConfig, GradientBoostingModel
+from costmodel.ensemble import EnsembleConfig, EnsembleModel
 from costmodel.model import CostModel
 from costmodel.network import EncoderConfig
 from costmodel.neural import NeuralModel
@@ -67,14 +68,33 @@ class NeuralOption:
         sizes = {name: value for name, value in self.network.items() if name != "_target_"}
         return _configured(str(self.network.get("_target_")), sizes)
 
+    def member(self, loss: Any) -> NeuralModel:
+        """One network before training."""
+        trainings = replace(self.training, loss=loss), replace(self.refit, loss=loss)
+        return NeuralModel(self.encoder(), *trainings)
+
     def build(self, loss: Any) -> CostModel:
-        return NeuralModel(self.encoder(), replace(self.training, loss=loss), replace(self.refit, loss=loss))
+        return self.member(loss)
 
     def load(self, checkpoint: Path, loss: Any) -> CostModel:
-        encoder = self.encoder()
-        trainings = replace(self.training, loss=loss), replace(self.refit, loss=loss)
-        model = load_checkpoint(checkpoint, NeuralModel(encoder, *trainings))
-        _check_options(checkpoint, "model.network", encoder, model.config)
+        model = load_checkpoint(checkpoint, self.member(loss))
+        _check_options(checkpoint, "model.network", self.encoder(), model.config)
+        return model
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleOption(NeuralOption):
+    """Several networks of one kind."""
+
+    ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
+
+    def build(self, loss: Any) -> CostModel:
+        return EnsembleModel(self.member(loss), self.ensemble)
+
+    def load(self, checkpoint: Path, loss: Any) -> CostModel:
+        model = load_checkpoint(checkpoint, EnsembleModel(self.member(loss), self.ensemble))
+        _check_options(checkpoint, "model.network", self.encoder(), model.members[0].config)
+        _check_options(checkpoint, "model.ensemble", self.ensemble, model.config)
         return model
 
 

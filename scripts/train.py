@@ -20,7 +20,7 @@ from costmodel.model import CostModel, Resumes
 from scripts.data import DataConfig
 from scripts.display import say, show_table
 from scripts.groups import register_groups
-from scripts.judging import Judgement, judge, scoring_rate
+from scripts.judging import Judgement, judge, scoring_rate, uncertainty_metrics
 from scripts.launch import Run, launch
 from scripts.learning import comparable_features, fit_model
 from scripts.outputs import Metrics, write_text
@@ -57,11 +57,13 @@ def run(run: Run[Train]) -> Metrics:
     notes = {"seed": config.seed, "split": config.data.split, "num_tasks": len(train_data.tasks)}
     notes |= training_notes(split.train)
     save_checkpoint(run.folder / CHECKPOINT, model, train_data.hash, notes)
-    snapshot.unlink(missing_ok=True)
+    for left_over in run.folder.glob(f"{snapshot.stem}*{snapshot.suffix}"):
+        left_over.unlink()
     judgement = judge(model, test_data, config.seed)
     _report(run.folder, model, judgement, config.data.split)
     return {
         **judgement.flat(),
+        **uncertainty_metrics(model, test_data),
         "model": model.name,
         "train_s": train_s,
         "candidates_per_s": scoring_rate(model, test_data),

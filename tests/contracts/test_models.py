@@ -19,6 +19,7 @@ from costmodel.encoders.statement_mlp import StatementMLPConfig
 from costmodel.encoders.transformer import TransformerConfig
 from costmodel.encoders.treegru import TreeGRUConfig
 from costmodel.encoders.treelstm import TreeLSTMConfig
+from costmodel.ensemble import EnsembleConfig, EnsembleModel
 from costmodel.metrics import task_metrics
 from costmodel.model import CostModel
 from costmodel.network import EncoderConfig
@@ -42,6 +43,12 @@ def small(config: EncoderConfig) -> Callable[[], CostModel]:
     return lambda: NeuralModel(config, training, RefitConfig(num_steps=60))
 
 
+def small_ensemble() -> CostModel:
+    training = TrainConfig(num_epochs=15, tasks_per_step=3, candidates_per_task=40)
+    member = NeuralModel(TreeGRUConfig(hidden=16, readout=16), training, RefitConfig(num_steps=60))
+    return EnsembleModel(member, EnsembleConfig(num_members=2))
+
+
 MODELS: dict[str, Callable[[], CostModel]] = {
     "constant": ConstantModel,
     "random": RandomModel,
@@ -51,6 +58,7 @@ MODELS: dict[str, Callable[[], CostModel]] = {
     "xgboost_relations": lambda: GradientBoostingModel(
         GradientBoostingConfig(num_rounds=20, features="relations")
     ),
+    "ensemble": small_ensemble,
     **{config.name: small(config) for config in ENCODERS},
 }
 LEARNING = [name for name, make in MODELS.items() if not make().is_fitted]
