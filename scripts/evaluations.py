@@ -13,10 +13,10 @@ from costmodel.model import CostModel
 from scripts.data import DataConfig
 from scripts.display import say, show_table
 from scripts.judging import SHOWN, judge, scoring_rate, uncertainty_metrics
-from scripts.laboratory import LaboratoryConfig, run_cells
-from scripts.laboratory_table import HEADER, ceilings_of, cells_of, flat, rows_of, write_tables
 from scripts.launch import ROOT, Run
 from scripts.learning import comparable_features
+from scripts.model_report import HEADER, ceilings_of, cells_of, flat, rows_of, write_tables
+from scripts.model_table import ModelTableConfig, run_cells
 from scripts.outputs import Metrics, code_version
 from scripts.predicting import checkpoint_file, open_model
 from scripts.seen import num_seen
@@ -24,7 +24,7 @@ from scripts.seen import num_seen
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """``checkpoint`` as in ``tune.py``; ``model`` says what it holds. ``laboratory`` is for ``suite=models``.
+    """``checkpoint`` as in ``tune.py``; ``model`` says what it holds. ``table`` is for ``suite=models``.
 
     ``allow_seen`` judges a checkpoint even on tasks it was trained on.
     """
@@ -36,7 +36,7 @@ class Evaluate:
     loss: Any = MISSING
     checkpoint: str = "shipped"
     allow_seen: bool = False
-    laboratory: LaboratoryConfig = field(default_factory=LaboratoryConfig)
+    table: ModelTableConfig = field(default_factory=ModelTableConfig)
     logger: Any = MISSING
 
     def __post_init__(self) -> None:
@@ -73,7 +73,7 @@ def checkpoint(run: Run[Evaluate]) -> Metrics:
 
 def models(run: Run[Evaluate]) -> Metrics:
     """All models with all losses on all splits, trained here; the same run folder goes on where it was."""
-    config = run.config.laboratory
+    config = run.config.table
     cells = run_cells(config, run.config.data, run.config.seed, code_version(ROOT), run.folder)
     rows, ceilings = rows_of(cells, config.reference, run.config.seed), ceilings_of(cells)
     write_tables(run.folder, rows, ceilings)

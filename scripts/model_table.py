@@ -35,7 +35,7 @@ WITHIN_TASK = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaboratoryConfig:
+class ModelTableConfig:
     """What ``suite=models`` compares; every combination is trained, or read if the run folder has it already.
 
     ``models`` and ``losses`` are names of files under ``configs/model`` and ``configs/loss``; options may
@@ -71,13 +71,11 @@ class LaboratoryConfig:
     def __post_init__(self) -> None:
         for split in self.splits:
             if split not in SPLITS:
-                raise ValueError(f"laboratory.splits must be among {', '.join(SPLITS)}, got {split!r}")
+                raise ValueError(f"table.splits must be among {', '.join(SPLITS)}, got {split!r}")
         if self.num_seeds < 1 or not (self.models and self.losses and self.splits and self.num_records):
-            raise ValueError(
-                "laboratory: models, losses, splits, num_records and num_seeds must not be empty"
-            )
+            raise ValueError("table: models, losses, splits, num_records and num_seeds must not be empty")
         if min(self.num_records) < 0:
-            raise ValueError(f"laboratory.num_records must not be negative, got {min(self.num_records)}")
+            raise ValueError(f"table.num_records must not be negative, got {min(self.num_records)}")
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,7 @@ class Cell:
     ceiling: Mapping[str, float]
 
 
-def contestants(config: LaboratoryConfig) -> list[Contestant]:
+def contestants(config: ModelTableConfig) -> list[Contestant]:
     """All combinations that differ; ValueError (or Hydra's) names a model or a loss that does not exist."""
     found: dict[tuple[str, str], Contestant] = {}
     for model, loss in itertools.product(config.models, config.losses):
@@ -132,7 +130,7 @@ def contestants(config: LaboratoryConfig) -> list[Contestant]:
 
 
 def run_cells(
-    config: LaboratoryConfig, data: DataConfig, seed: int, version: str, folder: Path
+    config: ModelTableConfig, data: DataConfig, seed: int, version: str, folder: Path
 ) -> list[Cell]:
     """Train and judge what ``folder`` does not hold yet; each result is kept as soon as it is there."""
     table, records = data.table(), data.file_hash()
@@ -196,7 +194,7 @@ class _Sides:
 
 
 def _trainings(
-    config: LaboratoryConfig, competing: Sequence[Contestant]
+    config: ModelTableConfig, competing: Sequence[Contestant]
 ) -> Iterator[tuple[Contestant, int, int]]:
     """Contestant, number of records and seed of each training."""
     for contestant in competing:

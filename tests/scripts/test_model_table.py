@@ -7,9 +7,9 @@ import csv
 import pytest
 
 from datasets.parquet import save_records
-from scripts import laboratory
-from scripts.laboratory import Cell
-from scripts.laboratory_table import difference, markdown, rows_of
+from scripts import model_table
+from scripts.model_report import difference, markdown, rows_of
+from scripts.model_table import Cell
 from tests.scripts.tiny import TASKS, Scripts, other_target, records_of, refusal
 
 SUITE = ["suite=models", "debug=tiny", "data.path=tiny.parquet"]
@@ -23,7 +23,7 @@ def cell(model: str, seed: int = 0, accuracy: float = 0.8, size: int = 0) -> Cel
 
 def test_a_run_that_was_killed_goes_on(scripts: Scripts, monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[str] = []
-    train = laboratory.fit_model
+    train = model_table.fit_model
 
     def watched(model: object, *arguments: object) -> float:
         if len(trained) == 3:
@@ -31,9 +31,9 @@ def test_a_run_that_was_killed_goes_on(scripts: Scripts, monkeypatch: pytest.Mon
         trained.append(model.name)  # type: ignore[attr-defined]
         return train(model, *arguments)  # type: ignore[arg-type]
 
-    few = [*SUITE, "laboratory.splits=[by_task,within_task]", "laboratory.losses=[pairwise]"]
+    few = [*SUITE, "table.splits=[by_task,within_task]", "table.losses=[pairwise]"]
     with monkeypatch.context() as patched:
-        patched.setattr(laboratory, "fit_model", watched)
+        patched.setattr(model_table, "fit_model", watched)
         with pytest.raises(SystemExit):
             scripts("evaluate", "run", *few)
     kept = {path: path.read_bytes() for path in (scripts.folder / "run" / "cells").iterdir()}
@@ -55,8 +55,8 @@ def test_a_run_that_was_killed_goes_on(scripts: Scripts, monkeypatch: pytest.Mon
 
 
 def test_sizes_of_the_training_set_make_a_learning_curve(scripts: Scripts) -> None:
-    few = [*SUITE, "laboratory.splits=[by_task]", "laboratory.models=[xgboost,roofline]"]
-    scripts("evaluate", "run", *few, "laboratory.num_records=[12,24,0]", "laboratory.num_seeds=1")
+    few = [*SUITE, "table.splits=[by_task]", "table.models=[xgboost,roofline]"]
+    scripts("evaluate", "run", *few, "table.num_records=[12,24,0]", "table.num_seeds=1")
     with (scripts.folder / "run" / "models.csv").open(newline="") as file:
         sizes = [int(row["num_train"]) for row in csv.DictReader(file) if row["model"] == "xgboost"]
     assert sizes[:2] == [12, 24]
@@ -67,7 +67,7 @@ def test_sizes_of_the_training_set_make_a_learning_curve(scripts: Scripts) -> No
 def test_splits_by_operator_and_target_need_two_of_them(
     scripts: Scripts, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    few = [*SUITE, "laboratory.models=[roofline]", "laboratory.splits=[by_operator,by_target]"]
+    few = [*SUITE, "table.models=[roofline]", "table.splits=[by_operator,by_target]"]
     one = scripts("evaluate", "one", *few)
     assert one["num_trainings"] == 1
     assert "by_target: left out, as all records are of one target" in capsys.readouterr().out
@@ -77,14 +77,14 @@ def test_splits_by_operator_and_target_need_two_of_them(
 
 
 def test_options_may_follow_the_name_of_a_model(scripts: Scripts, capsys: pytest.CaptureFixture[str]) -> None:
-    few = [*SUITE, "laboratory.splits=[by_task]", "laboratory.losses=[pairwise]", "laboratory.num_seeds=1"]
-    wide = "laboratory.models=[treegru,'treegru model.network.hidden=16 model.network.readout=16']"
+    few = [*SUITE, "table.splits=[by_task]", "table.losses=[pairwise]", "table.num_seeds=1"]
+    wide = "table.models=[treegru,'treegru model.network.hidden=16 model.network.readout=16']"
     scripts("evaluate", "run", *few, wide)
     with (scripts.folder / "run" / "models.csv").open(newline="") as file:
         numbers = [int(row["num_parameters"]) for row in csv.DictReader(file)]
     assert numbers[0] > 2 * numbers[1]
-    assert "nothing" in refusal(capsys, scripts, "evaluate", *few, "laboratory.models=[nothing]")
-    assert "by_luck" in refusal(capsys, scripts, "evaluate", *SUITE, "laboratory.splits=[by_luck]")
+    assert "nothing" in refusal(capsys, scripts, "evaluate", *few, "table.models=[nothing]")
+    assert "by_luck" in refusal(capsys, scripts, "evaluate", *SUITE, "table.splits=[by_luck]")
 
 
 def test_a_row_is_the_mean_of_seeds_and_an_interval_over_tasks() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from costmodel.metrics import TaskMetrics, average, bootstrap_intervals
-from scripts.laboratory import Cell
+from scripts.model_table import Cell
 from scripts.outputs import write_text
 
 METRICS = ("pairwise_accuracy", "top1", "top5", "kendall_tau")
