@@ -19,6 +19,7 @@ from scripts.model_report import HEADER, ceilings_of, cells_of, flat, rows_of, w
 from scripts.model_table import ModelTableConfig, run_cells
 from scripts.outputs import Metrics, code_version
 from scripts.predicting import checkpoint_file, open_model
+from scripts.predictions import draw_predictions
 from scripts.seen import num_seen
 
 
@@ -45,7 +46,7 @@ class Evaluate:
 
 
 def checkpoint(run: Run[Evaluate]) -> Metrics:
-    """Metrics on the test side of the split, of the model and of what learns nothing."""
+    """Metrics on the test side of the split, of the model and of what learns nothing; ``predictions.png``."""
     config = run.config
     model = open_model(config.model, config.loss, config.checkpoint)
     table = config.data.divide(config.data.table(), config.seed).test
@@ -56,6 +57,7 @@ def checkpoint(run: Run[Evaluate]) -> Metrics:
     models = [model, *(baseline for baseline in baselines if baseline.name != model.name)]
     judgements = {each.name: judge(each, data, config.seed) for each in models}
     rows = [(name, *(judgement.model[metric] for metric in SHOWN)) for name, judgement in judgements.items()]
+    draw_predictions(run.folder / "predictions.png", model, data)
     ceiling = judgements[model.name].ceiling
     rows.append(("noise ceiling", *(ceiling.get(metric, float("nan")) for metric in SHOWN)))
     show_table(f"{len(data.learnable().tasks)} tasks, {len(data)} candidates", ["model", *SHOWN], rows)

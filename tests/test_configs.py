@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from codegen.ops import OPERATORS, WORKLOADS, operator_parameters
 from scripts import (
+    attribute,
     collect,
     describe,
     evaluate,
@@ -30,6 +31,7 @@ from scripts.schemas import reject_added_keys, store
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS: dict[str, type[Any]] = {
+    "attribute": attribute.Attribute,
     "benchmark": suites.Benchmark,
     "collect": collect.Collect,
     "describe": describe.Describe,
