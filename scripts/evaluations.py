@@ -10,6 +10,7 @@ from omegaconf import MISSING
 
 from costmodel.encoders.baselines import ConstantModel, RandomModel, RooflineModel
 from costmodel.model import CostModel
+from costmodel.neural import NeuralModel
 from scripts.data import DataConfig
 from scripts.display import say, show_table
 from scripts.judging import SHOWN, judge, scoring_rate, uncertainty_metrics
@@ -21,11 +22,21 @@ from scripts.outputs import Metrics, code_version
 from scripts.predicting import checkpoint_file, open_model
 from scripts.predictions import draw_predictions
 from scripts.seen import num_seen
+from scripts.transfer import (
+    TransferConfig,
+    hurt_rows,
+    hurt_sentences,
+    mean_rows,
+    transfer_outcomes,
+    write_transfer,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """``checkpoint`` as in ``tune.py``; ``model`` says what it holds. ``table`` is for ``suite=models``.
+    """``checkpoint`` as in ``tune.py``; ``model`` says what it holds.
+
+    ``table`` is for ``suite=models``, ``transfer`` for ``suite=transfer``.
 
     ``allow_seen`` judges a checkpoint even on tasks it was trained on.
     """
@@ -38,6 +49,7 @@ class Evaluate:
     checkpoint: str = "shipped"
     allow_seen: bool = False
     table: ModelTableConfig = field(default_factory=ModelTableConfig)
+    transfer: TransferConfig = field(default_factory=TransferConfig)
     logger: Any = MISSING
 
     def __post_init__(self) -> None:
@@ -86,5 +98,29 @@ def models(run: Run[Evaluate]) -> Metrics:
     return {**flat(rows, ceilings), "num_trainings": len(cells)}
 
 
-EVALUATIONS: dict[str, Callable[[Run[Evaluate]], Metrics]] = {"checkpoint": checkpoint, "models": models}
+def transfer(run: Run[Evaluate]) -> Metrics:
+    """A trained network on new tasks: as it is, tuned on some of their measurements, and against none."""
+    config = run.config
+    model = open_model(config.model, config.loss, config.checkpoint)
+    if not (isinstance(model, NeuralModel) and model.is_fitted):
+        raise ValueError("suite=transfer needs a trained network; give model=... and its checkpoint=...")
+    table = config.data.divide(config.data.table(), config.seed).test
+    file = checkpoint_file(config.model, config.loss, config.checkpoint)
+    num_seen(file, table, config.data.split, config.seed, config.allow_seen)
+    data = comparable_features("transfer to", table, config.data.feature_cache())
+    outcomes = transfer_outcomes(model, config.model.build(config.loss), data, config.transfer, config.seed)
+    write_transfer(run.folder, outcomes, config.seed)
+    rows = mean_rows(outcomes, config.seed)
+    show_table("pairwise accuracy", ["measured", "way", "tasks", "mean", "low", "high"], rows)
+    for sentence in hurt_sentences(outcomes):
+        say(sentence)
+    means = {f"{way}_{size}_pairwise_accuracy": mean for size, way, _, mean, _, _ in rows}
+    return {**means, "num_hurt": len(hurt_rows(outcomes)), "num_outcomes": len(outcomes)}
+
+
+EVALUATIONS: dict[str, Callable[[Run[Evaluate]], Metrics]] = {
+    "checkpoint": checkpoint,
+    "models": models,
+    "transfer": transfer,
+}
 """By name; a suite of ``evaluate.py`` has a file in ``configs/suite`` too."""

@@ -18,6 +18,7 @@ from scripts.loggers import CsvConfig, TensorBoardConfig, WandbConfig
 from scripts.models import (
     ConstantOption,
     EnsembleOption,
+    GlobalLocalOption,
     GradientBoostingOption,
     NeuralOption,
     RandomOption,
@@ -134,6 +135,7 @@ OPTIONS: dict[str, dict[str, type[Any]]] = {
     "model": {
         "neural": NeuralOption,
         "ensemble": EnsembleOption,
+        "global_local": GlobalLocalOption,
         "xgboost": GradientBoostingOption,
         "roofline": RooflineOption,
         "random": RandomOption,

@@ -14,6 +14,7 @@ import numpy as np
 from costmodel.metrics import TaskMetrics, average, bootstrap_intervals
 from scripts.model_table import Cell
 from scripts.outputs import write_text
+from scripts.pictures import pyplot
 
 METRICS = ("pairwise_accuracy", "top1", "top5", "kendall_tau")
 CEILING = "noise ceiling"
@@ -129,13 +130,13 @@ def cells_of(row: Row) -> list[str]:
 
 def draw_table(path: Path, rows: Sequence[Row], ceilings: Mapping[str, Mapping[str, float]]) -> None:
     """Pairwise accuracy with its interval after the longest training, a line per model and loss."""
-    pyplot = _pyplot()
+    plot = pyplot()
     splits = list(dict.fromkeys(row.split for row in rows))
     largest = {(row.split, _label(row)): row for row in sorted(rows, key=lambda row: row.num_train)}
     shown = {split: [row for (home, _), row in largest.items() if home == split] for split in splits}
     height = 1.4 + 0.24 * max(len(lines) for lines in shown.values())
     size = (2.5 + 3.6 * len(splits), height)
-    figure, panels = pyplot.subplots(1, len(splits), figsize=size, squeeze=False, layout="constrained")
+    figure, panels = plot.subplots(1, len(splits), figsize=size, squeeze=False, layout="constrained")
     for panel, split in zip(panels[0], splits, strict=True):
         lines = sorted(shown[split], key=lambda row: row.pairwise_accuracy)
         for place, row in enumerate(lines):
@@ -150,15 +151,15 @@ def draw_table(path: Path, rows: Sequence[Row], ceilings: Mapping[str, Mapping[s
         panel.set(title=split, xlabel="pairwise accuracy (95 % interval; dashed: noise ceiling)")
         panel.grid(axis="x", alpha=0.3)
     figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+    plot.close(figure)
 
 
 def draw_curves(path: Path, rows: Sequence[Row], ceilings: Mapping[str, Mapping[str, float]]) -> None:
     """Pairwise accuracy against the number of candidates to learn from, a panel per split."""
-    pyplot = _pyplot()
+    plot = pyplot()
     splits = list(dict.fromkeys(row.split for row in rows))
     size = (4.2 * len(splits), 3.4)
-    figure, panels = pyplot.subplots(1, len(splits), figsize=size, squeeze=False, layout="constrained")
+    figure, panels = plot.subplots(1, len(splits), figsize=size, squeeze=False, layout="constrained")
     for panel, split in zip(panels[0], splits, strict=True):
         curves: dict[str, list[Row]] = {}
         for row in sorted(rows, key=lambda row: row.num_train):
@@ -177,7 +178,7 @@ def draw_curves(path: Path, rows: Sequence[Row], ceilings: Mapping[str, Mapping[
         panel.set(title=split, xscale="log", xlabel="candidates to learn from", ylabel="pairwise accuracy")
         panel.legend(fontsize=6)
     figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+    plot.close(figure)
 
 
 def _row(same: Sequence[Cell], reference: Sequence[Cell], seed: int) -> Row:
@@ -233,12 +234,3 @@ def _label(row: Row) -> str:
 
 def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _pyplot() -> Any:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot

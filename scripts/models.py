@@ -8,10 +8,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from costmodel.checkpoint import load_checkpoint
+from costmodel.checkpoint import load_checkpoint, read_header
 from costmodel.encoders.baselines import ConstantModel, RandomModel, RooflineConfig, RooflineModel
 from costmodel.encoders.gradient_boosting import GradientBoostingConfig, GradientBoostingModel
 from costmodel.ensemble import EnsembleConfig, EnsembleModel
+from costmodel.global_local import GlobalLocalModel, LocalConfig
 from costmodel.model import CostModel
 from costmodel.network import EncoderConfig
 from costmodel.neural import NeuralModel
@@ -95,6 +96,27 @@ class EnsembleOption(NeuralOption):
         model = load_checkpoint(checkpoint, EnsembleModel(self.member(loss), self.ensemble))
         _check_options(checkpoint, "model.network", self.encoder(), model.members[0].config)
         _check_options(checkpoint, "model.ensemble", self.ensemble, model.config)
+        return model
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlobalLocalOption(NeuralOption):
+    """A network, and boosted trees on what it gets wrong on the task that is tuned."""
+
+    local: LocalConfig = field(default_factory=LocalConfig)
+
+    def build(self, loss: Any) -> CostModel:
+        return GlobalLocalModel(self.member(loss), self.local)
+
+    def load(self, checkpoint: Path, loss: Any) -> CostModel:
+        """A checkpoint of the network alone will do as well."""
+        if read_header(checkpoint).model == self.encoder().name:
+            network = load_checkpoint(checkpoint, self.member(loss))
+            _check_options(checkpoint, "model.network", self.encoder(), network.config)
+            return GlobalLocalModel(network, self.local)
+        model = load_checkpoint(checkpoint, GlobalLocalModel(self.member(loss), self.local))
+        _check_options(checkpoint, "model.network", self.encoder(), model.shared.config)
+        _check_options(checkpoint, "model.local", self.local, model.config)
         return model
 
 

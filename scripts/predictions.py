@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from costmodel.dataset import FeatureDataset
 from costmodel.model import CostModel
+from scripts.pictures import pyplot
 
 WORST = 16.0
 """Candidates that are this many times slower than the best of their task are drawn at the edge."""
@@ -35,9 +35,9 @@ def relative_times(model: CostModel, data: FeatureDataset) -> tuple[FloatArray, 
 
 def draw_predictions(path: Path, model: CostModel, data: FeatureDataset) -> None:
     """How many candidates lie where, on logarithmic axes; on the diagonal the model is right."""
-    pyplot = _pyplot()
+    plot = pyplot()
     measured, predicted = (np.clip(times, 0.5, WORST) for times in relative_times(model, data))
-    figure, panel = pyplot.subplots(figsize=(5, 4.2), layout="constrained")
+    figure, panel = plot.subplots(figsize=(5, 4.2), layout="constrained")
     drawn = panel.hexbin(
         measured, predicted, xscale="log", yscale="log", gridsize=60, bins="log", mincnt=1, cmap="viridis"
     )
@@ -53,13 +53,4 @@ def draw_predictions(path: Path, model: CostModel, data: FeatureDataset) -> None
     )
     figure.colorbar(drawn, label="candidates")
     figure.savefig(path, dpi=120)
-    pyplot.close(figure)
-
-
-def _pyplot() -> Any:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot
+    plot.close(figure)

@@ -20,6 +20,7 @@ from costmodel.encoders.transformer import TransformerConfig
 from costmodel.encoders.treegru import TreeGRUConfig
 from costmodel.encoders.treelstm import TreeLSTMConfig
 from costmodel.ensemble import EnsembleConfig, EnsembleModel
+from costmodel.global_local import GlobalLocalModel
 from costmodel.metrics import task_metrics
 from costmodel.model import CostModel
 from costmodel.network import EncoderConfig
@@ -38,9 +39,11 @@ ENCODERS: tuple[EncoderConfig, ...] = (
 """A new encoder is one more line here."""
 
 
+SMALL = TrainConfig(num_epochs=25, tasks_per_step=3, candidates_per_task=40)
+
+
 def small(config: EncoderConfig) -> Callable[[], CostModel]:
-    training = TrainConfig(num_epochs=25, tasks_per_step=3, candidates_per_task=40)
-    return lambda: NeuralModel(config, training, RefitConfig(num_steps=60))
+    return lambda: NeuralModel(config, SMALL, RefitConfig(num_steps=60))
 
 
 def small_ensemble() -> CostModel:
@@ -59,6 +62,7 @@ MODELS: dict[str, Callable[[], CostModel]] = {
         GradientBoostingConfig(num_rounds=20, features="relations")
     ),
     "ensemble": small_ensemble,
+    "global_local": lambda: GlobalLocalModel(NeuralModel(ENCODERS[0], SMALL)),
     **{config.name: small(config) for config in ENCODERS},
 }
 LEARNING = [name for name, make in MODELS.items() if not make().is_fitted]
