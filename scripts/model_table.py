@@ -39,10 +39,10 @@ class ModelTableConfig:
     """What ``suite=models`` compares; every combination is trained, or read if the run folder has it already.
 
     ``models`` and ``losses`` are names of files under ``configs/model`` and ``configs/loss``; options may
-    follow the name of a model, as in ``treegru model.network.hidden=96``. Models that minimise no loss of
-    ours are trained once for all losses, and those that learn nothing once for all seeds. ``overrides`` are
-    for all networks. ``num_records`` are sizes of the training set, 0 for all of it. ``reference`` is the
-    model that the others' difference is taken to.
+    follow a name, as in ``treegru model.network.hidden=96`` and ``mixture loss.pairwise=1``. Models that
+    minimise no loss of ours are trained once for all losses, and those that learn nothing once for all
+    seeds. ``overrides`` are for all networks. ``num_records`` are sizes of the training set, 0 for all of it.
+    ``reference`` is the model that the others' difference is taken to.
     """
 
     models: list[str] = field(
@@ -115,16 +115,15 @@ def contestants(config: ModelTableConfig) -> list[Contestant]:
     """All combinations that differ; ValueError (or Hydra's) names a model or a loss that does not exist."""
     found: dict[tuple[str, str], Contestant] = {}
     for model, loss in itertools.product(config.models, config.losses):
-        name, *options = model.split()
-        composed = compose("evaluate", [f"model={name}", f"loss={loss}", *options])
-        settings: Any = OmegaConf.to_object(composed)
-        if settings.model.uses_loss and config.overrides:
-            composed = compose("evaluate", [f"model={name}", f"loss={loss}", *config.overrides, *options])
-            settings = OmegaConf.to_object(composed)
+        chosen = [f"model={model.split()[0]}", f"loss={loss.split()[0]}"]
+        options = [*loss.split()[1:], *model.split()[1:]]
+        uses_loss = _composed([*chosen, *options]).model.uses_loss
+        composed = compose("evaluate", [*chosen, *(config.overrides if uses_loss else []), *options])
         reject_added_keys(composed)
-        shown = loss if settings.model.uses_loss else "-"
+        settings: Any = OmegaConf.to_object(composed)
         plain: Any = OmegaConf.to_container(composed, resolve=True)
-        described = {"model": plain["model"], "loss": plain["loss"] if shown == loss else None}
+        described = {"model": plain["model"], "loss": plain["loss"] if uses_loss else None}
+        shown = loss if uses_loss else "-"
         found.setdefault((model, shown), Contestant(model, shown, settings.model, settings.loss, described))
     return list(found.values())
 
@@ -226,6 +225,10 @@ def _trained(contestant: Contestant, split: str, sides: _Sides, size: int, seed:
         tasks={f"{task.name} on {task.target}": task.metrics for task in judgement.tasks},
         ceiling={name: value for name, value in judgement.ceiling.items() if math.isfinite(value)},
     )
+
+
+def _composed(overrides: list[str]) -> Any:
+    return OmegaConf.to_object(compose("evaluate", overrides))
 
 
 def _digest(facts: Any) -> str:

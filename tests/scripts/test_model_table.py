@@ -77,11 +77,13 @@ def test_splits_by_operator_and_target_need_two_of_them(
 
 
 def test_options_may_follow_the_name_of_a_model(scripts: Scripts, capsys: pytest.CaptureFixture[str]) -> None:
-    few = [*SUITE, "table.splits=[by_task]", "table.losses=[pairwise]", "table.num_seeds=1"]
+    few = [*SUITE, "table.splits=[by_task]", "table.num_seeds=1", "table.losses=['mixture loss.pairwise=1']"]
     wide = "table.models=[treegru,'treegru model.network.hidden=16 model.network.readout=16']"
     scripts("evaluate", "run", *few, wide)
     with (scripts.folder / "run" / "models.csv").open(newline="") as file:
-        numbers = [int(row["num_parameters"]) for row in csv.DictReader(file)]
+        rows = list(csv.DictReader(file))
+    assert {row["loss"] for row in rows} == {"mixture loss.pairwise=1"}
+    numbers = [int(row["num_parameters"]) for row in rows]
     assert numbers[0] > 2 * numbers[1]
     assert "nothing" in refusal(capsys, scripts, "evaluate", *few, "table.models=[nothing]")
     assert "by_luck" in refusal(capsys, scripts, "evaluate", *SUITE, "table.splits=[by_luck]")
