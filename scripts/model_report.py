@@ -16,7 +16,7 @@ from scripts.model_table import Cell
 from scripts.outputs import write_text
 from scripts.pictures import pyplot
 
-METRICS = ("pairwise_accuracy", "top1", "top5", "kendall_tau")
+METRICS = ("pairwise_accuracy", "top1", "top5", "kendall_tau", "trials95")
 CEILING = "noise ceiling"
 
 
@@ -24,6 +24,7 @@ CEILING = "noise ceiling"
 class Row:
     """One model with one loss on one split, the mean of its seeds; intervals (95 %) are over tasks.
 
+    ``trials95``: candidates measured in the order of its scores until one comes to 95 % of the best known.
     ``ahead``: its pairwise accuracy minus that of the reference on the same tasks. NaN where unknown.
     """
 
@@ -45,6 +46,9 @@ class Row:
     kendall_tau: float
     low_kendall_tau: float
     high_kendall_tau: float
+    trials95: float
+    low_trials95: float
+    high_trials95: float
     ahead: float
     low_ahead: float
     high_ahead: float
@@ -105,23 +109,20 @@ def markdown(rows: Sequence[Row], ceilings: Mapping[str, Mapping[str, float]]) -
         lines += [_line(HEADER), _line(["---"] * 4 + ["---:"] * (len(HEADER) - 4))]
         lines += [_line(cells_of(row)) for row in mine]
         known = ceilings.get(split, {})
-        values = [f"{known[metric]:.3f}" if metric in known else "" for metric in METRICS]
+        values = [_number(known[metric], metric) if metric in known else "" for metric in METRICS]
         lines += [_line([CEILING, "", *values, "", "", "", "", ""]), ""]
     return "\n".join(lines)
 
 
 HEADER = [
-    "model", "loss", "pairwise accuracy", "top-1", "top-5", "Kendall tau", "ahead of the reference",
-    "candidates", "training (s)", "scored per s", "parameters",
+    "model", "loss", "pairwise accuracy", "top-1", "top-5", "Kendall tau", "trials to 95 %",
+    "ahead of the reference", "candidates", "training (s)", "scored per s", "parameters",
 ]  # fmt: skip
 
 
 def cells_of(row: Row) -> list[str]:
     """One line of a table for people."""
-    ranked = [
-        f"{getattr(row, m):.3f} ({getattr(row, f'low_{m}'):.3f} to {getattr(row, f'high_{m}'):.3f})"
-        for m in METRICS
-    ]
+    ranked = [_with_interval(row, metric) for metric in METRICS]
     is_compared = np.isfinite(row.ahead)
     ahead = f"{row.ahead:+.3f} ({row.low_ahead:+.3f} to {row.high_ahead:+.3f})" if is_compared else ""
     effort = [f"{row.num_train:,}", f"{row.train_s:.1f}", f"{row.candidates_per_s:,.0f}"]
@@ -226,6 +227,15 @@ def difference(
     if not pairs:
         return float("nan"), (float("nan"), float("nan"))
     return average(pairs)[name], bootstrap_intervals(pairs, np.random.default_rng(seed))[name]
+
+
+def _with_interval(row: Row, metric: str) -> str:
+    value, low, high = (_number(getattr(row, f"{end}{metric}"), metric) for end in ("", "low_", "high_"))
+    return f"{value} ({low} to {high})"
+
+
+def _number(value: float, metric: str) -> str:
+    return f"{value:.1f}" if metric == "trials95" else f"{value:.3f}"
 
 
 def _label(row: Row) -> str:

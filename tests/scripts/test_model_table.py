@@ -16,7 +16,7 @@ SUITE = ["suite=models", "debug=tiny", "data.path=tiny.parquet"]
 
 
 def cell(model: str, seed: int = 0, accuracy: float = 0.8, size: int = 0) -> Cell:
-    names = {"pairwise_accuracy": accuracy, "top1": 0.5, "top5": 0.9, "kendall_tau": 0.6}
+    names = {"pairwise_accuracy": accuracy, "top1": 0.5, "top5": 0.9, "kendall_tau": 0.6, "trials95": 4.0}
     tasks = {"first": names, "second": {**names, "pairwise_accuracy": accuracy - 0.2}}
     return Cell("by_task", model, "-", seed, size, size or 100, 1.0 + seed, 50.0, 7, tasks, {"top1": 0.99})
 
