@@ -50,11 +50,20 @@ class GNN(nn.Module):
     def forward(self, forest: ForestTensors) -> Float[Tensor, "tree width"]:
         """Equals encoding each tree alone: no edge leads from one to another."""
         states = torch.relu(self.embedding(forest.nodes))
-        edges = torch.stack([forest.edges, forest.edges.flip(0)])
-        flows = torch.stack([forest.flows, forest.flows.flip(0)])
+        kinds = (forest.edges, forest.edges.flip(0), forest.flows, forest.flows.flip(0))
+        neighbours = [_neighbours(pairs, len(states)) for pairs in kinds]
         for round_ in self.rounds:
-            states = round_(states, (*edges, *flows))
+            states = round_(states, neighbours)
         return torch.cat([forest.sums(states), states[-forest.num_trees :]], dim=1)
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Who sends to whom along edges of one kind; ``share``: 1 / number of senders of each receiver."""
+
+    senders: Int[Tensor, " edge"]
+    receivers: Int[Tensor, " edge"]
+    share: Float[Tensor, "edge 1"]
 
 
 class MessageRound(nn.Module):
@@ -69,13 +78,18 @@ class MessageRound(nn.Module):
         self.sent = nn.Linear(hidden, self.NUM_KINDS * hidden, bias=False)
 
     def forward(
-        self, states: Float[Tensor, "node hidden"], edges: tuple[Int[Tensor, "2 _"], ...]
+        self, states: Float[Tensor, "node hidden"], kinds: list[Neighbours]
     ) -> Float[Tensor, "node hidden"]:
-        """``edges``: sender and receiver, one pair of rows for each kind."""
+        """``kinds`` in the order of the matrices."""
         normed = self.norm(states)
         received = self.own(normed)
-        for (senders, receivers), messages in zip(edges, self.sent(normed).chunk(self.NUM_KINDS, dim=1)):
-            counts = torch.bincount(receivers, minlength=len(states)).clamp(min=1)
-            shares = messages[senders] / counts[receivers, None]
-            received = received.index_add(0, receivers, shares)
+        for kind, messages in zip(kinds, self.sent(normed).chunk(self.NUM_KINDS, dim=1)):
+            shares = messages[kind.senders] * kind.share.to(messages.dtype)
+            received = received.index_add(0, kind.receivers, shares)
         return states + torch.relu(received)
+
+
+def _neighbours(pairs: Int[Tensor, "2 edge"], num_nodes: int) -> Neighbours:
+    senders, receivers = pairs
+    counts = torch.bincount(receivers, minlength=num_nodes).clamp(min=1)
+    return Neighbours(senders, receivers, (1 / counts)[receivers, None])
