@@ -14,11 +14,11 @@ from costmodel.neural import NeuralModel
 from scripts.data import DataConfig
 from scripts.display import say, show_table
 from scripts.judging import SHOWN, judge, scoring_rate, uncertainty_metrics
-from scripts.launch import ROOT, Run
+from scripts.launch import Run
 from scripts.learning import comparable_features
 from scripts.model_report import HEADER, ceilings_of, cells_of, flat, rows_of, write_tables
 from scripts.model_table import ModelTableConfig, run_cells
-from scripts.outputs import Metrics, code_version
+from scripts.outputs import Metrics
 from scripts.predicting import checkpoint_file, open_model
 from scripts.predictions import draw_predictions
 from scripts.seen import num_seen
@@ -88,7 +88,7 @@ def checkpoint(run: Run[Evaluate]) -> Metrics:
 def models(run: Run[Evaluate]) -> Metrics:
     """All models with all losses on all splits, trained here; the same run folder goes on where it was."""
     config = run.config.table
-    cells = run_cells(config, run.config.data, run.config.seed, code_version(ROOT), run.folder)
+    cells = run_cells(config, run.config.data, run.config.seed, run.folder)
     rows, ceilings = rows_of(cells, config.reference, run.config.seed), ceilings_of(cells)
     write_tables(run.folder, rows, ceilings)
     for split in dict.fromkeys(row.split for row in rows):

@@ -16,15 +16,17 @@ from hydra import compose
 from omegaconf import OmegaConf
 
 from costmodel.dataset import FeatureDataset
-from costmodel.features.columns import FEATURES_VERSION
+from costmodel.feature_cache import source_hash
 from costmodel.metrics import TaskMetrics
 from costmodel.model import CostModel
 from datasets.splits import Split, by_operator, by_target
 from datasets.table import RecordTable
 from scripts.data import DataConfig
+from scripts.dependencies import code_hash
 from scripts.display import say
 from scripts.judging import judge, scoring_rate
 from scripts.learning import comparable_features, fit_model
+from scripts.models import NeuralOption
 from scripts.outputs import write_text
 from scripts.schemas import reject_added_keys
 
@@ -93,6 +95,13 @@ class Contestant:
         model: CostModel = self.option.build(self.loss_option)
         return model
 
+    def digest(self, facts: list[Any]) -> str:
+        """16 hex digits over the facts, the options, and the code of the model and of its features."""
+        encoder = [self.option.encoder()] if isinstance(self.option, NeuralOption) else []
+        code = [source_hash(), code_hash(self.build(), self.loss_option, *encoder)]
+        text = json.dumps([*facts, self.model, self.settings, code], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -128,10 +137,11 @@ def contestants(config: ModelTableConfig) -> list[Contestant]:
     return list(found.values())
 
 
-def run_cells(
-    config: ModelTableConfig, data: DataConfig, seed: int, version: str, folder: Path
-) -> list[Cell]:
-    """Train and judge what ``folder`` does not hold yet; each result is kept as soon as it is there."""
+def run_cells(config: ModelTableConfig, data: DataConfig, seed: int, folder: Path) -> list[Cell]:
+    """Train and judge what ``folder`` does not hold yet; each result is kept as soon as it is there.
+
+    A kept result counts as long as the records, the options and the code it depends on are the same.
+    """
     table, records = data.table(), data.file_hash()
     competing = contestants(config)
     cells = []
@@ -141,8 +151,8 @@ def run_cells(
             continue
         sides = _Sides(split, data)
         for contestant, size, number in _trainings(config, competing):
-            facts = [records, data.path, asdict(data), name, size, number, seed, FEATURES_VERSION, version]
-            path = folder / "cells" / f"{_digest([contestant.settings, contestant.model, facts])}.json"
+            facts = [records, name, data.test_fraction, data.held_out, size, number, seed]
+            path = folder / "cells" / f"{contestant.digest(facts)}.json"
             cell = read_cell(path)
             if cell is None:
                 cell = _trained(contestant, name, sides, size, seed + number)
@@ -229,7 +239,3 @@ def _trained(contestant: Contestant, split: str, sides: _Sides, size: int, seed:
 
 def _composed(overrides: list[str]) -> Any:
     return OmegaConf.to_object(compose("evaluate", overrides))
-
-
-def _digest(facts: Any) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
