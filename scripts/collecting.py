@@ -10,8 +10,8 @@ from codegen.schedule import Space
 from codegen.target import Target
 from datasets.collect import Workload, make_workload
 from datasets.tasks import load_tasks
-from scripts.groups import SearchOption
 from scripts.predicting import Guide
+from scripts.searches import SearchOption
 from search.protocols import Searcher
 
 

@@ -13,8 +13,8 @@ from codegen.schedule import build_space
 from codegen.target import Target
 from scripts.display import progress
 from scripts.efficiency import Comparison, ComparisonConfig, curves_of, draw_curves, write_curves
-from scripts.groups import AnnealerConfig, RandomConfig, SearchOption
 from scripts.predicting import Guide
+from scripts.searches import AnnealerConfig, RandomConfig, SearchOption
 from scripts.tuning import PoolMeasurer, reproduce_command, search_identity, search_schedules
 from search.journal import open_journal
 from search.tuner import Trial

@@ -14,6 +14,8 @@ from costmodel.neural import NeuralModel
 from scripts.data import DataConfig
 from scripts.display import say, show_table
 from scripts.judging import SHOWN, judge, scoring_rate, uncertainty_metrics
+from scripts.laboratory import LaboratoryConfig
+from scripts.laboratory_report import search_suite
 from scripts.launch import Run
 from scripts.learning import comparable_features
 from scripts.model_report import HEADER, ceilings_of, cells_of, flat, rows_of, write_tables
@@ -36,7 +38,7 @@ from scripts.transfer import (
 class Evaluate:
     """``checkpoint`` as in ``tune.py``; ``model`` says what it holds.
 
-    ``table`` is for ``suite=models``, ``transfer`` for ``suite=transfer``.
+    ``table``, ``transfer`` and ``laboratory`` are for the suites models, transfer and search.
 
     ``allow_seen`` judges a checkpoint even on tasks it was trained on.
     """
@@ -50,6 +52,7 @@ class Evaluate:
     allow_seen: bool = False
     table: ModelTableConfig = field(default_factory=ModelTableConfig)
     transfer: TransferConfig = field(default_factory=TransferConfig)
+    laboratory: LaboratoryConfig = field(default_factory=LaboratoryConfig)
     logger: Any = MISSING
 
     def __post_init__(self) -> None:
@@ -118,9 +121,15 @@ def transfer(run: Run[Evaluate]) -> Metrics:
     return {**means, "num_hurt": len(hurt_rows(outcomes)), "num_outcomes": len(outcomes)}
 
 
+def search(run: Run[Evaluate]) -> Metrics:
+    """Searches compared on recorded spaces."""
+    return search_suite(run.config.laboratory, run.config.seed, run.folder)
+
+
 EVALUATIONS: dict[str, Callable[[Run[Evaluate]], Metrics]] = {
     "checkpoint": checkpoint,
     "models": models,
     "transfer": transfer,
+    "search": search,
 }
 """By name; a suite of ``evaluate.py`` has a file in ``configs/suite`` too."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 from codegen.measure.detect import VectorWidth, detect_target
 from codegen.ops import WORKLOADS, Operator, make_operator
@@ -25,11 +25,7 @@ from scripts.models import (
     RooflineOption,
 )
 from scripts.schemas import store
-from search.annealer import AnnealConfig, Annealer
-from search.arms import PlanConfig
-from search.protocols import Objective, Searcher, Space
-from search.random_search import RandomSearch
-from search.tuner import TuneConfig
+from scripts.searches import SEARCH_OPTIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,69 +41,6 @@ class TargetConfig:
         if self.vector_width not in widths:
             raise ValueError(f"target.vector_width must be auto, 512 or 256, got {self.vector_width}")
         return detect_target(self.num_threads, widths[self.vector_width])
-
-
-class SearchOption(Protocol):
-    """A choice of the group ``search``, a dataclass."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def uses_model(self) -> bool:
-        """Whether the model is asked, and refitted after each plan."""
-
-    def budget(self) -> TuneConfig:
-        """What the tuning loop needs to know."""
-
-    def searcher(self, space: Space, objective: Objective) -> Searcher:
-        """A searcher at the start of its run."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnnealerConfig:
-    """The parallel annealer, asking the model."""
-
-    trials: int = 128
-    max_elapsed_s: float | None = None
-    plan: PlanConfig = field(default_factory=PlanConfig)
-    anneal: AnnealConfig = field(default_factory=AnnealConfig)
-
-    @property
-    def uses_model(self) -> bool:
-        return True
-
-    def budget(self) -> TuneConfig:
-        return TuneConfig(num_trials=self.trials, max_elapsed_s=self.max_elapsed_s, plan=self.plan)
-
-    def searcher(self, space: Space, objective: Objective) -> Searcher:
-        return Annealer(space, objective, self.anneal)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RandomConfig:
-    """Uniform random search, which no model guides."""
-
-    trials: int = 128
-    max_elapsed_s: float | None = None
-    plan: PlanConfig = field(default_factory=PlanConfig)
-
-    @property
-    def uses_model(self) -> bool:
-        return False
-
-    def budget(self) -> TuneConfig:
-        return TuneConfig(num_trials=self.trials, max_elapsed_s=self.max_elapsed_s, plan=self.plan)
-
-    def searcher(self, space: Space, objective: Objective) -> Searcher:
-        return RandomSearch(space)
-
-
-def annealer_of(search: SearchOption, purpose: str) -> AnnealerConfig:
-    """The option itself; ValueError if it is another search, which ``purpose`` has no use for."""
-    if not isinstance(search, AnnealerConfig):
-        given = [name for name, option in OPTIONS["search"].items() if isinstance(search, option)]
-        raise ValueError(f"{purpose} needs search=annealer, got search={''.join(given)}")
-    return search
 
 
 def read_task(task: Mapping[str, Any]) -> tuple[str, Operator]:
@@ -150,7 +83,7 @@ OPTIONS: dict[str, dict[str, type[Any]]] = {
         "mixture": Mixture,
     },
     "logger": {"csv": CsvConfig, "tensorboard": TensorBoardConfig, "wandb": WandbConfig},
-    "search": {"annealer": AnnealerConfig, "random": RandomConfig},
+    "search": SEARCH_OPTIONS,
     "figure": {"search_efficiency": ComparisonConfig},
     "target": {"target": TargetConfig},
     "data": {"data": DataConfig},

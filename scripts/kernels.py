@@ -15,8 +15,8 @@ from codegen.ops import Operator, operator_parameters
 from codegen.schedule import build_space
 from codegen.target import Target, compiler_name
 from scripts.display import Ticker, progress, say
-from scripts.groups import SearchOption
 from scripts.predicting import Guide
+from scripts.searches import SearchOption
 from scripts.tuning import PoolMeasurer, reproduce_command, search_identity, search_schedules
 from scripts.winners import FILE, StoredWinner, read_winners, write_winners
 from search.journal import open_journal

@@ -14,6 +14,7 @@ import numpy as np
 from codegen.llvm.build import compile_program
 from codegen.measure.bandwidth import BandwidthMeter, Rates
 from codegen.measure.peers import PeerTimes, kernel_binder, settle, time_peers
+from codegen.measure.ratios import Ratio, ratio_to_best
 from codegen.ops import LARGE_MEMORY_WORKLOADS, Operator
 from codegen.schedule import build_space
 from codegen.target import Target
@@ -28,18 +29,20 @@ ROUNDS_OF_A_TURN = 4
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryStanding:
-    """One workload. Seconds are medians over all rounds, shares of bandwidth one for each turn.
+    """One workload. Seconds are medians over all rounds.
 
-    ``num_bytes`` counts each operand and the output once. A share is the least time that the bytes take
-    in memory, by the copies and reads timed around the turn, over our median in the turn. Above 1 means
-    that something stayed in a cache between calls.
+    ``num_bytes`` counts each operand and the output once. ``share_of_copy`` is the time that moving them took
+    (see ``Mover``), in the same rounds, over ours. ``shares_of_bandwidth`` has a share for each turn: the
+    least time that the bytes take in memory, by the copies and reads of large arrays around the turn,
+    over our median in the turn. Above 1 means that something stayed in a cache between calls.
     """
 
     name: str
     num_bytes: int
     sketch: str
     times_s: Mapping[str, float]
-    shares: tuple[float, ...]
+    share_of_copy: Ratio
+    shares_of_bandwidth: tuple[float, ...]
     is_correct: bool
 
     @property
@@ -58,9 +61,12 @@ class MemoryStanding:
         return values | {
             "latency_s": ours_s,
             "gb_per_s": self.num_bytes / ours_s / 1e9,
-            "share_of_bandwidth": float(np.median(self.shares)),
-            "share_of_bandwidth_low": min(self.shares),
-            "share_of_bandwidth_high": max(self.shares),
+            "share_of_copy": self.share_of_copy.value,
+            "share_of_copy_low": self.share_of_copy.low,
+            "share_of_copy_high": self.share_of_copy.high,
+            "share_of_bandwidth": float(np.median(self.shares_of_bandwidth)),
+            "share_of_bandwidth_low": min(self.shares_of_bandwidth),
+            "share_of_bandwidth_high": max(self.shares_of_bandwidth),
             "correct": int(self.is_correct),
         }
 
@@ -78,16 +84,16 @@ def stand_in_memory(
 
 
 def memory_metrics(standings: Sequence[MemoryStanding]) -> dict[str, float | int | str]:
-    """By workload, and over all: the least share of bandwidth of large ones, the least lead of small ones."""
+    """By workload, and over all: the least share of a copy of large ones, the least lead of small ones."""
     values: dict[str, float | int | str] = {}
     for each in standings:
         values |= {f"{each.name}_{key}": value for key, value in each.metrics.items()}
-    shares = {each.name: each.metrics["share_of_bandwidth"] for each in standings if each.is_large}
+    shares = {each.name: each.share_of_copy.value for each in standings if each.is_large}
     leads = {e.name: e.metrics["vs_torch"] for e in standings if not e.is_large and "vs_torch" in e.metrics}
     ratios = [each.metrics["vs_best"] for each in standings if "vs_best" in each.metrics]
     if shares:
         worst = min(shares, key=lambda name: shares[name])
-        values |= {"worst_share_of_bandwidth": shares[worst], "worst_share_name": worst}
+        values |= {"worst_share_of_copy": shares[worst], "worst_share_name": worst}
     if leads:
         worst = min(leads, key=lambda name: leads[name])
         values |= {"worst_small_vs_torch": leads[worst], "worst_small_name": worst}
@@ -99,28 +105,30 @@ def memory_metrics(standings: Sequence[MemoryStanding]) -> dict[str, float | int
 def memory_table(standings: Sequence[MemoryStanding]) -> tuple[list[str], list[tuple[str, ...]]]:
     """Columns and rows of text."""
     columns = ["workload", "ours, us", "torch, us", "onnxruntime, us", "best / ours", "GB/s"]
-    columns += ["share of bandwidth", "sketch", "correct"]
+    columns += ["share of copy", "share of bandwidth", "sketch", "correct"]
     rows = []
     for each in standings:
         found = each.metrics
-        low, high = (found[f"share_of_bandwidth_{end}"] for end in ("low", "high"))
+        shares = [_with_range(found, f"share_of_{kind}") for kind in ("copy", "bandwidth")]
         others = (each.times_s.get(who) for who in ("torch", "onnxruntime"))
         times = [f"{1e6 * s:.1f}" if s else "" for s in (each.times_s[OURS], *others)]
         ratio = f"{found['vs_best']:.2f}" if "vs_best" in found else ""
-        share = f"{found['share_of_bandwidth']:.2f} ({low:.2f} to {high:.2f})"
-        row = (each.name, *times, ratio, f"{found['gb_per_s']:.1f}", share, each.sketch)
+        row = (each.name, *times, ratio, f"{found['gb_per_s']:.1f}", *shares, each.sketch)
         rows.append((*row, str(each.is_correct)))
     return columns, rows
 
 
-def write_memory(folder: Path, standings: Sequence[MemoryStanding]) -> None:
-    """The table as ``memory.csv`` and, for a page, as ``memory.md``."""
-    columns, rows = memory_table(standings)
+def write_table(folder: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table as ``memory.csv`` and, for a page, as ``memory.md``."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([columns, *rows])
     write_text(folder / "memory.csv", text.getvalue())
     lines = [columns, ["---"] * len(columns), *rows]
     write_text(folder / "memory.md", "".join(f"| {' | '.join(line)} |\n" for line in lines))
+
+
+def _with_range(found: Mapping[str, float | int], name: str) -> str:
+    return f"{found[name]:.2f} ({found[f'{name}_low']:.2f} to {found[f'{name}_high']:.2f})"
 
 
 def _standing(
@@ -130,23 +138,34 @@ def _standing(
     kernel = compile_program(space.lower_named(winner.candidate), target)
     program = operator.program()
     num_read = sum(tensor.num_bytes for tensor in program.inputs)
+    mover = meter.mover(num_read, program.output.num_bytes)
     turns: list[Mapping[str, PeerTimes]] = []
     shares = []
     before = _settled(meter)
     for _ in range(NUM_TURNS):
         binders = {OURS: kernel_binder(kernel)}
-        turns.append(time_peers(operator, binders, target.num_threads, ROUNDS_OF_A_TURN, seed=seed))
+        turns.append(
+            time_peers(
+                operator,
+                binders,
+                target.num_threads,
+                ROUNDS_OF_A_TURN,
+                seed=seed,
+                beside=[mover.take_turn],
+            )
+        )
         after = _settled(meter)
         least_s = [rates.least_s(num_read, program.output.num_bytes) for rates in (before, after)]
         shares.append(sum(least_s) / 2 / turns[-1][OURS].summary.median_s)
         before = after
-    medians = {who: np.median([s for turn in turns for s in turn[who].times_s]) for who in turns[0]}
+    times_s = {who: [s for turn in turns for s in turn[who].times_s] for who in turns[0]}
     return MemoryStanding(
         name=name,
         num_bytes=num_read + program.output.num_bytes,
         sketch=str(winner.candidate["sketch"]),
-        times_s={who: float(median_s) for who, median_s in medians.items()},
-        shares=tuple(shares),
+        times_s={who: float(np.median(all_s)) for who, all_s in times_s.items()},
+        share_of_copy=ratio_to_best(times_s[OURS], {"copy": mover.times_s}),
+        shares_of_bandwidth=tuple(shares),
         is_correct=all(turn[OURS].is_correct for turn in turns),
     )
 

@@ -21,10 +21,11 @@ from codegen.measure.config import MeasureConfig
 from scripts.comparing import compare_searches
 from scripts.display import say, show_table
 from scripts.efficiency import Comparison, ComparisonConfig, comparison_metrics
-from scripts.groups import TargetConfig, annealer_of, register_groups
+from scripts.groups import TargetConfig, register_groups
 from scripts.launch import ROOT, Run, launch
 from scripts.outputs import Metrics
 from scripts.predicting import Guide
+from scripts.searches import annealer_of
 from scripts.stored import agreement, curve_points, read_points, write_points
 
 

@@ -22,15 +22,17 @@ from scripts.contest import call_times
 from scripts.data import DataConfig
 from scripts.display import show_table
 from scripts.efficiency import ComparisonConfig, comparison_metrics
-from scripts.groups import AnnealerConfig, TargetConfig, annealer_of
+from scripts.groups import TargetConfig
 from scripts.kernels import KernelTuner
 from scripts.launch import ROOT
-from scripts.memory import memory_metrics, memory_table, stand_in_memory, write_memory
+from scripts.memory import memory_metrics, memory_table, stand_in_memory, write_table
+from scripts.memory_results import MemoryResults
 from scripts.models import GradientBoostingOption, NeuralOption
 from scripts.operators import KernelsConfig, OperatorSuite
 from scripts.outputs import code_version
 from scripts.predicting import Guide
 from scripts.ranking import rank_models
+from scripts.searches import AnnealerConfig, annealer_of
 from scripts.throughput import (
     annealed_candidates,
     annealing_rate,
@@ -41,6 +43,7 @@ from scripts.throughput import (
     trial_rate,
 )
 from scripts.tuning import PoolMeasurer, reproduce_command
+from scripts.winners import target_folder
 
 Values: TypeAlias = dict[str, float | int | str]
 
@@ -57,7 +60,7 @@ class Benchmark:
 
     ``workload`` is what the throughput is measured on, with ``num_compiled`` candidates of each kind
     and ``num_measured`` trials; ``search`` with its ``trials`` is what tunes. ``kernels`` says where the
-    suites ``tune``, ``operators`` and ``awkward`` take their schedules from and whether they are kept.
+    suites of operators take their schedules from and whether they are kept.
     """
 
     suite: str = "throughput"
@@ -152,13 +155,20 @@ def awkward(config: Benchmark, target: Target, folder: Path) -> Values:
 
 def memory(config: Benchmark, target: Target, folder: Path) -> Values:
     """Softmax, layer norm, pooling, chains and transposes beside libraries and the bandwidth of memory."""
-    if (config.kernels.tuned, config.kernels.store) != ("now", "none"):
-        raise ValueError("suite=memory keeps no winners; leave kernels.tuned=now and kernels.store=none")
     workloads = config.kernels.chosen(MEMORY_WORKLOADS)
-    winners = _tuner(config, target, folder).tune_all(workloads, {})
+    results = MemoryResults(target_folder(ROOT / config.kernels.results, target), target)
+    if config.kernels.tuned == "stored":
+        winners = results.required(workloads)
+    else:
+        rivals = results.winners(workloads) if config.kernels.store == "better" else {}
+        winners = _tuner(config, target, folder).tune_all(workloads, rivals)
+    workloads = {name: workloads[name] for name in winners}
     standings = stand_in_memory(workloads, winners, target, config.seed)
-    show_table(f"memory on {target.name}", *memory_table(standings))
-    write_memory(folder, standings)
+    columns, rows = memory_table(standings)
+    show_table(f"memory on {target.name}", columns, rows)
+    write_table(folder, columns, rows)
+    if config.kernels.store != "none":
+        results.keep(winners, standings)
     return memory_metrics(standings)
 
 

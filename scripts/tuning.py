@@ -23,10 +23,10 @@ from codegen.schedule.candidates import Candidates
 from codegen.schedule.space import Space
 from costmodel.predictor import Predictor
 from scripts.display import Ticker, duration
-from scripts.groups import SearchOption
 from scripts.loggers import Logger
 from scripts.outputs import write_text
 from scripts.predicting import Guide
+from scripts.searches import SearchOption
 from search.journal import Journal
 from search.tuner import Trial, TuneResult, tune
 
@@ -126,10 +126,11 @@ def search_identity(
 
 
 def _space_sha256(space: Space) -> str:
-    """Over the sketches in order: names, names and values of their knobs, allowed combinations."""
+    """Over the sketches in order: names, names and values of their knobs, what is shared and what allowed."""
     digest = hashlib.sha256()
     for sketch in space.sketches:
-        digest.update(json.dumps([sketch.name, [[k.name, list(k.values)] for k in sketch.knobs]]).encode())
+        knobs = [[knob.name, list(knob.values)] for knob in sketch.knobs]
+        digest.update(json.dumps([sketch.name, knobs, [asdict(t) for t in sketch.tilings]]).encode())
         for group in sketch.groups:
             digest.update(group.rows.tobytes())
     return digest.hexdigest()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.schedule.candidates import Candidates, concatenate
-from search.digests import digests, distinct_rows
+from codegen.schedule.candidates import Candidates
+from search.best_set import BestSet, rankable
 from search.encoding import candidates_from_json, candidates_to_json
 from search.protocols import Objective, SearcherState, Space
-from search.random_search import draw_distinct
+from search.random_search import filled
 from search.selection import select_diverse
 
 
@@ -23,6 +22,7 @@ class AnnealConfig:
     Chains, steps, temperatures and patience are those of arXiv:1805.08166 and its code. Before a batch
     is selected, ``list_factor`` times as many candidates are gathered; ``coverage_weight`` is what a
     knob value new to the batch is worth, in deviations of their scores (0 takes the best as they are).
+    A space of at most ``rank_whole_limit`` points is scored whole in place of an anneal.
     """
 
     num_chains: int = 128
@@ -32,6 +32,7 @@ class AnnealConfig:
     patience: int = 50
     list_factor: int = 3
     coverage_weight: float = 0.05
+    rank_whole_limit: int = 0
 
     def __post_init__(self) -> None:
         for name in ("num_chains", "num_steps", "patience", "list_factor"):
@@ -42,6 +43,8 @@ class AnnealConfig:
                 "need 0 <= end_temperature <= start_temperature, got "
                 f"{self.end_temperature} and {self.start_temperature}"
             )
+        if self.rank_whole_limit < 0:
+            raise ValueError(f"rank_whole_limit must not be negative, got {self.rank_whole_limit}")
         if not 0 <= self.coverage_weight < float("inf"):
             raise ValueError(f"coverage_weight must not be negative, got {self.coverage_weight}")
 
@@ -55,12 +58,19 @@ class AnnealState:
 
 @dataclass(frozen=True)
 class AnnealResult:
-    """Distinct canonical candidates, best first, their scores, and where the chains ended."""
+    """Distinct canonical candidates, best first, with their scores, and where the chains ended."""
 
-    candidates: Candidates
-    scores: NDArray[np.float64]
+    best: BestSet
     state: AnnealState
     num_steps: int
+
+    @property
+    def candidates(self) -> Candidates:
+        return self.best.candidates
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        return self.best.scores
 
 
 class Annealer:
@@ -74,15 +84,14 @@ class Annealer:
 
     def propose(self, num: int, measured: NDArray[np.void], rng: np.random.Generator) -> Candidates:
         num_listed = max(num, 1) * self._config.list_factor
-        found = anneal(self._space, self._objective, self._config, self._state, measured, num_listed, rng)
-        self._state = found.state
-        picks = select_diverse(found.candidates, found.scores, num, self._config.coverage_weight)
-        chosen = found.candidates[picks]
-        if len(chosen) == num:
-            return chosen
+        if self._space.count() <= self._config.rank_whole_limit:
+            best = rank_whole(self._space, self._objective, measured, num_listed)
+        else:
+            found = anneal(self._space, self._objective, self._config, self._state, measured, num_listed, rng)
+            self._state, best = found.state, found.best
+        picks = select_diverse(best.candidates, best.scores, num, self._config.coverage_weight)
         # The chains may be caught where everything is measured while the rest of the space is not.
-        taken = np.concatenate([measured, chosen.keys()]) if len(measured) else chosen.keys()
-        return concatenate([chosen, draw_distinct(self._space, num - len(chosen), taken, rng)])
+        return filled(self._space, best.candidates[picks], num, measured, rng)
 
     def observe(
         self, candidates: Candidates, latencies_s: NDArray[np.float64], failed: NDArray[np.bool_]
@@ -116,17 +125,17 @@ def anneal(
         chains = state.chains
     else:
         chains = space.sample(config.num_chains, rng)
-    scores = _rankable(objective.score(chains))
+    scores = rankable(objective.score(chains))
     spread = _Spread()
     spread.add(scores)
-    best = _BestSet(space, num, excluded, chains[:0])
+    best = BestSet(space, num, excluded, chains[:0])
     best.merge(chains, scores)
     cooling = (config.start_temperature - config.end_temperature) / config.num_steps
     last_change = step = 0
     for step in range(1, config.num_steps + 1):
         temperature = config.start_temperature - cooling * step
         proposals = space.mutate(chains, rng)
-        new_scores = _rankable(objective.score(proposals))
+        new_scores = rankable(objective.score(proposals))
         spread.add(new_scores)
         accepted = _accept(scores, new_scores, temperature * spread.deviation(), rng)
         chains = _choose(accepted, proposals, chains)
@@ -135,13 +144,21 @@ def anneal(
             last_change = step
         elif step - last_change >= config.patience:
             break
-    return AnnealResult(best.candidates, best.scores, AnnealState(chains), step)
+    return AnnealResult(best, AnnealState(chains), step)
 
 
-def _rankable(scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Scores as float64 in which everything that is not finite ranks below all that is."""
-    wide = np.asarray(scores, dtype=np.float64)
-    return np.where(np.isfinite(wide), wide, -np.inf)
+def rank_whole(space: Space, objective: Objective, excluded: NDArray[np.void], num: int) -> BestSet:
+    """The ``num`` best candidates of a space that is small enough to score every one of them."""
+    points = space.enumerate(space.count())
+    scores = rankable(objective.score(points))
+    best = BestSet(space, num, excluded, points[:0])
+    step = num + len(excluded)  # without equal kernels that many are enough
+    if step < len(scores):
+        rows = np.sort(np.argpartition(-scores, step)[:step])
+        best.merge(points[rows], scores[rows])
+    if len(best.scores) < num:
+        best.merge(points, scores)
+    return best
 
 
 def _accept(
@@ -188,35 +205,3 @@ class _Spread:
 
     def deviation(self) -> float:
         return float(np.sqrt(self._squares / self._num)) if self._num else 0.0
-
-
-class _BestSet:
-    """The best distinct candidates met so far, best first, at most ``size`` of them."""
-
-    def __init__(self, space: Space, size: int, excluded: NDArray[np.void], empty: Candidates) -> None:
-        self._space = space
-        self._size = size
-        self._excluded = np.sort(digests(excluded))
-        self._digests = np.empty(0, np.uint64)
-        self.scores = np.empty(0)
-        self.candidates = empty
-
-    def merge(self, candidates: Candidates, scores: NDArray[np.float64]) -> bool:
-        """Take in what belongs among the best; whether anything did."""
-        if len(self.scores) == self._size:
-            rows = np.flatnonzero(scores > self.scores[-1])
-            if len(rows) == 0:
-                return False
-            candidates, scores = candidates[rows], scores[rows]
-        candidates = self._space.canonical(candidates)
-        values = digests(candidates.keys())
-        new = distinct_rows(values, self._excluded)
-        new = new[~np.isin(values[new], self._digests)]
-        if len(new) == 0:
-            return False
-        all_scores = np.concatenate([self.scores, scores[new]])
-        order = np.argsort(-all_scores, kind="stable")[: self._size]
-        self.scores = all_scores[order]
-        self._digests = np.concatenate([self._digests, values[new]])[order]
-        self.candidates = concatenate([self.candidates, candidates[new]])[order]
-        return True

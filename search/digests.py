@@ -18,7 +18,12 @@ def digests(keys: NDArray[np.void]) -> NDArray[np.uint64]:
     """Shape (N,), in the order of ``keys`` (those of ``Candidates.keys``)."""
     if len(keys) == 0:
         return np.empty(0, np.uint64)
-    words = np.ascontiguousarray(keys).view(np.uint64).reshape(len(keys), -1)
+    return row_digests(np.ascontiguousarray(keys).view(np.int64).reshape(len(keys), -1))
+
+
+def row_digests(rows: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Shape (N,), one for each row of an array of shape (N, columns)."""
+    words = np.ascontiguousarray(rows).view(np.uint64)
     # Integer arithmetic wraps around here on purpose: this is multiplicative hashing modulo 2**64.
     mixed: NDArray[np.uint64] = (words * _MULTIPLIERS[: words.shape[1]]).sum(axis=1, dtype=np.uint64)
     return mixed

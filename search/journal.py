@@ -21,7 +21,8 @@ from search.arms import Plan
 from search.encoding import candidates_from_json, candidates_to_json
 from search.protocols import SearcherState
 
-JOURNAL_VERSION = 1
+JOURNAL_VERSION = 2
+"""Another one where the same seed gives other proposals, so that no run goes on otherwise than it began."""
 
 
 @dataclass(frozen=True)

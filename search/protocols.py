@@ -25,10 +25,20 @@ class Space(Protocol):
         """Number of points, counting points with equal kernels apart."""
 
     def sample(self, num: int, rng: np.random.Generator, /) -> Candidates:
-        """``num`` points drawn independently; every point has a chance."""
+        """``num`` points drawn independently; every point that may be worth a trial has a chance."""
 
     def mutate(self, candidates: Candidates, rng: np.random.Generator, /) -> Candidates:
         """One neighbour of each candidate, row by row; the candidate itself if it has none."""
+
+    def num_values(self) -> NDArray[np.int64]:
+        """Values of each knob, shape (sketches, most knobs); 1 where a sketch has no such knob."""
+
+    def nearest(self, sketches: NDArray[np.int64], positions: NDArray[np.floating[Any]], /) -> Candidates:
+        """A point of each given sketch that is nearest to the given positions, which may be fractions.
+
+        This is how a move that ignores the constraints (crossover, a difference of vectors, a suggestion
+        of another library) ends inside the space.
+        """
 
     def counterparts(self, candidates: Candidates, rng: np.random.Generator, /) -> Candidates:
         """One candidate of each sketch, unlike sketches first, with what it shares with its next of kin kept.

@@ -52,3 +52,14 @@ def draw_distinct(space: Space, num: int, excluded: NDArray[np.void], rng: np.ra
         rest = rest[rng.permutation(len(rest))]
         drawn = keep_new(concatenate([drawn, rest]), taken)
     return drawn[:num]
+
+
+def filled(
+    space: Space, chosen: Candidates, num: int, measured: NDArray[np.void], rng: np.random.Generator
+) -> Candidates:
+    """The choices, at most ``num`` of them, and random ones beside them as long as the space has any."""
+    chosen = chosen[:num]
+    if len(chosen) == num:
+        return chosen
+    taken = np.concatenate([measured, chosen.keys()]) if len(measured) else chosen.keys()
+    return concatenate([chosen, draw_distinct(space, num - len(chosen), taken, rng)])

@@ -79,10 +79,20 @@ class Guard:
 
 @dataclass(frozen=True)
 class Fetch:
-    """Bringing into the cache what lies ``distance`` elements after each vector read of ``buffer``."""
+    """Bringing into the cache what lies ``distance`` elements of ``buffer`` after each vector access of it.
+
+    With ``beside`` the accesses are those of that buffer, and the place in ``buffer`` is the one of the same
+    number in row-major order.
+    """
 
     buffer: str
     distance: int
+    beside: str = ""
+
+    @property
+    def follows(self) -> str:
+        """The buffer whose accesses are followed."""
+        return self.beside or self.buffer
 
 
 @dataclass(frozen=True)

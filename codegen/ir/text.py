@@ -115,6 +115,7 @@ def _loop_head(loop: Loop) -> str:
         text += f" unroll {_int(loop.unroll)}"
     if loop.fetches:
         text += f" fetch {loop.fetches.buffer} + {loop.fetches.distance}"
+        text += f" beside {loop.fetches.beside}" if loop.fetches.beside else ""
     text += ":"
     if loop.guards:
         text += " if " + " and ".join(_guard_text(guard) for guard in loop.guards)

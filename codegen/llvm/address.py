@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 
 from codegen.llvm.linear import Linear, Terms, displacement, known_range
@@ -51,6 +52,23 @@ def pointer(writer: Writer, buffer: str, terms: Terms) -> str:
         return head.cache[key]
     scaled = _scaled(writer, head, name, coefficient)
     return writer.head_value(head, key, f"getelementptr float, ptr {outer}, i64 {scaled}")
+
+
+def compared(writer: Writer, comparison: str, terms: Terms, bound: int) -> str:
+    """``sum(coefficient * variable)``, which is not empty, compared (slt or sge) with a bound, as i1.
+
+    All bounds between two multiples of the coefficients' divisor come to the same: copies of a body that
+    are before the end together share a condition.
+    """
+    step = math.gcd(*(coefficient for _, coefficient in terms))
+    bound = -(-bound // step) * step
+    head = writer.heads[terms[-1][0]]
+    key = (comparison, terms, bound)
+    found = head.cache.get(key)
+    if found is None:
+        value = runtime_index(writer, terms)
+        found = writer.head_value(head, key, f"icmp {comparison} i64 {value}, {bound}")
+    return found
 
 
 def element_pointer(writer: Writer, access: MemoryAccess, extra: int = 0) -> str:
@@ -150,12 +168,16 @@ def splat_condition(writer: Writer, scalar: str) -> str:
 
 def active_scalar(writer: Writer, skip: frozenset[GuardId]) -> str:
     """Conjunction of the scalar conditions on the current statement; empty for none."""
+    if not writer.predicates:
+        return ""
     scalars = [p.scalar for p in writer.predicates if p.scalar and p.guard not in skip]
     return conjunction(writer, scalars, "i1")
 
 
 def active_mask(writer: Writer, skip: frozenset[GuardId]) -> str:
     """Lanes that take part in the current statement; empty for all of them."""
+    if not writer.predicates and writer.count == writer.width:
+        return ""
     masks = [p.mask for p in writer.predicates if p.mask and p.guard not in skip]
     if writer.count < writer.width:
         masks.insert(0, mask_literal([lane < writer.count for lane in range(writer.width)]))
@@ -195,13 +217,7 @@ def _side(
     room = bound - displacement(index, writer.offsets)
     if index.lane:
         return Predicate(identifier, "", _lane_mask(writer, index, room, is_low))
-    comparison = "sge" if is_low else "slt"
-    head = writer.heads[index.runtime[-1][0]]
-    key = (comparison, index.runtime, room)
-    found = head.cache.get(key)
-    if found is None:
-        value = runtime_index(writer, index.runtime)
-        found = writer.head_value(head, key, f"icmp {comparison} i64 {value}, {room}")
+    found = compared(writer, "sge" if is_low else "slt", index.runtime, room)
     return Predicate(identifier, found, index=None if is_low else index, bound=bound)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import llvmlite.binding as llvm
@@ -26,9 +29,22 @@ def compile_program(loops: LoopProgram, target: Target) -> Kernel:
     Raises:
         ValueError: if the program has unknown Ints, or needs threads and there is no OpenMP runtime.
     """
-    module = emit_module(loops, target)
-    code = compile_object(module.text, target)
-    return Kernel(module.signature, target, load_object(code, module.signature), module.text, loops)
+    with _no_collection():
+        module = emit_module(loops, target)
+        code = compile_object(module.text, target)
+        return Kernel(module.signature, target, load_object(code, module.signature), module.text, loops)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without the cyclic garbage collector, which would look in vain through all that emission makes."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def compile_object(text: str, target: Target) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from codegen.llvm.writer import Head, Induction, Lines, RegisterKey, Writer, float_type, zero
+from codegen.llvm.writer import Closed, Head, Induction, Lines, RegisterKey, Writer, float_type, zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,28 +28,22 @@ class Counted:
 def emit_branch(
     writer: Writer, condition: str, then: Callable[[], None], otherwise: Callable[[], None] | None
 ) -> None:
-    """Run one of two emitters depending on an i1, and merge the register elements they leave."""
-    then_label, end_label = writer.new_label(), writer.new_label()
-    else_label = end_label if otherwise is None else writer.new_label()
+    """Run one of two emitters depending on an i1, and merge the register elements they leave.
+
+    Without ``otherwise``, a branch right after another on the same condition goes on with its block: every
+    block costs LLVM much more than what little is in it.
+    """
+    if otherwise is None:
+        _emit_conditional(writer, condition, then)
+        return
+    then_label, end_label, else_label = writer.new_label(), writer.new_label(), writer.new_label()
     writer.line(f"br i1 {condition}, label %{then_label}, label %{else_label}")
-    before, before_block = dict(writer.registers), writer.block
-    mark = len(writer.trail)
-    writer.begin(then_label)
-    then()
-    writer.forget_since(mark)
-    after_then, then_block = writer.registers, writer.block
-    writer.line(f"br label %{end_label}")
+    before = dict(writer.registers)
+    after_then, then_block = _emit_side(writer, then_label, end_label, then)
     writer.registers = before
-    else_block = before_block
-    if otherwise is not None:
-        writer.registers = dict(before)
-        writer.begin(else_label)
-        otherwise()
-        writer.forget_since(mark)
-        else_block = writer.block
-        writer.line(f"br label %{end_label}")
+    after_else, else_block = _emit_side(writer, else_label, end_label, otherwise)
     writer.begin(end_label)
-    writer.registers = _merged(writer, after_then, then_block, writer.registers, else_block)
+    writer.registers = _merged(writer, after_then, then_block, after_else, else_block)
 
 
 def emit_counted(writer: Writer, loop: Counted, body: Callable[[], None]) -> None:
@@ -67,6 +61,38 @@ def emit_counted(writer: Writer, loop: Counted, body: Callable[[], None]) -> Non
         _emit_real_loop(writer, loop, body)
     for buffer in loop.stored:
         writer.forget_loads(buffer)
+
+
+def _emit_conditional(writer: Writer, condition: str, then: Callable[[], None]) -> None:
+    closed = writer.closed[-1] if writer.closed else None
+    before = dict(writer.registers)
+    if closed is not None and (closed.condition, closed.position) == (condition, len(writer.lines)):
+        del writer.lines[-2:]  # the branch to the end, and its label
+        writer.closed.pop()
+        end_label, skipping_block, writer.block = closed.end_label, closed.skipping_block, closed.block
+        after, block = _emit_side(writer, "", end_label, then)
+    else:
+        then_label, end_label, skipping_block = writer.new_label(), writer.new_label(), writer.block
+        writer.line(f"br i1 {condition}, label %{then_label}, label %{end_label}")
+        after, block = _emit_side(writer, then_label, end_label, then)
+    writer.begin(end_label)
+    position = len(writer.lines)
+    writer.registers = _merged(writer, after, block, before, skipping_block)
+    writer.closed.append(Closed(condition, position, block, skipping_block, end_label))
+
+
+def _emit_side(
+    writer: Writer, label: str, end_label: str, emit: Callable[[], None]
+) -> tuple[dict[RegisterKey, str], str]:
+    """One side of a branch up to its jump to the end: the registers it leaves and its last block."""
+    mark = len(writer.trail)
+    if label:
+        writer.begin(label)
+    emit()
+    writer.forget_since(mark)
+    block = writer.block
+    writer.line(f"br label %{end_label}")
+    return writer.registers, block
 
 
 def _emit_real_loop(writer: Writer, loop: Counted, body: Callable[[], None]) -> None:

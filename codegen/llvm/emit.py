@@ -1,8 +1,7 @@
 """A whole program as the text of one LLVM module.
 
-The module defines three functions over one array of pointers (see ``codegen.llvm.signature``):
-``<symbol>_prepack(args)`` fills the packed buffers, ``<symbol>_run(args)`` computes the output, and
-``<symbol>_bench(args, n)`` runs it n times in a row.
+The module defines two functions over one array of pointers (see ``codegen.llvm.signature``):
+``<symbol>_prepack(args)`` fills the packed buffers, and ``<symbol>_run(args)`` computes the output.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from codegen.ir.loops import Buffer, LoopProgram, Scope
 from codegen.llvm.planning import plan_nodes
 from codegen.llvm.signature import Signature, prepack_inputs, slice_elements
 from codegen.llvm.statements import emit_nodes
-from codegen.llvm.streams import NONTEMPORAL, finish_streams
+from codegen.llvm.streams import NONTEMPORAL, emit_streaming
 from codegen.llvm.team import emit_team, num_useful_threads
 from codegen.llvm.writer import Head, Writer
 from codegen.target import Target
@@ -41,8 +40,7 @@ def emit_module(program: LoopProgram, target: Target) -> ModuleText:
     writer = _new_writer(arguments, declarations)
     if num_threads > 1:
         _slice_locals(writer, arguments)
-        emit_team(writer, body)
-        finish_streams(writer)
+        emit_streaming(writer, lambda: emit_team(writer, body))
         parts += _function("internal void @member", arguments, writer, MEMBER_LINES)
         parts += _function_of_lines(
             f"void @{symbol}_run(ptr %args)",
@@ -50,13 +48,11 @@ def emit_module(program: LoopProgram, target: Target) -> ModuleText:
         )
         declarations |= TEAM_DECLARATIONS
     else:
-        emit_nodes(writer, body)
-        finish_streams(writer)
+        emit_streaming(writer, lambda: emit_nodes(writer, body))
         parts += _function(f"void @{symbol}_run", arguments, writer)
     writer = _new_writer(arguments, declarations)
     emit_nodes(writer, plan_nodes(program.prepack, program.buffers, target.vector_lanes))
     parts += _function(f"void @{symbol}_prepack", arguments, writer)
-    parts += _bench(symbol)
     parts += [f"declare {declaration}" for declaration in sorted(declarations)]
     parts += [NONTEMPORAL] * any(buffer.is_streamed for buffer in arguments)
     text = "\n".join(["@zero = internal constant float 0.0", *parts, _attributes(target), ""])
@@ -116,23 +112,6 @@ def _function(
 
 def _function_of_lines(header: str, lines: list[str]) -> list[str]:
     return [f"define {header} #0 {{", "entry:", *lines, "  ret void", "}"]
-
-
-def _bench(symbol: str) -> list[str]:
-    return [
-        f"define void @{symbol}_bench(ptr %args, i64 %n) #0 {{",
-        "entry:",
-        "  br label %loop",
-        "loop:",
-        "  %i = phi i64 [ 0, %entry ], [ %next, %loop ]",
-        f"  call void @{symbol}_run(ptr %args)",
-        "  %next = add i64 %i, 1",
-        "  %more = icmp slt i64 %next, %n",
-        "  br i1 %more, label %loop, label %end",
-        "end:",
-        "  ret void",
-        "}",
-    ]
 
 
 def _attributes(target: Target) -> str:

@@ -6,6 +6,7 @@ Each works on a scalar or a vector, passes NaN through, and is tested against fl
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from codegen.llvm.writer import Writer, float_literal, float_type, type_suffix
 
@@ -25,6 +26,16 @@ EXP_COEFFICIENTS = (
     5.0000001201e-1,
 )
 """Of (exp(r) - 1 - r) / r^2 on |r| <= ln(2) / 2, highest first (Cephes expf)."""
+
+POWER_COEFFICIENTS = (
+    1.877576675e-03,
+    8.989340090e-03,
+    5.582631805e-02,
+    2.401536170e-01,
+    6.931530732e-01,
+    9.999999251e-01,
+)
+"""Of 2^f on 0 <= f < 1, highest first: least greatest relative error (7.5e-8), by Remez' exchange."""
 
 TANH_LIMIT = 7.90531110763549805
 TANH_ODD = (
@@ -83,6 +94,22 @@ def _scaled_by_power(writer: Writer, fraction: str, exponent: str) -> str:
     return writer.value(f"call {kind} @{name}({operands})")
 
 
+def _scaled_once(writer: Writer, fraction: str, rounded: str, width: int) -> str:
+    """``fraction * 2^rounded`` for -127, where the power is 0, to 128, where it is infinite."""
+    kind, integers = float_type(width), "i32" if width == 1 else f"<{width} x i32>"
+    number = writer.value(f"fptosi {kind} {rounded} to {integers}")
+    return _times_power(writer, fraction, writer.value(f"freeze {integers} {number}"), width)
+
+
+def _times_power(writer: Writer, value: str, exponent: str, width: int) -> str:
+    """A product with a power of two that is built of bits."""
+    kind, integers = float_type(width), "i32" if width == 1 else f"<{width} x i32>"
+    biased = writer.value(f"add {integers} {exponent}, {_integer(127, width)}")
+    bits = writer.value(f"shl {integers} {biased}, {_integer(23, width)}")
+    power = writer.value(f"bitcast {integers} {bits} to {kind}")
+    return writer.value(f"fmul {kind} {value}, {power}")
+
+
 def _scaled_in_two_steps(writer: Writer, fraction: str, rounded: str, width: int) -> str:
     """The same by two powers of two built of bits, so that overflow and denormals come out right."""
     kind, integers = float_type(width), "i32" if width == 1 else f"<{width} x i32>"
@@ -93,11 +120,36 @@ def _scaled_in_two_steps(writer: Writer, fraction: str, rounded: str, width: int
     other = writer.value(f"sub {integers} {number}, {half}")
     result = fraction
     for exponent in (half, other):
-        biased = writer.value(f"add {integers} {exponent}, {_integer(127, width)}")
-        bits = writer.value(f"shl {integers} {biased}, {_integer(23, width)}")
-        power = writer.value(f"bitcast {integers} {bits} to {kind}")
-        result = writer.value(f"fmul {kind} {result}, {power}")
+        result = _times_power(writer, result, exponent, width)
     return result
+
+
+def emit_exp_of_rounded(writer: Writer, x: str, width: int) -> str:
+    """exp(x) for an x that was rounded, as differences are: that error, up to x / 2^24, is made again."""
+    return emit_power_of_two(
+        writer, writer.value(f"fmul {float_type(width)} {x}, {float_literal(LOG2_E, width)}"), width
+    )
+
+
+def emit_power_of_two(writer: Writer, t: str, width: int) -> str:
+    """2^t with a relative error below 2e-7; 0 may stand for what is below 2^-126.
+
+    The exponent is taken as it is: where it was rounded, the result is off by as much as that makes.
+    """
+    kind = float_type(width)
+    if width == AVX512_LANES:
+        nearest, floor = "i32 4", "i32 9"
+        name = "llvm.x86.avx512.mask.reduce.ps.512"
+        writer.declarations.add(f"{kind} @{name}({kind}, i32 immarg, {kind}, i16, i32 immarg)")
+        fraction = writer.value(
+            f"call {kind} @{name}({kind} {t}, {floor}, {kind} zeroinitializer, i16 -1, {nearest})"
+        )
+        return _scaled_by_power(writer, _polynomial(writer, fraction, POWER_COEFFICIENTS, width), t)
+    # As the bits of an exponent, -127 makes zero and 128 infinity.
+    clamped = _clamp(writer, t, -127.0, 128.0, width)
+    whole = call(writer, "floor", width, clamped)
+    fraction = writer.value(f"fsub {kind} {clamped}, {whole}")
+    return _scaled_once(writer, _polynomial(writer, fraction, POWER_COEFFICIENTS, width), whole, width)
 
 
 def emit_tanh(writer: Writer, x: str, width: int) -> str:
@@ -112,9 +164,16 @@ def emit_erf(writer: Writer, x: str, width: int) -> str:
 
 def fma(writer: Writer, left: str, right: str, addend: str, width: int) -> str:
     """The sum ``left * right + addend``, rounded once."""
-    kind, suffix = float_type(width), type_suffix(width)
-    writer.declarations.add(f"{kind} @llvm.fma.{suffix}({kind}, {kind}, {kind})")
-    return writer.value(f"call {kind} @llvm.fma.{suffix}({kind} {left}, {kind} {right}, {kind} {addend})")
+    kind, name, declaration = _fma(width)
+    writer.declarations.add(declaration)
+    return writer.value(f"call {kind} {name}({kind} {left}, {kind} {right}, {kind} {addend})")
+
+
+@cache
+def _fma(width: int) -> tuple[str, str, str]:
+    """Type, name and declaration of the intrinsic."""
+    kind, name = float_type(width), f"@llvm.fma.{type_suffix(width)}"
+    return kind, name, f"{kind} {name}({kind}, {kind}, {kind})"
 
 
 def call(writer: Writer, name: str, width: int, *operands: str, flags: str = "") -> str:

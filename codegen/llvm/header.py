@@ -25,7 +25,6 @@ def c_header(signature: Signature) -> str:
         "*/",
         f"void {symbol}_prepack(void **buffers); /* fills the packed buffers: once per set of weights */",
         f"void {symbol}_run(void **buffers); /* one call */",
-        f"void {symbol}_bench(void **buffers, long long num_calls); /* many calls in a row */",
         "",
         "#ifdef __cplusplus",
         "}",

@@ -51,6 +51,7 @@ def store(writer: Writer, access: MemoryAccess, value: str) -> None:
     if writer.width == 1:
         writer.line(f"store float {value}, ptr {address}, align 4")
         return
+    emit_fetch(writer, access)
     mask = active_mask(writer, NOTHING)
     if access.offset.lane != 1:
         _scatter(writer, access, value, mask)
@@ -62,7 +63,7 @@ def store(writer: Writer, access: MemoryAccess, value: str) -> None:
             f"<{writer.width} x i1> {mask})"
         )
     elif access.buffer in writer.streamed:
-        emit_streamed_store(writer, value, address)
+        emit_streamed_store(writer, access, value, address)
     else:
         writer.line(f"store {kind} {value}, ptr {address}, align 4")
 
@@ -170,7 +171,7 @@ def _vector_load(writer: Writer, access: MemoryAccess, extra: int, mask: str) ->
     if isinstance(found, str):
         return found
     kind = float_type(width)
-    emit_fetch(writer, access.buffer, address)
+    emit_fetch(writer, access)
     if not mask:
         return _remembered(writer, access, key, f"load {kind}, ptr {address}, align 4")
     suffix = f"{type_suffix(width)}.p0"

@@ -6,7 +6,7 @@ import ctypes
 import platform
 import struct
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -48,12 +48,15 @@ CODEGEN_OPTIONS = (
 """Passes of LLVM's code generator that do not pay here."""
 
 Call = Any
-"""A ctypes function of one address (``bench`` has a count besides)."""
+"""A ctypes function of one address."""
 
 
 @dataclass(frozen=True)
 class NativeCode:
-    """Entry points of a loaded object; ``engine`` owns the memory they are in."""
+    """Entry points of a loaded object; ``engine`` owns the memory they are in.
+
+    ``bench`` takes the array of pointers and a number of calls to make of ``run``.
+    """
 
     code: bytes
     engine: llvm.ExecutionEngine
@@ -86,13 +89,42 @@ def load_object(code: bytes, signature: Signature) -> NativeCode:
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
 
-    def entry(part: str, *types: Any) -> Call:
-        address = engine.get_function_address(f"{signature.symbol}_{part}")
+    def entry(part: str) -> int:
+        address: int = engine.get_function_address(f"{signature.symbol}_{part}")
         if not address:
             raise ValueError(f"it has no function {signature.symbol}_{part}")
-        return ctypes.CFUNCTYPE(None, ctypes.c_void_p, *types)(address)
+        return address
 
-    return NativeCode(code, engine, entry("run"), entry("prepack"), entry("bench", ctypes.c_int64))
+    run = entry("run")
+    bench = partial(_repeat()[1], run)
+    return NativeCode(code, engine, _ENTRY(run), _ENTRY(entry("prepack")), bench)
+
+
+_ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+_REPEAT = """
+define void @repeat(ptr %run, ptr %args, i64 %n) {
+entry:
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
+  call void %run(ptr %args)
+  %next = add i64 %i, 1
+  %more = icmp slt i64 %next, %n
+  br i1 %more, label %loop, label %end
+end:
+  ret void
+}
+"""
+
+
+@cache
+def _repeat() -> tuple[llvm.ExecutionEngine, Call]:
+    """Calls one function many times in a row; the same for all kernels, for LLVM takes its time over each."""
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(_REPEAT), _machine())
+    engine.finalize_object()
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
+    return engine, kind(engine.get_function_address("repeat"))
 
 
 def _require_object(code: bytes) -> None:

@@ -8,6 +8,7 @@ from typing import cast
 from codegen.ir.arithmetic import ceil_div
 from codegen.ir.expression import Load, loads
 from codegen.ir.loops import Buffer, Guard, Loop, LoopKind, Node, Scope, Store, walk_nodes
+from codegen.llvm.collapse import collapse
 from codegen.llvm.layout import cut, register_layouts
 from codegen.llvm.linear import LoopVariable, Mode, linear
 from codegen.llvm.plan import (
@@ -40,6 +41,7 @@ MAX_UNROLLED_STORES = 128
 
 def plan_nodes(nodes: tuple[Node, ...], buffers: tuple[Buffer, ...], lanes: int) -> tuple[PlannedNode, ...]:
     """Plan one part (body or prepack) of a program whose Ints are all plain ints."""
+    nodes = collapse(nodes, {buffer.name: buffer for buffer in buffers})
     return _Planner(nodes, buffers, lanes).plan(nodes)
 
 

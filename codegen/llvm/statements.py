@@ -43,6 +43,9 @@ def _emit_plain_loop(writer: Writer, loop: PlannedLoop) -> None:
 
 def _emit_predicated(writer: Writer, loop: PlannedLoop) -> None:
     """One copy of a body (or one chunk of lanes) under the loop's guards."""
+    if not loop.guards:
+        emit_nodes(writer, loop.body)
+        return
     depth = len(writer.predicates)
     holds = all(_push_guard(writer, guard) for guard in loop.guards)
     added = writer.predicates[depth:]
@@ -61,6 +64,8 @@ def _push_guard(writer: Writer, guard: PlannedGuard) -> bool:
     predicate = guard_predicate(writer, guard.index, guard.bound, guard.identifier)
     if isinstance(predicate, bool):
         return predicate
+    if predicate.scalar in writer.refuted:
+        return False
     writer.predicates.append(predicate)
     return True
 

@@ -7,20 +7,25 @@ only by the rounding that fusing leaves out (and the order of sums over lanes).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from codegen.ir.expression import Constant, UnaryOp
 from codegen.llvm.address import all_of, negated, range_predicate
 from codegen.llvm.functions import (
+    AVX512_LANES,
     at_least,
     at_most,
     call,
     emit_erf,
     emit_exp,
+    emit_exp_of_rounded,
+    emit_power_of_two,
     emit_tanh,
     fma,
     select,
 )
+from codegen.llvm.logistic import Logistic, as_logistic
 from codegen.llvm.memory import can_yield_zero, load
 from codegen.llvm.plan import (
     MemoryAccess,
@@ -46,12 +51,13 @@ def evaluate(writer: Writer, expr: PlannedExpr) -> Value:
         return load(writer, expr)  # type: ignore[arg-type]
     if kind is RegisterAccess:
         return read_register(writer, expr)  # type: ignore[arg-type]
-    if isinstance(expr, PlannedBinary):
-        return _binary(writer, expr)
     if isinstance(expr, Constant):
         return float_literal(expr.value), False
-    if isinstance(expr, PlannedUnary):
-        return _unary(writer, expr)
+    if isinstance(expr, PlannedBinary | PlannedUnary):
+        logistic = as_logistic(expr)
+        if logistic is not None:
+            return _logistic(writer, logistic)
+        return _binary(writer, expr) if isinstance(expr, PlannedBinary) else _unary(writer, expr)
     if isinstance(expr, PlannedFolded):
         return evaluate(writer, with_numbers(expr.expr, writer.offsets))
     assert isinstance(expr, PlannedSelect)
@@ -72,7 +78,19 @@ def add_product(writer: Writer, product: PlannedBinary, addend: str, is_vector: 
 
 
 def greater(writer: Writer, left: str, right: str, width: int) -> str:
-    """The greater of two; NaN in either comes through, as in NumPy; the sign of zero is not kept."""
+    """The greater of two; NaN in either comes through, as in NumPy; the sign of zero is not kept.
+
+    x86's maximum gives the right one where either is NaN; only a NaN on the left has to be kept. A maximum
+    of AVX-512 does that under a mask, so that two instructions are enough and not three.
+    """
+    if left == float_literal(-math.inf, width):
+        return right
+    if width == AVX512_LANES:
+        kind, bits = float_type(width), f"<{width} x i1>"
+        is_greater = writer.value(f"fcmp ogt {kind} {left}, {right}")
+        larger = writer.value(f"select {bits} {is_greater}, {kind} {left}, {kind} {right}")
+        is_number = writer.value(f"fcmp ord {kind} {left}, {left}")
+        return writer.value(f"select {bits} {is_number}, {kind} {larger}, {kind} {left}")
     return call(writer, "maximum", width, left, right, flags="nsz ")
 
 
@@ -109,6 +127,25 @@ def _binary(writer: Writer, expr: PlannedBinary) -> Value:
     return writer.value(f"f{expr.op} contract {float_type(width)} {one}, {two}"), is_vector
 
 
+def _logistic(writer: Writer, form: Logistic) -> Value:
+    """One power of two and one division."""
+    exponent, is_vector = evaluate(writer, form.exponent)
+    width = writer.width if is_vector else 1
+    scaled = writer.value(f"fmul {float_type(width)} {exponent}, {float_literal(form.factor, width)}")
+    power = emit_power_of_two(writer, scaled, width)
+    divisor = writer.value(f"fadd {float_type(width)} {power}, {float_literal(1.0, width)}"), is_vector
+    if form.numerator is None:
+        numerator, scale = (float_literal(form.scale), False), 1.0
+    else:
+        numerator, scale = evaluate(writer, form.numerator), form.scale
+    is_vector = numerator[1] or divisor[1]
+    width = writer.width if is_vector else 1
+    top, bottom = (spread(writer, value) if is_vector else value[0] for value in (numerator, divisor))
+    if scale != 1.0:
+        top = writer.value(f"fmul {float_type(width)} {top}, {float_literal(scale, width)}")
+    return writer.value(f"fdiv {float_type(width)} {top}, {bottom}"), is_vector
+
+
 def _fused(writer: Writer, expr: PlannedBinary) -> Value | None:
     """An addition or subtraction with a product on one side."""
     for product, other, is_left in ((expr.left, expr.right, True), (expr.right, expr.left, False)):
@@ -132,11 +169,15 @@ def _extreme(writer: Writer, expr: PlannedBinary, left: str, right: str, width: 
         return limit(writer, right, left, width)
     if isinstance(expr.left, Constant):
         return limit(writer, left, right, width)
-    return call(writer, "maximum" if expr.op == "max" else "minimum", width, left, right, flags="nsz ")
+    if expr.op == "max":
+        return greater(writer, left, right, width)
+    return call(writer, "minimum", width, left, right, flags="nsz ")
 
 
 def _unary(writer: Writer, expr: PlannedUnary) -> Value:
     value, is_vector = evaluate(writer, expr.operand)
+    if expr.op == "exp" and isinstance(expr.operand, PlannedBinary) and expr.operand.op == "sub":
+        return emit_exp_of_rounded(writer, value, writer.width if is_vector else 1), is_vector
     return UNARY[expr.op](writer, value, writer.width if is_vector else 1), is_vector
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from codegen.llvm.address import conjunction, runtime_index
+from codegen.llvm.address import compared, conjunction
 from codegen.llvm.control import emit_branch
 from codegen.llvm.linear import Mode, Terms
 from codegen.llvm.plan import PlannedGuard, PlannedLoop
@@ -39,12 +39,13 @@ def emit_versions(writer: Writer, loop: PlannedLoop, emit: Callable[[], None]) -
     if not conditions:
         _with_proven(writer, identifiers, emit)
         return
-    both = conjunction(writer, list(dict.fromkeys(conditions)), "i1")
+    distinct = list(dict.fromkeys(conditions))
+    refuted = set(distinct) if len(distinct) == 1 else set()
     emit_branch(
         writer,
-        both,
+        conjunction(writer, distinct, "i1"),
         lambda: _with_proven(writer, identifiers, emit),
-        lambda: _with_doubted(writer, identifiers, emit),
+        lambda: _with_doubted(writer, identifiers, refuted, emit),
     )
 
 
@@ -83,13 +84,7 @@ def _always_holds(writer: Writer, guard: PlannedGuard) -> str | bool | None:
         return most < guard.bound
     if most + reach < guard.bound:
         return True
-    head = writer.heads[terms[-1][0]]
-    room = guard.bound - most
-    key = ("slt", terms, room)
-    found = head.cache.get(key)
-    if found is None:
-        found = writer.head_value(head, key, f"icmp slt i64 {runtime_index(writer, terms)}, {room}")
-    return found
+    return compared(writer, "slt", terms, guard.bound - most)
 
 
 def _with_proven(writer: Writer, identifiers: set[tuple[int, int]], emit: Callable[[], None]) -> None:
@@ -99,8 +94,13 @@ def _with_proven(writer: Writer, identifiers: set[tuple[int, int]], emit: Callab
     writer.proven -= added
 
 
-def _with_doubted(writer: Writer, identifiers: set[tuple[int, int]], emit: Callable[[], None]) -> None:
+def _with_doubted(
+    writer: Writer, identifiers: set[tuple[int, int]], refuted: set[str], emit: Callable[[], None]
+) -> None:
+    """``refuted`` are the conditions known to fail: copies under one of them are left out."""
     added = identifiers - writer.doubted
     writer.doubted |= added
+    writer.refuted |= refuted
     emit()
+    writer.refuted -= refuted
     writer.doubted -= added

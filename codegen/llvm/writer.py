@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -62,6 +63,20 @@ class Predicate:
     bound: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A branch around some lines that may still go on: its end is at ``position`` among the lines.
+
+    ``block`` is the last of those run under ``condition``, ``skipping_block`` the one that jumps over them.
+    """
+
+    condition: str
+    position: int
+    block: str
+    skipping_block: str
+    end_label: str
+
+
 RegisterKey: TypeAlias = tuple[str, int, int]
 """Buffer, flat index of the other dimensions, start of the chunk (-1 for a scalar)."""
 
@@ -83,11 +98,13 @@ class Writer:
     predicates: list[Predicate] = field(default_factory=list)
     proven: set[GuardId] = field(default_factory=set)
     doubted: set[GuardId] = field(default_factory=set)
+    refuted: set[str] = field(default_factory=set)
     registers: dict[RegisterKey, str] = field(default_factory=dict)
     widths: dict[RegisterKey, int] = field(default_factory=dict)
     cache: dict[Hashable, object] = field(default_factory=dict)
     trail: list[Hashable] = field(default_factory=list)
     loaded: dict[str, list[Hashable]] = field(default_factory=dict)
+    closed: list[Closed] = field(default_factory=list)
     block: str = "entry"
     num_names: int = 0
 
@@ -148,16 +165,19 @@ class Writer:
         return flat
 
 
+@cache
 def float_type(width: int) -> str:
     """LLVM type of a value of ``width`` floats."""
     return "float" if width == 1 else f"<{width} x float>"
 
 
+@cache
 def type_suffix(width: int) -> str:
     """How intrinsics name that type."""
     return "f32" if width == 1 else f"v{width}f32"
 
 
+@lru_cache(maxsize=4096)
 def float_literal(value: float, width: int = 1) -> str:
     """A float32 constant; LLVM writes it as the bits of the equal double."""
     bits = struct.unpack("<Q", struct.pack("<d", float(np.float32(value))))[0]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from codegen.measure.arrays import touched_zeros
 from codegen.measure.bandwidth_loops import GRAIN, BandwidthLoops
+from codegen.measure.mover import Mover
 from codegen.measure.peak_loops import PinnedTeam
 from codegen.target import Target
 
@@ -99,6 +100,10 @@ class BandwidthMeter:
     def memory(self, num_runs: int = 2) -> Rates:
         """Of memory alone."""
         return self._rates(self._memory, num_runs)
+
+    def mover(self, num_read: int, num_written: int) -> Mover:
+        """What moves a kernel's bytes beside it, in turns."""
+        return Mover(self._loops, self._team, self._vector_bytes, num_read, num_written)
 
     def _arrays(self, num_bytes: int) -> list[Pair]:
         """For each thread two arrays that have ``num_bytes`` together."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -53,6 +53,7 @@ def time_peers(
     min_repeat_s: float = 0.005,
     seed: int = 0,
     errors: Mapping[str, Mapping[str, float]] | None = None,
+    beside: Sequence[Callable[[], None]] = (),
 ) -> dict[str, PeerTimes]:
     """Time kernels of ours and of libraries in turn, each once a round, the rounds in alternating order.
 
@@ -70,6 +71,7 @@ def time_peers(
         min_repeat_s: least duration of a turn.
         seed: of the operands.
         errors: of the sketches that kernels come from, by the kernels' names.
+        beside: what else takes a turn in each round, next to our kernels, and keeps its own times.
     """
     operands = make_inputs(operator, np.random.default_rng(seed))
     reference = operator.reference(operands).ravel()
@@ -77,10 +79,11 @@ def time_peers(
     contestants = {name: _Contestant(bind(operands), reference) for name, bind in binders.items()}
     for contestant in contestants.values():
         contestant.num_calls, _ = calibrate(contestant.time_calls, min_repeat_s)
+    turns = [*beside, *(contestant.take_turn for contestant in contestants.values())]
     for number in range(num_rounds):
-        turns = list(contestants.values())
-        for contestant in turns if number % 2 == 0 else reversed(turns):
-            contestant.take_turn()
+        for take_turn in turns if number % 2 == 0 else reversed(turns):
+            settle()
+            take_turn()
     program = operator.program()
     return {
         name: contestant.result(*tolerance(program, errors=(errors or {}).get(name)))
@@ -157,7 +160,6 @@ class _Contestant:
         return time.perf_counter() - start_s
 
     def take_turn(self) -> None:
-        settle()
         self.time_calls(math.ceil(self.num_calls / 4))  # wakes its threads and refills the caches
         elapsed_s = time_undisturbed(self.time_calls, self.num_calls, num_preemptions)
         self.times_s.append(elapsed_s / self.num_calls)

@@ -15,6 +15,7 @@ from codegen.schedule.rules.gpu_contraction import gpu_contraction_sketches
 from codegen.schedule.rules.gpu_elementwise import gpu_elementwise_sketches
 from codegen.schedule.rules.gpu_rowwise import gpu_rowwise_sketches
 from codegen.schedule.rules.rowwise import rowwise_sketches
+from codegen.schedule.rules.separated import separated_sketches
 from codegen.schedule.rules.winograd import winograd_sketches
 from codegen.schedule.space import NamedCandidate, Space
 from codegen.target import Target
@@ -58,4 +59,5 @@ def build_space(
         on_gpu = next(filter(None, (rule(flat, target) for rule in GPU_RULES)), ())
         return Space(flat, target, on_gpu)
     sketches = next(filter(None, (rule(flat, target) for rule in RULES)), ())
-    return Space(flat, target, (*sketches, *(winograd_sketches(flat, target) if winograd else ())))
+    with_winograd = winograd_sketches(flat, target) if winograd else ()
+    return Space(flat, target, (*sketches, *separated_sketches(flat, target), *with_winograd))

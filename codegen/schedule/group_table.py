@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,9 @@ IntArray = NDArray[np.int64]
 
 _NUM_TRIES = 3
 """Rows drawn per mutation; the one nearest to the present row is taken, so most moves are local."""
+
+_MOST_DISTANCES = 1_000_000
+"""Held at once when the nearest row is looked for."""
 
 
 class GroupTable:
@@ -70,6 +75,23 @@ class GroupTable:
         nearest = tries[np.arange(num), distance.argmin(axis=1)]
         np.put_along_axis(padded, columns, nearest, axis=1)
         return padded[:, :-1]
+
+    def nearest(self, sketches: IntArray, positions: NDArray[np.floating[Any]]) -> IntArray:
+        """Of every group the allowed row that differs least in sum from the given positions."""
+        result = np.zeros(positions.shape, dtype=np.int64)
+        for sketch in np.unique(sketches).tolist():
+            rows = np.flatnonzero(sketches == sketch)
+            for group in range(self._num_groups[sketch]):
+                columns = self._columns[sketch, group]
+                columns = columns[columns < self.num_columns]
+                first = self._offset[sketch, group]
+                allowed = self._rows[first : first + self._size[sketch, group], : len(columns)]
+                step = max(_MOST_DISTANCES // allowed.size, 1)
+                for start in range(0, len(rows), step):
+                    part = rows[start : start + step, None]
+                    distance = np.abs(positions[part, columns][:, None, :] - allowed).sum(axis=2)
+                    result[part, columns] = allowed[distance.argmin(axis=1)]
+        return result
 
     def convert(
         self, sketches: IntArray, new: IntArray, positions: IntArray, rng: np.random.Generator

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from codegen.ir.affine import Affine
 from codegen.ir.arithmetic import Int
 from codegen.ir.expression import Expr, InRange, Select
-from codegen.ir.loops import Guard, Loop, LoopKind, LoopProgram, Node, Store
-from codegen.schedule.rewrite import Nodes, map_expr, substitute
+from codegen.ir.loops import Guard, If, Loop, LoopKind, LoopProgram, Node, Store
+from codegen.schedule.rewrite import Nodes, map_expr, substitute_expr
 
 
 @dataclass(frozen=True)
 class _Scope:
-    """What holds inside the loops around a node: extents of their variables, and their guards."""
+    """What holds inside the loops around a node: extents of their variables, and their guards.
+
+    ``gone`` holds the variables of loops that were dropped: they are 0.
+    """
 
     extents: dict[str, Int]
     guards: tuple[Guard, ...] = ()
+    gone: Mapping[str, Affine] = field(default_factory=dict)
 
 
 def simplify_loops(program: LoopProgram) -> LoopProgram:
@@ -33,26 +38,28 @@ def _simplify(nodes: Nodes, scope: _Scope) -> Nodes:
     result: list[Node] = []
     for node in nodes:
         if isinstance(node, Store):
-            value = map_expr(node.value, lambda expr: _without_conditions(expr, scope))
-            result.append(replace(node, value=value))
+            index = tuple(affine.substitute(scope.gone) for affine in node.index)
+            value = substitute_expr(node.value, scope.gone)
+            value = map_expr(value, lambda expr: _without_conditions(expr, scope))
+            result.append(Store(node.buffer, index, value, node.reducer))
         elif isinstance(node, Loop):
             result.extend(_simplify_loop(node, scope))
         else:
+            conditions = tuple(replace(c, index=c.index.substitute(scope.gone)) for c in node.conditions)
             then, otherwise = _simplify(node.then, scope), _simplify(node.otherwise, scope)
-            result.append(replace(node, then=then, otherwise=otherwise))
+            result.append(If(conditions, then, otherwise))
     return tuple(result)
 
 
 def _simplify_loop(loop: Loop, scope: _Scope) -> Nodes:
     extents = {**scope.extents, loop.variable: loop.extent}
+    present = (replace(guard, index=guard.index.substitute(scope.gone)) for guard in loop.guards)
     guards = tuple(
-        guard
-        for guard in loop.guards
-        if not _holds(guard, extents) and not _follows(guard, loop, scope.guards)
+        guard for guard in present if not _holds(guard, extents) and not _follows(guard, loop, scope.guards)
     )
     if loop.extent == 1 and not guards and loop.kind in (LoopKind.SERIAL, LoopKind.PARALLEL):
-        return _simplify(substitute(loop.body, {loop.variable: Affine()}), scope)
-    inside = _Scope(extents, (*scope.guards, *guards))
+        return _simplify(loop.body, replace(scope, gone={**scope.gone, loop.variable: Affine()}))
+    inside = _Scope(extents, (*scope.guards, *guards), scope.gone)
     return (replace(loop, guards=guards, body=_simplify(loop.body, inside)),)
 
 

@@ -68,6 +68,14 @@ def constrained(knobs: tuple[Knob, ...], is_allowed: Callable[[tuple[int, ...]],
 
 
 @dataclass(frozen=True)
+class Tiling:
+    """How threads share an axis: in tiles as long as the product of some knobs' values."""
+
+    extent: int
+    knobs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Sketch:
     """One loop-tree topology: its knobs, and the arithmetic that lowers values of them.
 
@@ -75,7 +83,8 @@ class Sketch:
     for all of them. ``limits`` gives, for some knobs, the value beyond which a larger one changes
     nothing, from the values of the knobs before it; it makes equal kernels recognisable. ``errors`` holds,
     by the tensor that a stage makes, the rounding error to expect for inputs of order one, where the sketch
-    computes the stage by other arithmetic than the program's.
+    computes the stage by other arithmetic than the program's. ``tilings`` says how threads share the work:
+    their tiles are all combinations of the tiles of each axis; empty where that is not so or is of no use.
     """
 
     name: str
@@ -83,6 +92,7 @@ class Sketch:
     lower: Callable[[Values], LoopProgram]
     limits: Mapping[str, Callable[[Values], Int]] = field(default_factory=dict)
     errors: Mapping[str, float] = field(default_factory=dict)
+    tilings: tuple[Tiling, ...] = ()
 
     @property
     def knobs(self) -> tuple[Knob, ...]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Generic
+from typing import Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from codegen.ir.loops import LoopProgram
 from codegen.schedule.candidates import Candidates, concatenate
 from codegen.schedule.errors import require
 from codegen.schedule.group_table import GroupTable
+from codegen.schedule.idle import IdleCores
 from codegen.schedule.instantiate import instantiate
 from codegen.schedule.simplify import simplify_loops
 from codegen.schedule.sketch import Sketch
@@ -26,13 +27,18 @@ NamedCandidate = Mapping[str, object]
 """``{"sketch": name, "knobs": {knob name: value}}``, the form that records and JSON files hold."""
 
 
+_NUM_REDRAWS = 8
+"""Rounds of drawing, each for what the round before found hopeless."""
+
 AnyTarget = TypeVar("AnyTarget", Target, GpuTarget, default=Target)
 
 
 class Space(Generic[AnyTarget]):
     """All candidates of a program on a target, a CPU unless it is said otherwise.
 
-    Every operation on candidates is batched; a generator makes each stream repeatable.
+    Every operation on candidates is batched; a generator makes each stream repeatable. What leaves half of
+    the cores idle (see ``IdleCores``) is *hopeless*: it is counted, enumerated, decoded and lowered like any
+    other candidate, so that records of it stay good, but neither sampled nor moved to.
     """
 
     def __init__(self, program: Program, target: AnyTarget, sketches: tuple[Sketch, ...]) -> None:
@@ -42,30 +48,38 @@ class Space(Generic[AnyTarget]):
         self.target: AnyTarget = target
         self.sketches = sketches
         self._table = GroupTable(sketches)
+        num_cores = target.num_threads if isinstance(target, Target) else 1
+        self._idle_cores = IdleCores(sketches, num_cores, program.flops)
 
     def count(self) -> int:
         """Number of points, exactly; some of them lower to equal kernels (see ``canonical``)."""
         return sum(sketch.count() for sketch in self.sketches)
 
+    def is_hopeless(self, candidates: Candidates) -> NDArray[np.bool_]:
+        """Which candidates are not worth a trial, shape (N,)."""
+        return self._idle_cores(candidates.sketches, candidates.positions)
+
     def sample(self, num: int, rng: np.random.Generator) -> Candidates:
-        """``num`` points: a sketch at random, then uniform within it."""
+        """``num`` points: a sketch at random, then uniform within it, anew for what is hopeless."""
         sketches = rng.integers(len(self.sketches), size=num)
-        return Candidates(sketches, self._table.sample(sketches, rng))
+        return self._sample(sketches, rng)
 
     def mutate(
         self, candidates: Candidates, rng: np.random.Generator, sketch_change: float = 0.05
     ) -> Candidates:
         """One neighbour of each candidate: one group of knobs chosen anew, now and then another sketch.
 
-        A move to another sketch keeps the groups of knobs that both have.
+        A move to another sketch keeps the groups of knobs that both have. A candidate that would move to what
+        is hopeless stays as it is, or is sampled anew if it is hopeless itself.
         """
-        positions = self._table.mutate(candidates.sketches, candidates.positions, rng)
-        moves = rng.random(len(candidates)) < sketch_change
-        if not moves.any():
-            return Candidates(candidates.sketches, positions)
-        sketches = np.where(moves, rng.integers(len(self.sketches), size=len(moves)), candidates.sketches)
-        moved = self._table.convert(candidates.sketches, sketches, candidates.positions, rng)
-        return Candidates(sketches, np.where(moves[:, None], moved, positions))
+        moved = self._moved(candidates, rng, sketch_change)
+        rows = np.flatnonzero(self.is_hopeless(moved))
+        kept = candidates[rows]
+        moved.sketches[rows], moved.positions[rows] = kept.sketches, kept.positions
+        rows = rows[self.is_hopeless(kept)]
+        if len(rows):
+            moved.positions[rows] = self._sample(moved.sketches[rows], rng).positions
+        return moved
 
     def counterparts(self, candidates: Candidates, rng: np.random.Generator) -> Candidates:
         """One candidate of each sketch: of those given, best first, the next of kin carried over.
@@ -76,7 +90,22 @@ class Space(Generic[AnyTarget]):
         sketches = self._in_rounds
         kin = self._table.num_shared(candidates.sketches)[:, sketches].argmax(axis=0)
         old, positions = candidates.sketches[kin], candidates.positions[kin]
-        return Candidates(sketches, self._table.convert(old, sketches, positions, rng))
+        converted = Candidates(sketches, self._table.convert(old, sketches, positions, rng))
+        self._redraw(
+            converted, lambda rows: self._table.convert(old[rows], sketches[rows], positions[rows], rng)
+        )
+        return converted
+
+    def num_values(self) -> NDArray[np.int64]:
+        """Values of each knob, shape (sketches, most knobs); 1 where a sketch has no such knob."""
+        sizes = np.ones((len(self.sketches), self._table.num_columns), dtype=np.int64)
+        for number, sketch in enumerate(self.sketches):
+            sizes[number, : len(sketch.knobs)] = [len(knob.values) for knob in sketch.knobs]
+        return sizes
+
+    def nearest(self, sketches: NDArray[np.int64], positions: NDArray[np.floating[Any]]) -> Candidates:
+        """The points of these sketches that differ least in sum from the positions, fractions too."""
+        return Candidates(sketches, self._table.nearest(sketches, positions))
 
     def enumerate(self, limit: int) -> Candidates:
         """The first ``limit`` points in a fixed order: sketch by sketch, the last group of knobs fastest."""
@@ -152,6 +181,39 @@ class Space(Generic[AnyTarget]):
     def errors(self, named: NamedCandidate) -> Mapping[str, float]:
         """What ``tolerance`` must know of a candidate: ``Sketch.errors`` of its sketch."""
         return self.sketches[int(self.decode([named]).sketches[0])].errors
+
+    def _sample(self, sketches: NDArray[np.int64], rng: np.random.Generator) -> Candidates:
+        """One of each given sketch; where draws stay hopeless, as for many cores, one of finer tiles."""
+        sampled = Candidates(sketches, self._table.sample(sketches, rng))
+        self._redraw(sampled, lambda rows: self._table.sample(sketches[rows], rng))
+        rows = self._redraw(
+            sampled, lambda rows: self._idle_cores.finer(sketches[rows], sampled.positions[rows], rng)
+        )
+        sampled.positions[rows] = 0
+        return sampled
+
+    def _redraw(
+        self, drawn: Candidates, draw: Callable[[NDArray[np.int64]], NDArray[np.int64]]
+    ) -> NDArray[np.int64]:
+        """Put other positions in hopeless rows; returns the rows that are hopeless to the last."""
+        rows = np.flatnonzero(self.is_hopeless(drawn))
+        for _ in range(_NUM_REDRAWS):
+            if not len(rows):
+                break
+            drawn.positions[rows] = draw(rows)
+            rows = rows[self.is_hopeless(drawn[rows])]
+        return rows
+
+    def _moved(self, candidates: Candidates, rng: np.random.Generator, sketch_change: float) -> Candidates:
+        """A neighbour of each candidate, be it hopeless or not; in arrays of its own."""
+        old, sketches = candidates.sketches, candidates.sketches.copy()
+        positions = self._table.mutate(old, candidates.positions, rng)
+        rows = np.flatnonzero(rng.random(len(candidates)) < sketch_change)
+        if not len(rows):
+            return Candidates(sketches, positions)
+        sketches[rows] = rng.integers(len(self.sketches), size=len(rows))
+        positions[rows] = self._table.convert(old[rows], sketches[rows], candidates.positions[rows], rng)
+        return Candidates(sketches, positions)
 
     @cached_property
     def _in_rounds(self) -> NDArray[np.int64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -11,20 +12,44 @@ from numpy.typing import NDArray
 
 from codegen.schedule.candidates import Candidates, concatenate
 from search.annealer import AnnealConfig, Annealer
+from search.differential_evolution import DifferentialEvolution, DifferentialEvolutionConfig
 from search.exhaustive import ExhaustiveSearch
+from search.genetic import GeneticConfig, GeneticSearch
+from search.guided import GuidedConfig, GuidedSearch
+from search.local_search import LocalSearch, LocalSearchConfig
+from search.measured_annealing import MeasuredAnnealing, MeasuredAnnealingConfig
 from search.protocols import Objective, Searcher, Space
 from search.random_search import RandomSearch
+from search.tpe import TreeParzenSearch
 from tests.search.spaces import KnobSpace, TrueScores, rugged_latency_s
 
 Build = Callable[[Space, Objective], Searcher]
 
 SMALL_ANNEAL = AnnealConfig(num_chains=16, num_steps=40, patience=10)
+SMALL_GUIDED = GuidedConfig(num_rounds=3, round_size=32)
 
 SEARCHERS: dict[str, Build] = {
     "annealer": lambda space, objective: Annealer(space, objective, SMALL_ANNEAL),
     "random": lambda space, objective: RandomSearch(space),
     "exhaustive": lambda space, objective: ExhaustiveSearch(space),
+    "genetic": lambda space, objective: GeneticSearch(space, GeneticConfig(population=6)),
+    "local search": lambda space, objective: LocalSearch(space, LocalSearchConfig(patience=8)),
+    "differential evolution": lambda space, objective: DifferentialEvolution(
+        space, DifferentialEvolutionConfig(population=5)
+    ),
+    "annealing of measurements": lambda space, objective: MeasuredAnnealing(space, MeasuredAnnealingConfig()),
+    "guided genetic": lambda space, objective: GuidedSearch(
+        space, objective, lambda: GeneticSearch(space, GeneticConfig(population=8)), SMALL_GUIDED
+    ),
+    "guided local search": lambda space, objective: GuidedSearch(
+        space, objective, lambda: LocalSearch(space, LocalSearchConfig()), SMALL_GUIDED
+    ),
+    "guided differential evolution": lambda space, objective: GuidedSearch(
+        space, objective, lambda: DifferentialEvolution(space, DifferentialEvolutionConfig()), SMALL_GUIDED
+    ),
 }
+if find_spec("optuna"):
+    SEARCHERS["tpe"] = lambda space, objective: TreeParzenSearch(space)
 
 SPACES = {
     "two sketches": KnobSpace(),

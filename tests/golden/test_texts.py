@@ -14,7 +14,7 @@ import pytest
 
 from codegen.ir.text import loop_text
 from codegen.llvm.emit import emit_module
-from codegen.ops import Conv2d, Matmul, Operator, Softmax, Transpose
+from codegen.ops import Conv2d, Matmul, Operator, Pool2d, Softmax, Transpose
 from codegen.precision import Precision
 from codegen.schedule import build_space
 from codegen.triton.candidate import candidate_source
@@ -85,6 +85,14 @@ CASES = {
         num_threads=1,
         sketch="rows.fused.ahead.streamed",
         knobs={"row_inner": 2, "vector": 16},
+        l3_bytes=64,
+    ),
+    "separated_pool_16_lanes": Case(
+        Pool2d(channels=2, height=5, width=23, kernel=3, stride=2, padding=1),
+        lanes=16,
+        num_threads=1,
+        sketch="separated.streamed",
+        knobs={"row_inner": 2, "column_vector": 16, "vector": 12},
         l3_bytes=64,
     ),
     "transpose_8_lanes": Case(

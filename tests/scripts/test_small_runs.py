@@ -130,14 +130,27 @@ def test_tvm_is_a_column_where_it_is_installed(
 
 @pytest.mark.slow
 def test_the_benchmark_of_memory(scripts: Scripts, capsys: pytest.CaptureFixture[str]) -> None:
-    suite = ["suite=memory", "debug=tiny", "search.trials=4"]
-    found = scripts("benchmark", "run", *suite)
+    results = f"kernels.results={scripts.folder / 'results'}"
+    suite = ["suite=memory", "debug=tiny", "search.trials=4", results]
+    assert "no winners of suite=memory" in refusal(
+        capsys, scripts, "benchmark", *suite, "kernels.tuned=stored"
+    )
+    found = scripts("benchmark", "run", *suite, "kernels.store=all")
     names = {"latency_s", "gb_per_s", "share_of_bandwidth", "vs_torch", "torch_latency_s", "vs_best"}
+    names |= {"share_of_copy", "share_of_copy_low", "share_of_copy_high"}
     assert {f"sum_128x768_{name}" for name in names} <= set(found)
     assert found["sum_128x768_correct"] == 1
     assert found["worst_small_name"] == "sum_128x768"
-    assert "| sum_128x768 |" in (scripts.folder / "run" / "memory.md").read_text()
-    assert "keeps no winners" in refusal(capsys, scripts, "benchmark", *suite, "kernels.store=all")
+    table = (scripts.folder / "run" / "memory.md").read_text()
+    assert "| sum_128x768 |" in table
+    (folder,) = (scripts.folder / "results").iterdir()
+    assert {path.name for path in folder.iterdir()} == {"memory.csv", "memory.md", "winners.json"}
+    assert (folder / "memory.md").read_text() == table
+
+    (folder / "memory.csv").write_text((folder / "memory.csv").read_text() + "gone,1\n")
+    again = scripts("benchmark", "again", *suite, "kernels.tuned=stored", "kernels.store=all")
+    assert again["sum_128x768_correct"] == 1
+    assert "gone" not in (folder / "memory.csv").read_text()
 
 
 @pytest.mark.slow

@@ -19,11 +19,12 @@ from codegen.ops import make_operator, operator_parameters
 from codegen.schedule import Space, build_space
 from codegen.target import Target
 from costmodel.losses import RankAndTime
-from scripts.groups import AnnealerConfig, read_task, register_groups
+from scripts.groups import read_task, register_groups
 from scripts.measure import Measure
 from scripts.models import NeuralOption
 from scripts.predicting import Guide
 from scripts.schemas import store
+from scripts.searches import AnnealerConfig
 from scripts.tuning import PoolMeasurer, reproduce_command, search_identity, write_history
 from search.journal import open_journal
 from search.tuner import Trial

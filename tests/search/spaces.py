@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,13 @@ class KnobSpace:
             np.where(jump, fresh.sketches, candidates.sketches),
             np.where(jump[:, None], fresh.positions, positions),
         )
+
+    def num_values(self) -> NDArray[np.int64]:
+        return self.bounds()
+
+    def nearest(self, sketches: NDArray[np.int64], positions: NDArray[np.floating[Any]]) -> Candidates:
+        rounded = np.rint(positions).astype(np.int64)
+        return Candidates(sketches, np.clip(rounded, 0, self.bounds()[sketches] - 1))
 
     def counterparts(self, candidates: Candidates, rng: np.random.Generator) -> Candidates:
         del rng

@@ -124,11 +124,11 @@ def test_a_journal_of_another_run_is_refused_naming_both(
         (b"important notes", "is not a tuning journal"),
         (b'{"a": 1}\n', "is not a tuning journal"),
         (b"trial,latency\n1,2\n", "line 1 is not a JSON object"),
-        (b'{"journal":99,"identity":{}}\n', "has version 99, this program reads version 1"),
-        (b'{"journal":1}\n', "its header does not say which run it is of"),
-        (b'{"journal":1,"identity":[1]}\n', "its header does not say which run it is of"),
-        (b'{"journal":1,"identity":{}}\nx\n{}\n', "line 2 is not a JSON object"),
-        (b'{"journal":1,"identity":{}}\n{"plan":0,"trial":0}\n', "is damaged: line 2"),
+        (b'{"journal":99,"identity":{}}\n', "has version 99, this program reads version 2"),
+        (b'{"journal":2}\n', "its header does not say which run it is of"),
+        (b'{"journal":2,"identity":[1]}\n', "its header does not say which run it is of"),
+        (b'{"journal":2,"identity":{}}\nx\n{}\n', "line 2 is not a JSON object"),
+        (b'{"journal":2,"identity":{}}\n{"plan":0,"trial":0}\n', "is damaged: line 2"),
     ],
 )
 def test_a_file_that_is_no_sound_journal_is_refused_and_left_alone(

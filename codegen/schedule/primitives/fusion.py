@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import cast
 
 from codegen.ir.affine import Affine, variable
-from codegen.ir.arithmetic import is_known
+from codegen.ir.arithmetic import Int, is_known
 from codegen.ir.expression import IDENTITY, Constant, Expr, Load, loads
 from codegen.ir.loops import Buffer, Loop, LoopProgram, Scope, Store, walk_nodes
 from codegen.schedule.errors import require
@@ -25,7 +27,7 @@ from codegen.schedule.rewrite import (
 
 
 def fuse(program: LoopProgram, names: tuple[str, ...]) -> LoopProgram:
-    """Run outermost loops of equal extent that stand next to each other as one loop, the first.
+    """Run loops of equal extent that stand next to each other as one loop, the first.
 
     >>> from codegen.schedule.examples import scaled_relu, show
     >>> show(scaled_relu(4))
@@ -39,8 +41,8 @@ def fuse(program: LoopProgram, names: tuple[str, ...]) -> LoopProgram:
         c[i] = max(b[i], 0.0)
     """
     loops = [find_loop(program, name) for name in names]
-    outermost = [node for node in program.body if isinstance(node, Loop)]
-    positions = [outermost.index(loop) for loop in loops if loop in outermost]
+    siblings = [node for node in _siblings(program.body, loops[0]) if isinstance(node, Loop)]
+    positions = [siblings.index(loop) for loop in loops if loop in siblings]
     is_row = positions == list(range(positions[0], positions[0] + len(names))) if positions else False
     require(is_row and len(positions) == len(names), f"{list(names)} do not stand next to each other")
     extents = [loop.extent for loop in loops]
@@ -49,12 +51,15 @@ def fuse(program: LoopProgram, names: tuple[str, ...]) -> LoopProgram:
     bodies = [substitute(loop.body, {loop.variable: first}) for loop in loops]
     _require_same_iterations(bodies, names[0])
     merged = replace(loops[0], body=tuple(node for body in bodies for node in body))
-    body = tuple(node for node in program.body if node not in loops[1:])
-    return replace(program, body=tuple(merged if node is loops[0] else node for node in body))
+    for name in names[1:]:
+        program = replace_loop(program, name, lambda _: ())
+    return replace_loop(program, names[0], lambda _: (merged,))
 
 
 def make_local(program: LoopProgram, at: str, buffer: str, scope: Scope = Scope.LOCAL) -> LoopProgram:
     """Keep only the part of an intermediate buffer that one iteration of loop ``at`` writes and reads.
+
+    What is read so many elements after the one that is written must lie in the part too.
 
     >>> from codegen.schedule.examples import scaled_relu, show
     >>> fused = fuse(scaled_relu(4), ("i", "c_i"))
@@ -82,12 +87,21 @@ def make_local(program: LoopProgram, at: str, buffer: str, scope: Scope = Scope.
     shape = tuple(index[d].only(inner).span(extents) for d in kept)
 
     def redirect(expr: Expr) -> Expr | None:
-        if isinstance(expr, Load) and expr.buffer == buffer:
-            starts = zip(index, expr.index, strict=True)
-            is_here = all(is_same_affine(_without(a, inner), _without(b, inner)) for a, b in starts)
-            require(is_here, f"{buffer!r} is read elsewhere than where an iteration of {at!r} writes it")
-            return Load(buffer, tuple(expr.index[d].only(inner) for d in kept))
-        return None
+        if not isinstance(expr, Load) or expr.buffer != buffer:
+            return None
+        parts = []
+        for d, (read, written) in enumerate(zip(expr.index, index, strict=True)):
+            part = read.only(inner)
+            start, base = _without(read, inner), _without(written, inner)
+            if d in kept and not is_same_affine(start, base):
+                part = part + (start - base)
+                start = base if _is_covered(part, extents, shape[kept.index(d)]) else start
+            require(
+                is_same_affine(start, base),
+                f"{buffer!r} is read elsewhere than where an iteration of {at!r} writes it",
+            )
+            parts += [part] if d in kept else []
+        return Load(buffer, tuple(parts))
 
     def change(store: Store) -> Nodes:
         changed = replace(store, value=map_expr(store.value, redirect))
@@ -147,6 +161,14 @@ def factor_reduction(program: LoopProgram, outer: str, inner: str, name: str) ->
     return replace(program, buffers=(*program.buffers, Buffer(name, (lane.extent,), Scope.REGISTER)))
 
 
+def _siblings(nodes: Nodes, loop: Loop) -> Nodes:
+    """The nodes that a loop stands among."""
+    if loop in nodes:
+        return nodes
+    inside = (_siblings(node.body, loop) for node in nodes if isinstance(node, Loop))
+    return next(filter(None, inside), ())
+
+
 def _require_same_iterations(bodies: list[Nodes], name: str) -> None:
     """What one body writes and another accesses must be numbered by the fused loop: row i by iteration i."""
     stored = [{n.buffer for n in walk_nodes(body) if isinstance(n, Store)} for body in bodies]
@@ -176,6 +198,15 @@ def _accesses(nodes: Nodes) -> dict[str, list[tuple[Affine, ...]]]:
             for load in loads(node.value):
                 found.setdefault(load.buffer, []).append(load.index)
     return found
+
+
+def _is_covered(index: Affine, extents: Mapping[str, Int], size: Int) -> bool:
+    """Whether an index is known to stay below a size and not below zero."""
+    most = index.span(extents)
+    is_inside = is_known(most, size, index.constant) and set(index.variables) <= set(extents)
+    return (
+        is_inside and cast(int, index.constant) >= 0 and cast(int, most + index.constant) <= cast(int, size)
+    )
 
 
 def _num_loads(nodes: Nodes, buffer: str) -> int:

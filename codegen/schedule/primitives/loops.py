@@ -126,16 +126,21 @@ def parallel(program: LoopProgram, name: str) -> LoopProgram:
     return _annotate(program, name, LoopKind.PARALLEL)
 
 
-def fetch(program: LoopProgram, name: str, buffer: str, distance: int) -> LoopProgram:
+def fetch(program: LoopProgram, name: str, buffer: str, distance: int, beside: str = "") -> LoopProgram:
     """Let a vectorized loop bring what lies ``distance`` elements after its reads of a buffer into the cache.
+
+    With ``beside``, a buffer of the same shape, its accesses say where. Its loop need not read ``buffer``.
 
     >>> from codegen.schedule.examples import show, vector_add
     >>> show(fetch(vectorize(vector_add(10), "i"), "i", "a", 64))
     vector i in range(10) fetch a + 64:
         c[i] = a[i] + b[i]
     """
-    program.buffer(buffer)
-    return replace_loop(program, name, lambda loop: (replace(loop, fetches=Fetch(buffer, distance)),))
+    shape = program.buffer(buffer).shape
+    if beside:
+        require(program.buffer(beside).shape == shape, f"{beside!r} has another shape than {buffer!r}")
+    fetches = Fetch(buffer, distance, beside)
+    return replace_loop(program, name, lambda loop: (replace(loop, fetches=fetches),))
 
 
 def stream(program: LoopProgram) -> LoopProgram:

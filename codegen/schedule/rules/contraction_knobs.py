@@ -6,7 +6,7 @@ from codegen.ir.expression import Axis, Program
 from codegen.schedule.rules.contraction import Choice, Contraction, choices, match
 from codegen.schedule.rules.contraction_lowering import limits, lower_contraction
 from codegen.schedule.rules.knob_values import tile_counts, vector_extents
-from codegen.schedule.sketch import Knob, KnobGroup, Sketch, constrained, free
+from codegen.schedule.sketch import Knob, KnobGroup, Sketch, Tiling, constrained, free
 from codegen.target import Target
 
 _MAX_UNROLLED_STEPS = 16
@@ -25,8 +25,20 @@ def contraction_sketches(program: Program, target: Target) -> tuple[Sketch, ...]
             _groups(contraction, choice, registers[choice.vector]),
             lower_contraction(contraction, choice),
             limits(contraction),
+            tilings=_tilings(contraction),
         )
         for choice in choices(contraction)
+    )
+
+
+def _tilings(contraction: Contraction) -> tuple[Tiling, ...]:
+    """Of parallel tiles; a knob beyond what its axis holds makes a tile that is longer than the axis."""
+    batch = contraction.batch_axes
+    return tuple(
+        Tiling(axis.extent, (f"{axis.name}_inner",))
+        if axis.name in batch
+        else Tiling(axis.extent, tuple(f"{axis.name}_{level}" for level in ("register", "inner", "outer")))
+        for axis in contraction.stage.axes
     )
 
 

@@ -61,14 +61,27 @@ def _rereads(program: Program) -> list[tuple[int, str]]:
 
 
 def _fetching(program: Program, values: Values) -> LoopProgram:
-    """The next row comes from memory while this one, read once, is computed with."""
+    """The next row comes from memory while this one, read once, is computed with.
+
+    The last pass along a row, which is short of arithmetic, asks for the row after the next.
+    """
     loops = _lower(program, values)
-    names = variable_names(program)
-    for n, name in _rereads(program):
-        stage = program.stages[n]
-        (column,) = columns_of(stage)
-        loops = fetch(loops, f"{names[n][column.name]}1", name, column.extent)
+    rereads, last = _rereads(program), len(program.stages) - 1
+    for n, name in rereads:
+        loops = _fetched(loops, program, n, name, 2 if n == last else 1)
+    name = rereads[0][1]
+    if (last, name) not in rereads and program.tensors[name].shape == program.output.shape:
+        loops = _fetched(loops, program, last, name, 2, program.output.name)
     return loops
+
+
+def _fetched(
+    loops: LoopProgram, program: Program, n: int, buffer: str, num_rows: int, beside: str = ""
+) -> LoopProgram:
+    """A pass along a row that fetches from a row further on."""
+    (column,) = columns_of(program.stages[n])
+    chunk = f"{variable_names(program)[n][column.name]}1"
+    return fetch(loops, chunk, buffer, num_rows * column.extent, beside)
 
 
 def _is_costly(value: Expr) -> bool:

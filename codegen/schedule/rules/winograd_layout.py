@@ -163,7 +163,7 @@ class Layout:
             Buffer("x_strip", strip, scope),
             Buffer("x_points", (points**2, places, channels[0]), scope),
             Buffer("y_points", (points**2, places, channels[1]), scope),
-            Buffer("w_half", (points, KERNEL, self.register_width), Scope.REGISTER),
+            Buffer("w_half", (points, KERNEL, lanes), Scope.REGISTER),
             Buffer("x_half", (points, points, lanes), Scope.REGISTER),
             Buffer("sums", (self.register_rows, self.register_width), Scope.REGISTER),
             Buffer("y_half", (tile, points, lanes), Scope.REGISTER),

@@ -236,23 +236,30 @@ def _with_load(expr: Expr, buffer: str, value: Expr) -> Expr:
 
 
 def _transform_kernels(layout: Layout) -> Nodes:
-    """G g G^T for every pair of channels, in the order in which the products read them."""
+    """G g G^T for every pair of channels, in the order in which the products read them.
+
+    One vector at a time: as many copies as a register tile has would take LLVM long.
+    """
     convolution, points, width = layout.convolution, layout.matrices.points, layout.register_width
-    i, s, lane = variable("g"), variable("h"), variable("g_lane")
-    block, depth = variable("w_block"), variable("w_depth")
-    channel = block * width + lane
+    i, s, lane, lanes = variable("g"), variable("h"), variable("g_lane"), layout.lanes
+    block, depth, first = variable("w_block"), variable("w_depth"), variable("w_vector") * lanes
+    channel = block * width + first + lane
     reads = [Load(convolution.kernel.buffer, (channel, depth, Affine() + r, s)) for r in range(KERNEL)]
     half = Select(
         (InRange(channel, 0, convolution.channel.extent),), _row_sum("of_kernel", i, reads), Constant(0.0)
     )
     k, n, lane2 = variable("g2"), variable("h2"), variable("g2_lane")
     whole = _row_sum("of_kernel", n, [Load("w_half", (k, Affine() + r, lane2)) for r in range(KERNEL)])
-    target = Store("w_points", (k * points + n, block, depth, lane2), whole)
+    target = Store("w_points", (k * points + n, block, depth, first + lane2), whole)
     body = (
-        *_laid_out(("h", KERNEL), ("g", points), ("g_lane", width), Store("w_half", (i, s, lane), half)),
-        *_laid_out(("g2", points), ("h2", points), ("g2_lane", width), target),
+        *_laid_out(("h", KERNEL), ("g", points), ("g_lane", lanes), Store("w_half", (i, s, lane), half)),
+        *_laid_out(("g2", points), ("h2", points), ("g2_lane", lanes), target),
     )
-    loops = [Loop("w_block", layout.blocks, ()), Loop("w_depth", convolution.in_channel.extent, ())]
+    loops = [
+        Loop("w_block", layout.blocks, ()),
+        Loop("w_depth", convolution.in_channel.extent, ()),
+        Loop("w_vector", width // lanes, ()),
+    ]
     return wrap(loops, body)
 
 

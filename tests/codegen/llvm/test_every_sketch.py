@@ -78,6 +78,7 @@ def test_these_operators_have_sketches_of_every_family() -> None:
     assert families >= {
         "fused",
         "rows",
+        "separated",
         "tiles",
         "vector_n",
         "vector_oc",

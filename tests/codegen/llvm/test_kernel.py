@@ -48,6 +48,15 @@ def test_all_ways_to_call_agree(matmul: Kernel, operands: dict[str, np.ndarray])
         np.testing.assert_array_equal(result, a @ b)
 
 
+def test_new_outputs_start_on_a_cache_line(matmul: Kernel, operands: dict[str, np.ndarray]) -> None:
+    results = [matmul(**operands) for _ in range(9)]
+    assert {result.ctypes.data % 64 for result in results} == {0}
+    assert all(result.flags.c_contiguous and result.flags.writeable for result in results)
+    torch = pytest.importorskip("torch")
+    tensors = {name: torch.from_numpy(array) for name, array in operands.items()}
+    assert {matmul(**tensors).data_ptr() % 64 for _ in range(9)} == {0}
+
+
 def test_constants_are_packed_when_they_are_bound(matmul: Kernel, operands: dict[str, np.ndarray]) -> None:
     a, b = operands["a"], operands["b"].copy()
     bound = matmul.bind(b=b)

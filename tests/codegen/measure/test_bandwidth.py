@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from codegen.measure import bandwidth
+from codegen.measure import bandwidth, mover
 from codegen.measure.arrays import touched_zeros
-from codegen.measure.bandwidth import Rates, measure_bandwidth
+from codegen.measure.bandwidth import BandwidthMeter, Rates, measure_bandwidth
 from codegen.measure.bandwidth_loops import GRAIN, BandwidthLoops
 from codegen.measure.detect import VectorWidth, detect_target, read_host_cpu
 from codegen.target import Target
@@ -52,3 +52,28 @@ def test_the_least_time_counts_pairs_as_a_copy_and_the_rest_as_reads() -> None:
     assert slow.least_s(10, 10) == pytest.approx(4.0)
     assert slow.least_s(30, 10) == pytest.approx(6.0)
     assert slow.least_s(0, 10) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("num_read", "num_written"), [(2**22, 2**22), (2**22, 2**14), (2**12, 2**22), (4, 4)]
+)
+def test_a_mover_takes_the_time_of_the_bytes(
+    target: Target, monkeypatch: pytest.MonkeyPatch, num_read: int, num_written: int
+) -> None:
+    monkeypatch.setattr(mover, "MIN_TURN_S", 0.0005)
+    with BandwidthMeter(target) as meter:
+        moved = meter.mover(num_read, num_written)
+        for _ in range(3):
+            moved.take_turn()
+    assert len(moved.times_s) == 3
+    rates = [(max(num_read, num_written) + num_written) / seconds for seconds in moved.times_s]
+    assert all(1e6 < rate < 1e13 for rate in rates)
+
+
+def test_a_mover_copies_and_reads_at_real_addresses(target: Target) -> None:
+    with BandwidthMeter(target) as meter:
+        moved = meter.mover(2**16, 2**15)
+        for x, y in moved.arrays:
+            x[:], y[:] = 3.0, 0.0
+        moved.take_turn()
+        assert all((y == 3.0).all() and y.size < x.size for x, y in moved.arrays)

@@ -74,6 +74,25 @@ def test_libraries_and_a_kernel_of_ours_are_timed_and_agree() -> None:
         assert 0 < result.summary.low_s <= result.summary.median_s
 
 
+def test_what_runs_beside_has_a_turn_in_each_round_next_to_our_kernels() -> None:
+    order: list[str] = []
+
+    def bind(operands: Mapping[str, NDArray[np.float32]]) -> Runner:
+        def run() -> NDArray[np.float32]:
+            order.append("ours")
+            return operands["a"] @ operands["b"]
+
+        return run
+
+    def turn() -> None:
+        order.append("beside")
+
+    time_peers(MATMUL, {"ours": bind}, num_threads=1, num_rounds=3, min_repeat_s=0.0001, beside=[turn])
+    assert order.count("beside") == 3
+    first, second, third = (place for place, who in enumerate(order) if who == "beside")
+    assert order[first + 1] == order[second - 1] == order[third + 1] == "ours"
+
+
 @pytest.mark.skipif(not HAS_AVX2, reason="no AVX2 with FMA here")
 def test_a_compiled_kernel_takes_part() -> None:
     target = detect_target(1)

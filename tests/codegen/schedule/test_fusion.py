@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from codegen.ir.affine import Affine, variable
 from codegen.ir.expression import Axis, Binary, Constant, Expr, Load, Program, Stage, Tensor, Unary
-from codegen.ir.loops import LoopProgram
+from codegen.ir.interpret import interpret_loops
+from codegen.ir.loops import Buffer, Loop, LoopProgram, Scope, Store
+from codegen.ir.text import loop_text
 from codegen.schedule import ScheduleError, build_space
 from codegen.schedule.examples import scaled_relu
 from codegen.schedule.naive import naive_loops
@@ -49,6 +52,20 @@ FIRST_ROW_ONLY = program(
 SHIFTED_COLUMN = program(
     (6, 5), stage("b", (6, 5), doubled("a", ROW, COLUMN)), stage("c", (6, 4), doubled("b", ROW, COLUMN + 1))
 )
+NEXT_ROW = LoopProgram(
+    "test",
+    (Buffer("a", (6, 5), Scope.INPUT), Buffer("b", (6, 5), Scope.GLOBAL), Buffer("c", (5, 5), Scope.OUTPUT)),
+    (
+        Loop(
+            "i",
+            5,
+            (
+                Loop("j", 5, (Store("b", (ROW, COLUMN), Load("a", (ROW, COLUMN))),)),
+                Loop("k", 5, (Store("c", (ROW, variable("k")), Load("b", (ROW + 1, variable("k")))),)),
+            ),
+        ),
+    ),
+)
 CROPPED = program((6,), stage("b", (6,), doubled("a", ROW)), stage("c", (4,), doubled("b", ROW)))
 GATED = program(
     (6,),
@@ -67,7 +84,7 @@ def fused_rows(source: Program) -> LoopProgram:
     [
         ("'b' is not accessed alike", lambda: fused_rows(FLIPPED)),
         ("'b' is not accessed alike", lambda: fused_rows(FIRST_ROW_ONLY)),
-        ("'b' is read elsewhere", lambda: make_local(fused_rows(SHIFTED_COLUMN), "i", "b")),
+        ("'b' is read elsewhere", lambda: make_local(NEXT_ROW, "i", "b")),
         ("'b' is read by more than 's'", lambda: compute_at(naive_loops(GATED), "b", "s")),
         (r"\['z'\] are not computed before 'b' is", lambda: compute_at(naive_loops(LATE), "b", "c")),
         ("'c' is not elementwise in 'b'", lambda: compute_at(naive_loops(CROPPED), "b", "c")),
@@ -78,6 +95,23 @@ def test_a_step_that_would_read_what_is_not_there_is_refused(
 ) -> None:
     with pytest.raises(ScheduleError, match=message):
         step()
+
+
+def test_what_is_read_further_along_a_local_row_is_found_there() -> None:
+    loops = make_local(fused_rows(SHIFTED_COLUMN), "i", "b")
+    assert "c[i, c_j] = b[c_j + 1] * 2.0" in loop_text(loops)
+    a = np.arange(30, dtype=np.float32).reshape(6, 5)
+    np.testing.assert_array_equal(interpret_loops(loops, {"a": a}), 4.0 * a[:, 1:])
+
+
+def test_loops_inside_others_fuse_too() -> None:
+    both = program(
+        (6, 5), stage("b", (6, 5), doubled("a", ROW, COLUMN)), stage("c", (6, 5), doubled("b", ROW, COLUMN))
+    )
+    loops = fuse(fuse(naive_loops(both), ("i", "c_i")), ("j", "c_j"))
+    assert loop_text(loops).count("for ") == 2
+    with pytest.raises(ScheduleError, match="do not stand next to each other"):
+        fuse(naive_loops(both), ("j", "c_j"))
 
 
 def test_loops_that_share_no_buffer_fuse() -> None:

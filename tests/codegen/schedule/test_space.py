@@ -203,3 +203,28 @@ def test_a_forbidden_combination_is_refused() -> None:
     knobs = {**named["knobs"], "oc_register": 64, "oh_register": 8, "ow_register": 8}
     with pytest.raises(ScheduleError, match="is not allowed"):
         space.decode([{"sketch": named["sketch"], "knobs": knobs}])
+
+
+def test_the_nearest_point_of_a_point_is_the_point() -> None:
+    space = conv_space()
+    points = space.sample(200, np.random.default_rng(3))
+    found = space.nearest(points.sketches, points.positions + 0.2)
+    np.testing.assert_array_equal(found.keys(), points.keys())
+    assert (points.positions < space.num_values()[points.sketches]).all()
+
+
+def test_what_breaks_a_constraint_moves_to_an_allowed_point_no_farther_than_others() -> None:
+    space, rng = conv_space(), np.random.default_rng(4)
+    sketches = rng.integers(len(space.sketches), size=50)
+    asked = rng.uniform(0, space.num_values()[sketches])
+    found = space.nearest(sketches, asked)
+    again = space.decode([space.named(found, row) for row in range(50)])  # or it raises
+    np.testing.assert_array_equal(again.keys(), found.keys())
+    used = space.num_values()[sketches] > 1
+    distance = (np.abs(asked - found.positions) * used).sum(axis=1)
+    for seed in range(20):
+        others = space.sample(2_000, np.random.default_rng(seed))
+        for row in range(50):
+            rivals = others.positions[others.sketches == sketches[row]]
+            away = (np.abs(asked[row] - rivals) * used[row]).sum(axis=1)
+            assert (away >= distance[row] - 1e-9).all()

@@ -1,0 +1,89 @@
+"""What the records of another device, problem size or kernel say of the points of a space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from costmodel.knobs.features import knob_features
+from costmodel.knobs.gaussian_process import GaussianProcess, GaussianProcessConfig
+from costmodel.knobs.surrogate import normal_scores, standardised
+from datasets.recorded import RecordedTable, Value, ordered_values
+
+Array = NDArray[np.float64]
+
+MOST_LEARNT = 500
+"""Source records that a model learns from where points cannot be looked up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnobPoints:
+    """The points of a space by knob names, values of each knob, and positions (points, knobs) of values."""
+
+    names: Sequence[str]
+    values: Sequence[Sequence[Value]]
+    positions: NDArray[np.int64]
+
+
+def guess_from(
+    source: RecordedTable, points: KnobPoints, num_records: int | None, rng: np.random.Generator
+) -> Array:
+    """Normal scores by expected time, shape (points,), lower is better.
+
+    With all records of the same knobs (``num_records`` None) a point is looked up. Otherwise a Gaussian
+    process on the knobs that both have, whatever the case of their letters, learns from that many records
+    at random and predicts.
+
+    Raises:
+        ValueError: the source has no knob in common, or ``num_records`` is less than 2.
+    """
+    if num_records is not None and num_records < 2:
+        raise ValueError(f"at least 2 source records are needed, got {num_records}")
+    ours = {name.lower(): column for column, name in enumerate(points.names)}
+    theirs = {name.lower(): column for column, name in enumerate(source.knobs)}
+    shared = [name for name in ours if name in theirs]
+    if not shared:
+        raise ValueError(
+            f"{source.kernel} on {source.device} has no knob in common: {', '.join(source.knobs)} are not "
+            f"among {', '.join(points.names)}"
+        )
+    known = [_joined(points.values[ours[name]], source.values[theirs[name]]) for name in shared]
+    left = _renumbered(points.positions, points.values, [ours[name] for name in shared], known)
+    right = _renumbered(source.positions, source.values, [theirs[name] for name in shared], known)
+    scores = normal_scores(np.where(np.isnan(source.times_s), np.inf, source.times_s))
+    if num_records is None and len(shared) == len(ours) == len(theirs):
+        return _looked_up(left, right, scores)
+    chosen = rng.permutation(len(source))[: num_records or MOST_LEARNT]
+    rows = np.concatenate([right[chosen], left])
+    process = GaussianProcess(knob_features(known, rows), GaussianProcessConfig())
+    process.fit(np.arange(len(chosen)), standardised(scores[chosen]))
+    return normal_scores(process.predict()[0][len(chosen) :])
+
+
+def _joined(left: Sequence[Value], right: Sequence[Value]) -> list[Value]:
+    """All values of a knob that either has, in the order of a recorded table."""
+    return list(ordered_values({*left, *right}))
+
+
+def _renumbered(
+    positions: NDArray[np.int64],
+    values: Sequence[Sequence[Value]],
+    columns: Sequence[int],
+    known: Sequence[Sequence[Value]],
+) -> NDArray[np.int64]:
+    """The columns, as positions among the known values."""
+    parts = []
+    for column, all_values in zip(columns, known, strict=True):
+        places = np.array([all_values.index(value) for value in values[column]], np.int64)
+        parts.append(places[positions[:, column]])
+    return np.stack(parts, axis=1)
+
+
+def _looked_up(left: NDArray[np.int64], right: NDArray[np.int64], scores: Array) -> Array:
+    """The source's score of each point; what it has not is as bad as its worst."""
+    places = {tuple(row): score for row, score in zip(right.tolist(), scores.tolist(), strict=True)}
+    worst = float(scores.max())
+    return np.array([places.get(tuple(row), worst) for row in left.tolist()])

@@ -1,0 +1,197 @@
+"""The searches that the laboratory compares, each with the plan and the model that it is run with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from costmodel.knobs.boosted import BoostedConfig, BoostedTrees
+from costmodel.knobs.features import knob_features
+from costmodel.knobs.gaussian_process import GaussianProcess, GaussianProcessConfig
+from costmodel.knobs.network import KnobNetwork, KnobNetworkConfig
+from costmodel.knobs.surrogate import Surrogate, SurrogateModel
+from costmodel.knobs.transfer import KnobPoints, guess_from
+from datasets.recorded import RecordedTable
+from search.annealer import AnnealConfig, Annealer
+from search.arms import PlanConfig
+from search.differential_evolution import DifferentialEvolution, DifferentialEvolutionConfig
+from search.genetic import GeneticConfig, GeneticSearch
+from search.guided import GuidedConfig, GuidedSearch
+from search.local_search import LocalSearch, LocalSearchConfig
+from search.measured_annealing import MeasuredAnnealing, MeasuredAnnealingConfig
+from search.protocols import Objective, Searcher, Space
+from search.random_search import RandomSearch
+from search.replay import Replay
+from search.table_space import Knob, TableSpace
+from search.tpe import TreeParzenSearch
+from search.tuner import TuneConfig, tune
+
+Array = NDArray[np.float64]
+ModelName: TypeAlias = Literal["gaussian_process", "boosted", "network"]
+Build: TypeAlias = Callable[[Space, Objective], Searcher]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A way to search. ``model`` None asks none; ``is_pretrained`` starts from sources, if there are any."""
+
+    build: Build
+    plan: PlanConfig = field(default_factory=lambda: PlanConfig(num_trials=4, epsilon=0.0))
+    model: ModelName | None = None
+    is_pretrained: bool = False
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A recorded space that searches are tried on; ``sources`` are what a pretrained model may learn from.
+
+    ``num_source_records`` None takes all records of a source.
+    """
+
+    name: str
+    table: RecordedTable
+    sources: tuple[RecordedTable, ...] = ()
+    num_source_records: int | None = None
+
+    @cached_property
+    def space(self) -> TableSpace:
+        knobs = [
+            Knob(name, values, all(isinstance(value, (int, float)) for value in values))
+            for name, values in zip(self.table.knobs, self.table.values, strict=True)
+        ]
+        return TableSpace(knobs, self.table.positions)
+
+    @cached_property
+    def features(self) -> Array:
+        return knob_features(self.table.values, self.table.positions)
+
+    def guesses(self, rng: np.random.Generator) -> Array | None:
+        """Shape (points, sources): what each source says; None without sources."""
+        points = KnobPoints(names=self.table.knobs, values=self.table.values, positions=self.table.positions)
+        columns = [guess_from(source, points, self.num_source_records, rng) for source in self.sources]
+        return np.stack(columns, axis=1) if columns else None
+
+
+@dataclass(frozen=True)
+class Trials:
+    """One run: per trial the time found (NaN for a failure) and the tuning time spent so far, seconds."""
+
+    times_s: Array
+    elapsed_s: Array
+
+
+def run_contender(contender: Contender, ground: Ground, num_trials: int, seed: int) -> Trials:
+    """One search on one recorded space through the tuning loop that real runs go through."""
+    rng = np.random.default_rng(seed)
+    table = ground.table
+    replay = Replay(ground.space, table.times_s, table.failures, table.costs_s)
+    guesses = ground.guesses(rng) if contender.is_pretrained else None
+    model = None if contender.model is None else _model(contender.model, ground, guesses, seed)
+    found = tune(
+        space=ground.space,
+        searcher=contender.build(ground.space, model or Unranked()),
+        measurer=replay,
+        model=model,
+        config=TuneConfig(num_trials=num_trials, plan=contender.plan),
+        rng=rng,
+        clock=replay.clock,
+    )
+    times = [np.nan if trial.latency_s is None else trial.latency_s for trial in found.history]
+    return Trials(np.array(times), np.array([trial.elapsed_s for trial in found.history]))
+
+
+class Unranked:
+    """All alike: for searches that ask no objective."""
+
+    def score(self, candidates: object) -> Array:
+        raise AssertionError("a search without a model asked for scores")
+
+
+def source_order(ground: Ground, num_trials: int, seed: int) -> Trials:
+    """The control of pretraining: the points in the order of the mean guess, nothing learnt on the way."""
+    guesses = ground.guesses(np.random.default_rng(seed))
+    if guesses is None:
+        raise ValueError(f"{ground.name} has no sources whose order could be walked")
+    rows = np.argsort(guesses.mean(axis=1), kind="stable")[:num_trials]
+    return Trials(ground.table.times_s[rows], np.cumsum(ground.table.costs_s[rows]))
+
+
+def _model(name: ModelName, ground: Ground, guesses: Array | None, seed: int) -> SurrogateModel:
+    guess = None if guesses is None else guesses.mean(axis=1)
+    surrogate = _SURROGATES[name](ground, guesses, seed)
+    return SurrogateModel(ground.space, surrogate, guess)
+
+
+def _gaussian_process(ground: Ground, guesses: Array | None, seed: int) -> Surrogate:
+    del seed
+    return GaussianProcess(ground.features, GaussianProcessConfig(), guesses)
+
+
+def _boosted(ground: Ground, guesses: Array | None, seed: int) -> Surrogate:
+    return BoostedTrees(ground.features, BoostedConfig(), np.random.default_rng(seed), guesses)
+
+
+def _network(ground: Ground, guesses: Array | None, seed: int) -> Surrogate:
+    sizes = ground.space.num_values()[0].tolist()
+    generator = torch.Generator().manual_seed(seed)
+    network = KnobNetwork(ground.table.positions, sizes, KnobNetworkConfig(), generator)
+    if guesses is not None:
+        network.pretrain(guesses.mean(axis=1))
+    return network
+
+
+_SURROGATES: Mapping[ModelName, Callable[[Ground, Array | None, int], Surrogate]] = {
+    "gaussian_process": _gaussian_process,
+    "boosted": _boosted,
+    "network": _network,
+}
+
+
+def _annealer(space: Space, objective: Objective) -> Searcher:
+    return Annealer(space, objective, AnnealConfig(rank_whole_limit=65_536, coverage_weight=0.0))
+
+
+def _walking_annealer(space: Space, objective: Objective) -> Searcher:
+    config = AnnealConfig(num_chains=64, num_steps=60, patience=10, coverage_weight=0.0)
+    return Annealer(space, objective, config)
+
+
+def _guided_genetic(space: Space, objective: Objective) -> Searcher:
+    def inner() -> Searcher:
+        return GeneticSearch(space, GeneticConfig(population=128))
+
+    return GuidedSearch(space, objective, inner, GuidedConfig(round_size=512, coverage_weight=0.0))
+
+
+CLOSE = PlanConfig(num_trials=2, epsilon=0.0)
+"""A model that learns within milliseconds is refitted after every other trial."""
+
+SPARSE = PlanConfig(num_trials=20, epsilon=0.05)
+
+CONTENDERS: Mapping[str, Contender] = {
+    "random": Contender(lambda space, _: RandomSearch(space), PlanConfig(num_trials=20, epsilon=0.0)),
+    "annealing": Contender(lambda space, _: MeasuredAnnealing(space, MeasuredAnnealingConfig())),
+    "genetic": Contender(lambda space, _: GeneticSearch(space, GeneticConfig())),
+    "local_search": Contender(lambda space, _: LocalSearch(space, LocalSearchConfig())),
+    "differential_evolution": Contender(
+        lambda space, _: DifferentialEvolution(space, DifferentialEvolutionConfig())
+    ),
+    "tpe": Contender(lambda space, _: TreeParzenSearch(space), PlanConfig(num_trials=10, epsilon=0.0)),
+    "annealer": Contender(_annealer, CLOSE, "gaussian_process"),
+    "annealer_walking": Contender(_walking_annealer, CLOSE, "gaussian_process"),
+    "annealer_boosted": Contender(_annealer, SPARSE, "boosted"),
+    "annealer_network": Contender(_annealer, SPARSE, "network"),
+    "genetic_guided": Contender(_guided_genetic, CLOSE, "gaussian_process"),
+    "annealer_pretrained": Contender(_annealer, CLOSE, "gaussian_process", is_pretrained=True),
+    "annealer_boosted_pretrained": Contender(_annealer, SPARSE, "boosted", is_pretrained=True),
+    "annealer_network_pretrained": Contender(_annealer, SPARSE, "network", is_pretrained=True),
+}
+
+SOURCE_ORDER = "source_order"
+"""The control arm of pretraining, which is no search of its own."""

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from datasets.kernel_tuner import read_kernel_tuner, write_kernel_tuner
+from datasets.recorded import RecordedRow, RecordedTable, read_csv, recorded_table
+from datasets.recorded_files import load_recorded, recorded_files
+from datasets.t4_tables import read_t4, write_t4
+
+CSV = """block,kind,status,time_ms,compile_ms,benchmark_ms,times_ms
+16,b,ok,2.5,100,80,2.4;2.6
+4,a,CompilationFailedConfig,,900,0,
+16,a,ok,1.5,110,50,1.5
+16,a,ok,9.5,110,50,9.5
+"""
+
+
+def table() -> RecordedTable:
+    rows = [
+        RecordedRow({"block": 16, "kind": "b"}, 2.5e-3, None, 0.1, 0.08),
+        RecordedRow({"block": 4, "kind": "a"}, None, "compile", 0.9, 0.0),
+        RecordedRow({"block": 16, "kind": "a"}, 1.5e-3, None, 0.11, 0.05),
+    ]
+    return recorded_table("gemm", "A100", ["block", "kind"], rows)
+
+
+def same(left: RecordedTable, right: RecordedTable) -> bool:
+    np.testing.assert_array_equal(left.positions, right.positions)
+    np.testing.assert_allclose(left.times_s, right.times_s, rtol=1e-12)
+    np.testing.assert_allclose(left.costs_s, right.costs_s, rtol=1e-12)
+    return (left.knobs, left.values, left.failures) == (right.knobs, right.values, right.failures)
+
+
+def test_csv_holds_times_failures_and_costs_and_of_repeats_the_first_counts(tmp_path: Path) -> None:
+    plain, zipped = tmp_path / "gemm__A100.csv", tmp_path / "gemm__A100.csv.gz"
+    plain.write_text(CSV)
+    zipped.write_bytes(gzip.compress(CSV.encode()))
+    for path in (plain, zipped):
+        found = load_recorded(path)
+        assert same(found, table())
+        assert (found.kernel, found.device) == ("gemm", "A100")
+    assert found.values == ((4, 16), ("a", "b"))
+    assert found.row(1) == RecordedRow({"block": 4, "kind": "a"}, None, "compile", 0.9, 0.0)
+
+
+def test_what_is_written_for_others_is_read_again(tmp_path: Path) -> None:
+    write_kernel_tuner(table(), tmp_path / "cache.json")
+    write_t4(table(), tmp_path / "t4.json")
+    for name in ("cache.json", "t4.json"):
+        found = load_recorded(tmp_path / name)
+        assert same(found, table())
+        assert (found.kernel, found.device) == ("gemm", "A100")
+
+
+def test_a_cache_that_is_still_open_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "cache.json"
+    write_kernel_tuner(table(), path)
+    path.write_text(path.read_text().rstrip().removesuffix("}\n}") + ",")
+    assert same(load_recorded(path), table())
+
+
+def test_kernel_tuner_keeps_the_words_and_numbers_it_writes_for_failures(tmp_path: Path) -> None:
+    path = tmp_path / "cache.json"
+    entries = [
+        {"x": 1, "time": 2.0, "compile_time": 3.0, "verification_time": 1.0, "benchmark_time": 4.0},
+        {"x": 2, "time": "InvalidConfig"},
+        {"x": 3, "time": 1e20},
+        {"x": 4, "__error__": "RuntimeFailedConfig"},
+        {"x": 5, "time": "ErrorConfig"},
+    ]
+    path.write_text(json.dumps(cache(entries)))
+    found = read_kernel_tuner(path)
+    assert found.failures == (None, "constraints", "runtime", "runtime", "runtime")
+    assert found.costs_s[0] == 8e-3
+    assert math.isnan(found.times_s[1])
+
+
+def cache(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    keyed = {str(entry["x"]): entry for entry in entries}
+    return {"device_name": "A", "kernel_name": "k", "tune_params_keys": ["x"], "cache": keyed}
+
+
+def test_t4_of_kernel_tuner_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "hub_T4.json"
+    results = [
+        {
+            "configuration": {"x": 1},
+            "objectives": ["time"],
+            "times": {"compilation": 30.0, "benchmark": 12.0, "runtimes": [4.0, 4.2]},
+            "invalidity": "correct",
+            "measurements": [{"name": "power", "value": 90.0}, {"name": "time", "value": 4.1, "unit": "ms"}],
+        },
+        {"configuration": {"x": 2}, "objectives": ["time"], "times": {}, "invalidity": "compile"},
+    ]
+    path.write_text(json.dumps({"results": results, "metadata": {"timeunit": "milliseconds"}}))
+    found = read_t4(path)
+    assert found.times_s[0] == pytest.approx(4.1e-3)
+    assert found.costs_s[0] == pytest.approx(42e-3)
+    assert found.failures == (None, "compile")
+
+
+MISTAKES: list[tuple[str, str, str]] = [
+    ("a.csv", "", "needs columns status and time_ms"),
+    ("a.csv", "x,status,time_ms\n1,ok\n", "line 2: 2 cells, the header has 3"),
+    ("a.csv", "x,status,time_ms\n1,ok,soon\n", "line 2: could not convert"),
+    ("a.csv", "x,status,time_ms\n1,ok,-1\n", "has the time"),
+    ("a.csv", "x,status,time_ms\n1,ok,nan\n", "has the time nan s"),
+    ("a.csv", "x,status,time_ms\n", "1 knobs and 0 configurations"),
+    ("a.csv", "x,status,time_ms\n1,RuntimeFailedConfig,\n", "all 1 configurations failed"),
+    ("a.csv", "status,time_ms\nok,1\n", "0 knobs"),
+    ("a.json", "", "is not JSON, or cut off"),
+    ("a.json", '{"cache": {"1": {"x": 1, "ti', "is not JSON, or cut off"),
+    ("a.json", "[1, 2]", "no T4 results"),
+    ("a.json", "{}", "no T4 results: KeyError 'results'"),
+    ("a.json", '{"results": []}', "0 configurations"),
+    ("a.json", '{"results": [{"configuration": {"x": 1}, "objectives": []}]}', "no T4 results"),
+    ("a.json", '{"cache": {}}', "is no cache of Kernel Tuner: KeyError 'tune_params_keys'"),
+    ("a.json", json.dumps(cache([])), "1 knobs and 0 configurations"),
+    ("a.json", json.dumps(cache([{"x": 1, "time": "InvalidConfig"}])), "all 1 configurations failed"),
+    ("a.json", json.dumps(cache([{"x": 1}])), "is no cache of Kernel Tuner"),
+    ("a.json", json.dumps(cache([{"x": [1], "time": 1.0}])), "knob x has the value [1]"),
+    ("a.csv.gz", "not zipped", "is damaged or cut off"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "words"), MISTAKES)
+def test_a_damaged_file_is_one_sentence(tmp_path: Path, name: str, text: str, words: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=re.escape(words)):
+        load_recorded(tmp_path / name)
+
+
+def test_a_file_that_is_cut_off_is_one_sentence(tmp_path: Path) -> None:
+    whole = gzip.compress(CSV.encode())
+    (tmp_path / "a.csv.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"a\.csv\.gz is damaged or cut off"):
+        load_recorded(tmp_path / "a.csv.gz")
+
+
+def test_a_folder_without_spaces_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no recorded spaces"):
+        recorded_files(tmp_path)
+    with pytest.raises(ValueError, match="is not a folder"):
+        recorded_files(tmp_path / "absent")
+
+
+def test_rows_must_agree() -> None:
+    with pytest.raises(ValueError, match=r"has the knobs \['y'\], not \['x'\]"):
+        recorded_table("k", "d", ["x"], [RecordedRow({"y": 1}, 1.0)])
+    with pytest.raises(ValueError, match="needs either a time or a failure"):
+        recorded_table("k", "d", ["x"], [RecordedRow({"x": 1}, None)])
+
+
+@pytest.mark.skipif("LOOPRANK_RECORDED" not in os.environ, reason="no recorded spaces at hand")
+def test_every_published_space_is_read_as_its_index_says() -> None:
+    folder = Path(os.environ["LOOPRANK_RECORDED"])
+    index = {entry["file"]: entry for entry in json.loads((folder / "index.json").read_text())}
+    for path in recorded_files(folder).values():
+        entry, found = index[path.name], load_recorded(path)
+        assert (len(found), list(found.knobs)) == (entry["rows"], entry["param_names"])
+        assert sum(failure is None for failure in found.failures) == entry["valid"]
+        assert np.nanmin(found.times_s) * 1e3 == pytest.approx(entry["best_ms"], rel=1e-4)
+
+
+def test_read_csv_takes_names(tmp_path: Path) -> None:
+    (tmp_path / "any.csv").write_text(CSV)
+    assert read_csv(tmp_path / "any.csv", "gemm", "H100").device == "H100"
