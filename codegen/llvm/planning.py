@@ -35,7 +35,7 @@ CHUNK_COPIES = 4
 CHEAP_MASK_LANES = 16
 """From this width on a masked load or store costs no more than a plain one (AVX-512 has mask registers)."""
 
-MAX_UNROLLED_STORES = 128
+MAX_UNROLLED_STORES = 32
 """Statements that the copies of a serial loop's body may amount to."""
 
 

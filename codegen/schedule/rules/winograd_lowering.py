@@ -255,11 +255,8 @@ def _transform_kernels(layout: Layout) -> Nodes:
         *_laid_out(("h", KERNEL), ("g", points), ("g_lane", lanes), Store("w_half", (i, s, lane), half)),
         *_laid_out(("g2", points), ("h2", points), ("g2_lane", lanes), target),
     )
-    loops = [
-        Loop("w_block", layout.blocks, ()),
-        Loop("w_depth", convolution.in_channel.extent, ()),
-        Loop("w_vector", width // lanes, ()),
-    ]
+    sizes = (layout.blocks, convolution.in_channel.extent, width // lanes)
+    loops = [Loop(name, size, ()) for name, size in zip(("w_block", "w_depth", "w_vector"), sizes)]
     return wrap(loops, body)
 
 

@@ -47,7 +47,7 @@ def test_a_guard_on_another_axis_than_the_elements_is_never_ignored() -> None:
     ("loop", "copies"),
     [
         (serial("k", 64, vector("v", 32, store("t", at("v"), 0.0)), unroll=4), 4),
-        (serial("k", 64, vector("v", 512, store("t", at("v"), 0.0)), unroll=8), 4),
+        (serial("k", 64, vector("v", 128, store("t", at("v"), 0.0)), unroll=8), 4),
         (serial("k", 64, serial("j", 5, store("t", at("j"), 0.0)), unroll=4), 1),
         (serial("k", 64, serial("j", 3, store("t", at("j"), 0.0), unroll=3), unroll=4), 4),
     ],
