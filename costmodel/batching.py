@@ -7,15 +7,17 @@ whose levels are folded together, with results equal to folding tree by tree.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 RowArray = NDArray[np.int64]
+Topology: TypeAlias = tuple[tuple[int, ...], tuple[tuple[int, int], ...]]
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,14 @@ class TreeGroup:
 
     ``parents``: per node in pre-order, -1 for the root. ``nodes``: (num_trees, num_nodes, num_features).
     ``programs``: (num_trees, num_program_features). ``rows``: where the trees stand in the batch.
+    ``flows``: pairs of leaves, the first of which writes what the second uses.
     """
 
     parents: tuple[int, ...]
     nodes: FloatArray
     programs: FloatArray
     rows: RowArray
+    flows: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if self.nodes.shape[:2] != (len(self.rows), len(self.parents)):
@@ -70,7 +74,8 @@ class TreeBatch:
             mine = np.flatnonzero(home[rows] == number)
             if len(mine):
                 taken = place[rows[mine]]
-                groups.append(TreeGroup(group.parents, group.nodes[taken], group.programs[taken], mine))
+                nodes, programs = group.nodes[taken], group.programs[taken]
+                groups.append(TreeGroup(group.parents, nodes, programs, mine, group.flows))
         return TreeBatch(tuple(groups))
 
     @cached_property
@@ -86,11 +91,11 @@ class TreeBatch:
 
 def concatenate_batches(batches: Sequence[TreeBatch]) -> TreeBatch:
     """All trees, batch after batch; groups of one topology become one group."""
-    parts: dict[tuple[int, ...], list[tuple[TreeGroup, RowArray]]] = {}
+    parts: dict[Topology, list[tuple[TreeGroup, RowArray]]] = {}
     start = 0
     for batch in batches:
         for group in batch.groups:
-            parts.setdefault(group.parents, []).append((group, group.rows + start))
+            parts.setdefault((group.parents, group.flows), []).append((group, group.rows + start))
         start += len(batch)
     return TreeBatch(
         tuple(
@@ -99,8 +104,9 @@ def concatenate_batches(batches: Sequence[TreeBatch]) -> TreeBatch:
                 np.concatenate([group.nodes for group, _ in same]),
                 np.concatenate([group.programs for group, _ in same]),
                 np.concatenate([rows for _, rows in same]),
+                flows,
             )
-            for parents, same in parts.items()
+            for (parents, flows), same in parts.items()
         )
     )
 
@@ -112,7 +118,7 @@ class Forest:
     Level d holds the nodes at depth d, ``sizes[d]`` of them. ``nodes``, (all nodes, num_features), starts
     with the last level and ends with level 0, the roots. ``parents[d]`` has the position within level d
     of the parent of every node of level d + 1. ``rows``: the batch row of each root; ``programs`` are in
-    the roots' order too.
+    the roots' order too, group after group. What folds level by level do not need is made when asked for.
     """
 
     nodes: FloatArray
@@ -120,6 +126,74 @@ class Forest:
     rows: RowArray
     sizes: tuple[int, ...]
     parents: tuple[RowArray, ...]
+    groups: tuple[TreeGroup, ...]
+
+    @cached_property
+    def trees(self) -> RowArray:
+        """Per node the number of its tree, in the order of the roots."""
+        return self._per_node(lambda group, first: first + np.arange(len(group))[:, None])
+
+    @cached_property
+    def places(self) -> RowArray:
+        """Per node its place in the pre-order of its tree, 0 for roots."""
+        return self._per_node(lambda group, first: np.arange(len(group.parents))[None, :])
+
+    @cached_property
+    def parent_places(self) -> RowArray:
+        """Per node the place of its parent, 0 for roots."""
+        return self._per_node(lambda group, first: np.maximum(group.parents, 0)[None, :])
+
+    @cached_property
+    def leaves(self) -> RowArray:
+        """Positions of the nodes without children, ascending."""
+        is_leaf = np.ones(len(self.nodes), dtype=bool)
+        is_leaf[self.edges[0]] = False
+        return np.flatnonzero(is_leaf)
+
+    @cached_property
+    def depths(self) -> RowArray:
+        """Per node the number of nodes above it."""
+        return np.repeat(np.arange(len(self.sizes)), self.sizes)[::-1].copy()
+
+    @cached_property
+    def edges(self) -> RowArray:
+        """Parent and child of every edge as positions in ``nodes``, shape (2, edges)."""
+        pairs = [
+            np.stack([rows[:, group.parents[1:]].reshape(-1), rows[:, 1:].reshape(-1)])
+            for group, rows in zip(self.groups, self._positions)
+        ]
+        return np.concatenate(pairs, axis=1)
+
+    @cached_property
+    def flows(self) -> RowArray:
+        """Writer and user of what is written, as positions in ``nodes``, shape (2, flows)."""
+        pairs = [
+            rows[:, np.array(group.flows, dtype=np.int64).reshape(-1, 2)].reshape(-1, 2).T
+            for group, rows in zip(self.groups, self._positions)
+        ]
+        return np.ascontiguousarray(np.concatenate(pairs, axis=1))
+
+    @cached_property
+    def _positions(self) -> list[RowArray]:
+        """Per group the positions of its trees' nodes in ``nodes``, shape (trees, nodes)."""
+        starts = (sum(self.sizes) - np.cumsum(self.sizes)).tolist()
+        result = []
+        for group in self.groups:
+            positions = np.empty((len(group), len(group.parents)), dtype=np.int64)
+            for depth, (nodes, _) in enumerate(levels(group.parents)):
+                count = len(group) * len(nodes)
+                positions[:, nodes] = starts[depth] + np.arange(count).reshape(len(group), -1)
+                starts[depth] += count
+            result.append(positions)
+        return result
+
+    def _per_node(self, values: Callable[[TreeGroup, int], RowArray]) -> RowArray:
+        result = np.empty(len(self.nodes), dtype=np.int64)
+        first = 0
+        for group, positions in zip(self.groups, self._positions):
+            result[positions] = values(group, first)
+            first += len(group)
+        return result
 
 
 def forest_of(batch: TreeBatch) -> Forest:
@@ -149,6 +223,7 @@ def forest_of(batch: TreeBatch) -> Forest:
         rows=np.concatenate([group.rows for group in batch.groups]),
         sizes=tuple(sizes),
         parents=tuple(np.concatenate(level) for level in parents[1:]),
+        groups=batch.groups,
     )
 
 

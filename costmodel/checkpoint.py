@@ -65,8 +65,8 @@ def read_header(path: Path) -> CheckpointHeader:
     return _read(path)[0]
 
 
-def load_checkpoint(path: Path, model: type[AnyModel], data_hash: str | None = None) -> AnyModel:
-    """Read a model of a known class.
+def load_checkpoint(path: Path, model: AnyModel, data_hash: str | None = None) -> AnyModel:
+    """The saved model of the same kind as a given one, with that one's options of learning.
 
     Raises:
         ValueError: if the file is missing, damaged or no checkpoint, or holds another model or other
@@ -77,7 +77,7 @@ def load_checkpoint(path: Path, model: type[AnyModel], data_hash: str | None = N
         raise ValueError(f"{path} holds a {header.model!r} model, not {model.name!r}")
     if data_hash is not None and header.data_hash != data_hash:
         raise ValueError(f"{path} was trained on data {header.data_hash}, not on {data_hash}")
-    return model.from_state(state)
+    return model.restored(state)
 
 
 def _read(path: Path) -> tuple[CheckpointHeader, ModelState]:

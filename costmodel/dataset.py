@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import joblib
@@ -16,6 +16,7 @@ from codegen.measure.cores import usable_cores
 from codegen.ops import make_operator
 from codegen.schedule import Candidates, Space, build_space
 from costmodel.batching import TreeBatch, concatenate_batches
+from costmodel.feature_cache import FeatureCache
 from costmodel.features.columns import FEATURES_VERSION
 from costmodel.features.featurise import Featuriser
 from datasets.table import RecordTable, TaskTable
@@ -46,6 +47,10 @@ class TaskFeatures:
 
     def __len__(self) -> int:
         return len(self.latency_s)
+
+    def take(self, rows: NDArray[np.int64]) -> TaskFeatures:
+        """Some of the candidates, in the order given; labels then refer to the best of these."""
+        return replace(self, trees=self.trees.take(rows), latency_s=self.latency_s[rows])
 
     @cached_property
     def labels(self) -> FloatArray:
@@ -78,6 +83,12 @@ class FeatureDataset:
                 digest.update(np.ascontiguousarray(group.nodes).tobytes())
         return digest.hexdigest()[:16]
 
+    def sampled(self, num: int, rng: np.random.Generator) -> FeatureDataset:
+        """``num`` candidates drawn from all tasks alike, or all if there are fewer; at least one a task."""
+        share = min(num / max(len(self), 1), 1.0)
+        kept = [np.sort(rng.permutation(len(t))[: max(round(share * len(t)), 1)]) for t in self.tasks]
+        return FeatureDataset(tuple(task.take(rows) for task, rows in zip(self.tasks, kept)))
+
     def learnable(self) -> FeatureDataset:
         """The tasks with at least two candidates, not all failed: others hold no comparison."""
         return FeatureDataset(tuple(t for t in self.tasks if len(t) > 1 and np.isfinite(t.latency_s).any()))
@@ -90,41 +101,59 @@ def labels_of(latency_s: FloatArray) -> FloatArray:
     return np.where(succeeded, best / np.where(succeeded, latency_s, 1.0), 0.0)
 
 
-def dataset_of(table: RecordTable, on_task: Callable[[str], None] | None = None) -> FeatureDataset:
+def dataset_of(
+    table: RecordTable,
+    on_task: Callable[[str], None] | None = None,
+    cache: FeatureCache | None = None,
+) -> FeatureDataset:
     """Features of all records, made on all cores; ``on_task`` hears the name of each task as it is done.
+
+    What ``cache`` holds is read there, and what it lacks is added.
 
     Raises:
         ValueError: if this version builds another program for a task, or a space without its candidates.
     """
-    num_workers = max(1, min(usable_cores(), len(table.tasks) // TASKS_PER_WORKER))
-    parallel = joblib.Parallel(num_workers, return_as="generator")
     tasks = []
-    for task in parallel(joblib.delayed(_features_at_once)(task) for task in table.tasks):
-        tasks.append(task)
+    for task, trees in zip(table.tasks, _all_trees(table, cache)):
+        latency_s = np.where(task.is_failed, np.nan, task.latency_s)
+        tasks.append(TaskFeatures(task.name, trees, latency_s, task.repeat_pairs, task.target.name))
         if on_task is not None:
             on_task(task.name)
     return FeatureDataset(tuple(tasks))
 
 
-def task_features(table: TaskTable) -> TaskFeatures:
-    """Features of one task's records, in the table's order; ValueError as ``dataset_of``."""
+def task_trees(table: TaskTable) -> TreeBatch:
+    """Features of one task's candidates, in the table's order; ValueError as ``dataset_of``."""
     program = make_operator(table.operator, table.parameters).program()
     if program.hash != table.program_hash:
         raise ValueError(
             f"task {table.name}: records are of program {table.program_hash}, this version has {program.hash}"
         )
     space = build_space(program, table.target)
-    trees = Featuriser(space)(candidates_of(table, space))
-    latency_s = np.where(table.is_failed, np.nan, table.latency_s)
-    return TaskFeatures(table.name, trees, latency_s, table.repeat_pairs, table.target.name)
+    return Featuriser(space)(candidates_of(table, space))
 
 
-def _features_at_once(table: TaskTable) -> TaskFeatures:
-    """``task_features`` without garbage collection, which would visit all recorded arithmetic many times."""
+def _all_trees(table: RecordTable, cache: FeatureCache | None) -> Iterator[TreeBatch]:
+    """The trees of each task in turn."""
+    known = [None if cache is None else cache.load(task) for task in table.tasks]
+    missing = [task for task, trees in zip(table.tasks, known) if trees is None]
+    num_workers = max(1, min(usable_cores(), len(missing) // TASKS_PER_WORKER))
+    parallel = joblib.Parallel(num_workers, return_as="generator")
+    made = parallel(joblib.delayed(_trees_at_once)(task) for task in missing)
+    for task, trees in zip(table.tasks, known):
+        if trees is None:
+            trees = next(made)
+            if cache is not None:
+                cache.save(task, trees)
+        yield trees
+
+
+def _trees_at_once(table: TaskTable) -> TreeBatch:
+    """``task_trees`` without garbage collection, which would visit all recorded arithmetic many times."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        return task_features(table)
+        return task_trees(table)
     finally:
         if was_enabled:
             gc.enable()

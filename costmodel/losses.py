@@ -38,6 +38,42 @@ class PairwiseLogistic:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LambdaRank:
+    """The pairwise loss, a pair weighing what its exchange would change of NDCG (Burges et al. 2006).
+
+    With gains that are the labels and the discount 1 / log2(1 + rank) of the ranks that the scores give
+    now: pairs far down the ranking cost little, whatever their order.
+    """
+
+    def __call__(self, scores: Tensor, labels: Tensor, is_real: Tensor) -> Tensor:
+        order = scores.detach().masked_fill(~is_real, -torch.inf).argsort(dim=1, descending=True)
+        ranks = order.argsort(dim=1)  # the inverse permutation: 0 for the highest score
+        discounts = 1 / torch.log2(ranks + 2.0)
+        gained = (labels[:, :, None] - labels[:, None, :]).clamp(min=0)
+        is_pair = is_real[:, :, None] & is_real[:, None, :]
+        weights = gained * (discounts[:, :, None] - discounts[:, None, :]).abs() * is_pair
+        losses = functional.softplus(scores[:, None, :] - scores[:, :, None])
+        return (weights * losses).sum() / weights.sum().clamp(min=1e-9)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListMLE:
+    """Minus the log-likelihood of the measured order, drawn one by one by softmax (Xia et al. 2008).
+
+    The mean over candidates that are faster than some other. Ours lets a candidate compete with the slower
+    ones alone, not with its equals: which of them the records name first would count else.
+    """
+
+    def __call__(self, scores: Tensor, labels: Tensor, is_real: Tensor) -> Tensor:
+        is_slower = (labels[:, :, None] > labels[:, None, :]) & is_real[:, :, None] & is_real[:, None, :]
+        ahead = scores[:, None, :] - scores[:, :, None]
+        # The candidate itself stands in the sum as exp(0) = 1.
+        excess = ahead.masked_fill(~is_slower, torch.finfo(scores.dtype).min)
+        losses = torch.logsumexp(functional.pad(excess, (1, 0)), dim=2)
+        return losses.sum() / is_slower.any(dim=2).sum().clamp(min=1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogTimeRegression:
     """Squared error of log(label), up to a constant per task; failures have no time and are left out.
 
@@ -74,3 +110,28 @@ class RankAndTime:
     def __call__(self, scores: Tensor, labels: Tensor, is_real: Tensor) -> Tensor:
         pairwise = PairwiseLogistic()(scores, labels, is_real)
         return pairwise + self.regression * LogTimeRegression()(scores, labels, is_real)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """A weighted sum of losses; those of weight 0 are not computed."""
+
+    pairwise: float = 0.0
+    lambda_rank: float = 1.0
+    list_mle: float = 0.0
+    regression: float = 2.0
+
+    def __post_init__(self) -> None:
+        weights = (self.pairwise, self.lambda_rank, self.list_mle, self.regression)
+        if min(weights) < 0 or max(weights) == 0:
+            raise ValueError(f"weights of losses must not be negative, nor all 0, got {self}")
+
+    def __call__(self, scores: Tensor, labels: Tensor, is_real: Tensor) -> Tensor:
+        parts: list[tuple[float, Loss]] = [
+            (self.pairwise, PairwiseLogistic()),
+            (self.lambda_rank, LambdaRank()),
+            (self.list_mle, ListMLE()),
+            (self.regression, LogTimeRegression()),
+        ]
+        terms = [weight * loss(scores, labels, is_real) for weight, loss in parts if weight]
+        return torch.stack(terms).sum()

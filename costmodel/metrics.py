@@ -23,7 +23,7 @@ TOP = (1, 5)
 def task_metrics(scores: ArrayLike, labels: ArrayLike) -> TaskMetrics:
     """All metrics of one task; both arguments have shape (N,).
 
-    Keys: rmse, r2, pairwise_accuracy, kendall_tau, top1, top5, regret1, regret5.
+    Keys: rmse, r2, pairwise_accuracy, kendall_tau, top1, top5, regret1, regret5, trials95.
     """
     s, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     if s.shape != y.shape or s.ndim != 1:
@@ -39,6 +39,7 @@ def task_metrics(scores: ArrayLike, labels: ArrayLike) -> TaskMetrics:
     }
     result |= {f"top{k}": top_k(s, y, k) for k in TOP}
     result |= {f"regret{k}": regret(s, y, k) for k in TOP}
+    result["trials95"] = trials_to(s, y, 0.95)
     return result
 
 
@@ -120,6 +121,19 @@ def regret(scores: FloatArray, labels: FloatArray, k: int) -> float:
         return float("nan")
     slowest = float(np.min(labels, where=labels > 0, initial=1.0))
     return 1 / max(top_k(scores, labels, k), slowest) - 1
+
+
+def trials_to(scores: FloatArray, labels: FloatArray, share: float) -> float:
+    """Candidates to be measured, the highest score first, until one reaches a share of the best label.
+
+    The expectation over the order of equal scores; NaN where all candidates failed.
+    """
+    if not labels.size or labels.max() <= 0:
+        return float("nan")
+    is_good = labels >= share * labels.max()
+    limit = scores[is_good].max()
+    num_before, is_tied = int(np.sum(scores > limit)), scores == limit
+    return num_before + (int(is_tied.sum()) + 1) / (int(np.sum(is_good & is_tied)) + 1)
 
 
 def average(tasks: Sequence[TaskMetrics]) -> TaskMetrics:

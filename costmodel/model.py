@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self, TypeAlias, runtime_checkable
+from pathlib import Path
+from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +35,9 @@ class CostModel(Protocol):
     batch equal those of each tree alone, whatever the order.
     """
 
-    name: ClassVar[str]
-    """One word; a checkpoint of one model is not loaded as another."""
+    @property
+    def name(self) -> str:
+        """One word; a checkpoint of one model is not loaded as another."""
 
     def fit(self, data: FeatureDataset, rng: np.random.Generator, progress: Progress | None = None) -> None:
         """Learn from measured tasks, from scratch; the same data and generator give the same model.
@@ -48,6 +50,10 @@ class CostModel(Protocol):
     def is_fitted(self) -> bool:
         """Whether scores mean anything yet."""
 
+    @property
+    def num_parameters(self) -> int:
+        """Numbers that learning sets: weights, or splits and leaves."""
+
     def tuned(self, task: TaskFeatures, rng: np.random.Generator) -> Self:
         """A model that has also learnt from one more task, in a second or two; this one stays as it is.
 
@@ -58,11 +64,32 @@ class CostModel(Protocol):
         """Shape (N,), finite, higher is faster."""
 
     def state(self) -> ModelState:
-        """What ``from_state`` rebuilds the model from."""
+        """What ``restored`` rebuilds the model from."""
 
-    @classmethod
-    def from_state(cls, state: ModelState) -> Self:
-        """A model with equal scores; ValueError for a state of something else."""
+    def restored(self, state: ModelState) -> Self:
+        """The model whose state it is, with equal scores and this one's options of learning.
+
+        Raises:
+            ValueError: the state is of something else.
+        """
+
+
+@runtime_checkable
+class Resumes(Protocol):
+    """A model whose ``fit`` keeps its state in a file, if given one, and goes on from it after a stop."""
+
+    snapshot: Path | None
+
+
+@runtime_checkable
+class KnowsUncertainty(Protocol):
+    """A model that says how far it may be off; widths are of log time, for candidates of one task."""
+
+    def half_widths(self, batch: TreeBatch, /) -> NDArray[np.float64]:
+        """Shape (N,); NaN where it was not calibrated."""
+
+    def covers(self, task: TaskFeatures, /) -> NDArray[np.bool_]:
+        """For each candidate that did not fail, whether its time is as far off as said, or less."""
 
 
 class SketchScorer(Protocol):
@@ -76,5 +103,5 @@ class SketchScorer(Protocol):
 class CompilesSketches(Protocol):
     """A model with a faster way to score a sketch than through a batch of trees, up to rounding."""
 
-    def compile(self, features: SketchFeatures, /) -> SketchScorer:
-        """For the weights the model has now."""
+    def compile(self, features: SketchFeatures, /) -> SketchScorer | None:
+        """For the weights the model has now; None where this one has no such way for any sketch."""

@@ -1,18 +1,19 @@
-"""What all neural models share: tensors of a forest, input scaling, scoring in blocks."""
+"""What all networks share: tensors of a forest, input scaling, reading a score off, scoring in blocks."""
 
 # ruff: noqa: F722 - shapes in annotations are jaxtyping's
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from costmodel.batching import Forest, TreeBatch, forest_of
+from costmodel.features.columns import NODE_COLUMNS, PROGRAM_COLUMNS
 
 BLOCK = 512
 """Trees scored at once: their states stay in the L2 cache."""
@@ -20,16 +21,88 @@ BLOCK = 512
 
 @dataclass(frozen=True)
 class ForestTensors:
-    """A ``Forest`` as torch tensors that share its memory."""
+    """A ``Forest`` as torch tensors that share its memory; ``layout`` is the forest itself."""
 
     nodes: Float[Tensor, "node node_feature"]
     programs: Float[Tensor, "tree program_feature"]
     sizes: tuple[int, ...]
     parents: tuple[Tensor, ...]
+    layout: Forest
+
+    @property
+    def num_trees(self) -> int:
+        """Roots, which are the last nodes."""
+        return self.sizes[0]
+
+    @property
+    def trees(self) -> Int[Tensor, " node"]:
+        """The number of each node's tree."""
+        return torch.from_numpy(self.layout.trees)
+
+    @property
+    def edges(self) -> Int[Tensor, "2 edge"]:
+        """Parents and children as positions among the nodes."""
+        return torch.from_numpy(self.layout.edges)
+
+    @property
+    def flows(self) -> Int[Tensor, "2 flow"]:
+        """Writers and users of buffers as positions among the nodes."""
+        return torch.from_numpy(self.layout.flows)
+
+    @property
+    def leaves(self) -> Int[Tensor, " leaf"]:
+        """Positions of the nodes without children, the statements."""
+        return torch.from_numpy(self.layout.leaves)
+
+    @property
+    def places(self) -> Int[Tensor, " node"]:
+        """The place of each node in the pre-order of its tree."""
+        return torch.from_numpy(self.layout.places)
+
+    @property
+    def parent_places(self) -> Int[Tensor, " node"]:
+        """The place of each node's parent; 0 for roots."""
+        return torch.from_numpy(self.layout.parent_places)
+
+    @property
+    def depths(self) -> Int[Tensor, " node"]:
+        """The number of nodes above each node."""
+        return torch.from_numpy(self.layout.depths)
+
+    def with_nodes(self, nodes: Float[Tensor, "node width"]) -> ForestTensors:
+        """The same trees with other features."""
+        return replace(self, nodes=nodes)
+
+    def sums(self, values: Float[Tensor, "node width"]) -> Float[Tensor, "tree width"]:
+        """The sum over the nodes of each tree."""
+        return values.new_zeros(self.num_trees, values.shape[1]).index_add(0, self.trees, values)
+
+    def levels(self, values: Float[Tensor, "node width"]) -> list[Float[Tensor, "level width"]]:
+        """The nodes of each level, the deepest first."""
+        return list(torch.split(values, list(reversed(self.sizes))))
 
 
-class Network(Protocol):
-    """A module from a forest to one score per tree, shape (trees,), in the order of the roots."""
+class EncoderConfig(Protocol):
+    """The sizes of an encoder, a frozen dataclass of whole numbers: all that a checkpoint must say of it.
+
+    ``readout`` is the width of the layer between what the encoder gives and the score; 0 for none.
+    """
+
+    name: ClassVar[str]
+    readout: int
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def build(self, num_features: int) -> Encoder:
+        """Fresh weights, for nodes of so many features."""
+
+
+class Encoder(Protocol):
+    """A module that makes a vector of ``width`` numbers of every tree, in the order of the roots.
+
+    The nodes of the forest it is given are scaled already.
+    """
+
+    width: int
 
     def __call__(self, forest: ForestTensors) -> Tensor: ...
 
@@ -72,6 +145,38 @@ class InputScaling(nn.Module):
         return np.stack([mean - reach, mean + reach]).astype(np.float32)
 
 
+class Ranker(nn.Module):
+    """Scales what an encoder is given, and reads a score off what it gives and the program's features."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.node_scaling = InputScaling(len(NODE_COLUMNS))
+        self.program_scaling = InputScaling(len(PROGRAM_COLUMNS))
+        self.encoder: Any = config.build(len(NODE_COLUMNS))
+        width = self.encoder.width + len(PROGRAM_COLUMNS)
+        self.readout = nn.Linear(width, config.readout) if config.readout else nn.Identity()
+        self.score = nn.Linear(config.readout or width, 1)
+
+    def measure_inputs(self, batch: TreeBatch) -> None:
+        """Set the input scaling from the trees of a training set."""
+        nodes = [group.nodes.reshape(-1, len(NODE_COLUMNS)) for group in batch.groups]
+        self.node_scaling.measure(np.concatenate(nodes))
+        self.program_scaling.measure(batch.programs)
+
+    def forward(self, forest: ForestTensors) -> Float[Tensor, " tree"]:
+        encoded = self.encode(forest)
+        read: Tensor = self.readout(torch.cat([encoded, self.program_scaling(forest.programs)], dim=1))
+        if isinstance(self.readout, nn.Linear):
+            read = torch.relu(read)
+        result: Tensor = self.score(read)
+        return result[:, 0]
+
+    def encode(self, forest: ForestTensors) -> Float[Tensor, "tree width"]:
+        """The encoder's vectors of trees whose features are not scaled yet."""
+        result: Tensor = self.encoder(forest.with_nodes(self.node_scaling(forest.nodes)))
+        return result
+
+
 def tensors_of(forest: Forest) -> ForestTensors:
     """No copy is made."""
     return ForestTensors(
@@ -79,10 +184,11 @@ def tensors_of(forest: Forest) -> ForestTensors:
         torch.from_numpy(forest.programs),
         forest.sizes,
         tuple(torch.from_numpy(parents) for parents in forest.parents),
+        forest,
     )
 
 
-def score_in_blocks(network: Network, batch: TreeBatch) -> NDArray[np.float32]:
+def score_in_blocks(network: nn.Module, batch: TreeBatch) -> NDArray[np.float32]:
     """Scores in batch order, shape (N,)."""
     result = np.zeros(len(batch), dtype=np.float32)
     with torch.inference_mode():

@@ -45,10 +45,10 @@ class Predictor:
         """Shape (N,), higher is faster."""
         if not len(candidates):
             return np.zeros(0, dtype=np.float32)
-        if not isinstance(self.model, CompilesSketches):
-            return self.model.score(self._featuriser(candidates))
         result = np.zeros(len(candidates), dtype=np.float32)
-        jobs = self._jobs(candidates, self.model, result)
+        jobs = self._jobs(candidates, result)
+        if jobs is None:
+            return self.model.score(self._featuriser(candidates))
         others = [
             self._threads.submit(_run, jobs[i :: self._num_threads]) for i in range(1, self._num_threads)
         ]
@@ -82,16 +82,25 @@ class Predictor:
             self.model = tuned
             self._scorers.clear()
 
-    def _jobs(self, candidates: Candidates, model: CompilesSketches, result: Scores) -> list[_Job]:
+    def _jobs(self, candidates: Candidates, result: Scores) -> list[_Job] | None:
+        """None if the model has no faster way than through trees."""
         jobs = []
         for number, rows in self.space.by_sketch(candidates):
-            if number not in self._scorers:
-                self._scorers[number] = model.compile(self._featuriser.sketch(number))
+            scorer = self._scorer(number)
+            if scorer is None:
+                return None
             for start in range(0, len(rows), CHUNK):
                 part = rows[start : start + CHUNK]
                 values = self.space.values(number, candidates.positions[part])
-                jobs.append(_Job(self._scorers[number], values, part, result))
+                jobs.append(_Job(scorer, values, part, result))
         return jobs
+
+    def _scorer(self, number: int) -> SketchScorer | None:
+        if number not in self._scorers and isinstance(self.model, CompilesSketches):
+            scorer = self.model.compile(self._featuriser.sketch(number))
+            if scorer is not None:
+                self._scorers[number] = scorer
+        return self._scorers.get(number)
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from costmodel.batching import TreeBatch, forest_of
+from costmodel.augmentation import with_exchanged_operands
+from costmodel.batching import forest_of
 from costmodel.dataset import FeatureDataset
 from costmodel.losses import Loss, RankAndTime
 from costmodel.metrics import average, task_metrics
 from costmodel.model import Progress
 from costmodel.network import score_in_blocks, tensors_of
+from costmodel.precision import PRECISIONS, arithmetic, check_bfloat16
+from costmodel.snapshot import TrainingState, load_snapshot, save_snapshot
+from costmodel.steps import Step, epoch_steps, num_pieces
+
+COUNTS = ("num_done", "num_epochs", "num_worse")
+FLOAT32_BELOW = 0.5
+"""Share of the learning rate from which on steps are in float32: small ones vanish in bfloat16's 8 bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +34,9 @@ class TrainConfig:
 
     A step sees ``tasks_per_step`` tasks with ``candidates_per_task`` each; an epoch sees about as many
     candidates as there are. With ``validation_fraction`` > 0, that share of the tasks is kept apart, and
-    the weights that rank them best after any epoch are the result.
+    the weights that rank them best after any epoch are the result; training ends early after ``patience``
+    epochs without better ones, if that is not 0. ``precision`` is float32, or bfloat16_first: bfloat16 until
+    the learning rate has dropped to half. ``exchange_probability`` as in ``costmodel.augmentation``.
     """
 
     num_epochs: int = 40
@@ -36,6 +47,9 @@ class TrainConfig:
     clip_norm: float = 1.0
     warmup_fraction: float = 0.05
     validation_fraction: float = 0.0
+    patience: int = 0
+    precision: str = "float32"
+    exchange_probability: float = 0.0
     loss: Loss = field(default_factory=RankAndTime)
 
     def __post_init__(self) -> None:
@@ -46,6 +60,14 @@ class TrainConfig:
             raise ValueError(f"candidates_per_task must be at least 2, got {self.candidates_per_task}")
         if not 0 <= self.validation_fraction < 1:
             raise ValueError(f"validation_fraction must be in [0, 1), got {self.validation_fraction}")
+        if self.patience < 0 or (self.patience and not self.validation_fraction):
+            raise ValueError(
+                f"patience must not be negative and needs validation_fraction > 0, got {self.patience}"
+            )
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be {' or '.join(PRECISIONS)}, got {self.precision!r}")
+        if not 0 <= self.exchange_probability <= 1:
+            raise ValueError(f"exchange_probability must be in [0, 1], got {self.exchange_probability}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,25 +98,22 @@ class RefitConfig:
         )
 
 
-@dataclass(frozen=True)
-class Step:
-    """What one step learns from: rows of the data set's trees, (tasks, candidates), -1 for none."""
-
-    rows: NDArray[np.int64]
-    labels: NDArray[np.float32]
-
-
 def train(
     network: nn.Module,
     data: FeatureDataset,
     config: TrainConfig,
     rng: np.random.Generator,
     progress: Progress | None,
+    snapshot: Path | None = None,
 ) -> None:
     """Train in place, from the weights the network has.
 
+    ``snapshot`` is a file that holds the training after each epoch: one that was stopped goes on from there,
+    given the same network, data and generator as at first, and ends in the same weights to the bit.
+
     Raises:
-        ValueError: if no task has two candidates, one of which succeeded.
+        ValueError: if no task has two candidates, one of which succeeded, or ``snapshot`` is of another
+            training, or the precision does not suit the CPU.
         FloatingPointError: if the loss stops being finite.
     """
     learnable = data.learnable()
@@ -103,26 +122,131 @@ def train(
             f"nothing to learn from: none of {len(data.tasks)} tasks has two comparable candidates"
         )
     learning, validation = _divide(learnable, config.validation_fraction, rng)
-    optimizer = torch.optim.AdamW(
-        network.parameters(), config.learning_rate, weight_decay=config.weight_decay
-    )
-    num_steps = config.num_epochs * len(epoch_steps(learning, config, np.random.default_rng(0)))
-    best_quality, best_weights = -math.inf, None
-    done = 0
     network.train()
-    for _ in range(config.num_epochs):
-        for step in epoch_steps(learning, config, rng):
-            _set_rate(optimizer, config.learning_rate * schedule(done / num_steps, config.warmup_fraction))
-            loss = _step(network, optimizer, learning.trees, step, config)
-            done += 1
-            if progress is not None:
-                progress(done, num_steps, loss)
-        quality = _quality(network, validation) if validation is not None else -math.inf
-        if quality > best_quality:
-            best_quality, best_weights = quality, copy.deepcopy(network.state_dict())
-    if best_weights is not None:
-        network.load_state_dict(best_weights)
+    run = _Training(network, learning, config, rng, progress)
+    identity = run.identity() if snapshot is not None else ""
+    if snapshot is not None:
+        run.restore(load_snapshot(snapshot, identity))
+    while not run.is_over:
+        run.epoch()
+        run.judge(_quality(network, validation) if validation is not None else -math.inf)
+        if snapshot is not None:
+            save_snapshot(snapshot, identity, run.state())
+    if run.best_weights is not None:
+        network.load_state_dict(run.best_weights)
     network.eval()
+
+
+class _Training:
+    """A training between two epochs: all that the next one depends on."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        data: FeatureDataset,
+        config: TrainConfig,
+        rng: np.random.Generator,
+        progress: Progress | None,
+    ) -> None:
+        self.network, self.data, self.config, self.rng, self.progress = network, data, config, rng, progress
+        self.optimizer = torch.optim.AdamW(
+            network.parameters(), config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.num_steps = config.num_epochs * len(self._steps(np.random.default_rng(0)))
+        self.num_done, self.num_epochs, self.num_worse = 0, 0, 0
+        self.best_quality = -math.inf
+        self.best_weights: dict[str, Tensor] | None = None
+        self._is_checked = config.precision == "float32"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all epochs are done, or the last ones brought nothing."""
+        is_stuck = 0 < self.config.patience <= self.num_worse
+        return self.num_epochs >= self.config.num_epochs or is_stuck
+
+    def epoch(self) -> None:
+        """See every candidate about once."""
+        for step in self._steps(self.rng):
+            share = schedule(self.num_done / self.num_steps, self.config.warmup_fraction)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.config.learning_rate * share
+            loss = self._step(step, share)
+            self.num_done += 1
+            if self.progress is not None:
+                self.progress(self.num_done, self.num_steps, loss)
+        self.num_epochs += 1
+
+    def judge(self, quality: float) -> None:
+        """Keep the weights if they rank the validation tasks best so far."""
+        self.num_worse += 1
+        if quality > self.best_quality:
+            self.best_quality, self.best_weights = quality, copy.deepcopy(self.network.state_dict())
+            self.num_worse = 0
+
+    def identity(self) -> str:
+        """16 hex digits over what fixes the training at its start."""
+        shapes = [tuple(parameter.shape) for parameter in self.network.parameters()]
+        facts = (self.data.hash, self.config, shapes, self.rng.bit_generator.state)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+    def state(self) -> TrainingState:
+        """What ``restore`` goes on from."""
+        moments = self.optimizer.state_dict()["state"]
+        arrays = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        arrays |= {
+            f"optimizer.{number}.{name}": tensor
+            for number, parts in moments.items()
+            for name, tensor in parts.items()
+        }
+        arrays |= {f"best.{name}": tensor for name, tensor in (self.best_weights or {}).items()}
+        counts = {name: getattr(self, name) for name in COUNTS}
+        quality = self.best_quality if math.isfinite(self.best_quality) else None
+        return TrainingState(counts, quality, self.rng.bit_generator.state, arrays)
+
+    def restore(self, state: TrainingState | None) -> None:
+        """Go on from there, if there is something to go on from."""
+        if state is None:
+            return
+        for name, count in state.counts.items():
+            setattr(self, name, count)
+        self.best_quality = -math.inf if state.best_quality is None else state.best_quality
+        self.rng.bit_generator.state = state.generator
+        self.network.load_state_dict(state.part("network"))
+        self.best_weights = state.part("best") or None
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in state.part("optimizer").items():
+            number, _, moment = name.partition(".")
+            moments.setdefault(int(number), {})[moment] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+    def _steps(self, rng: np.random.Generator) -> list[Step]:
+        return epoch_steps(self.data, self.config.tasks_per_step, self.config.candidates_per_task, rng)
+
+    def _step(self, step: Step, share: float) -> float:
+        config = self.config
+        is_real = step.rows >= 0
+        trees = self.data.trees.take(step.rows[is_real])
+        if config.exchange_probability:
+            trees = with_exchanged_operands(trees, config.exchange_probability, self.rng)
+        forest = forest_of(trees)
+        if not self._is_checked:
+            check_bfloat16(lambda: self.network(tensors_of(forest)).float().sum().backward())
+            self._is_checked = True
+        with arithmetic(is_bfloat16=config.precision != "float32" and share > FLOAT32_BELOW):
+            scores = self.network(tensors_of(forest)).float()
+        # Roots come grouped by topology; put each back where its task is.
+        places = torch.from_numpy(np.flatnonzero(is_real)[forest.rows])
+        grid: Tensor = scores.new_zeros(step.rows.size).index_copy(0, places, scores)
+        grid = grid.reshape(step.rows.shape)
+        loss = config.loss(grid, torch.from_numpy(step.labels), torch.from_numpy(is_real))
+        if not torch.isfinite(loss):
+            raise FloatingPointError("the loss is not finite; a lower learning_rate may help")
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch annotates it so
+        nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm)
+        self.optimizer.step()
+        return float(loss.detach())
 
 
 def schedule(done: float, warmup: float) -> float:
@@ -139,69 +263,6 @@ def schedule(done: float, warmup: float) -> float:
 def seed_of(rng: np.random.Generator) -> int:
     """A seed for torch, drawn from the generator."""
     return int(rng.integers(2**62))
-
-
-def num_pieces(num_candidates: int, size: int) -> int:
-    """Pieces of a size that a task is cut into; a last one shorter than half is dropped, unless it is alone.
-
-    >>> [num_pieces(num, 128) for num in (5, 191, 192, 320)]
-    [1, 1, 2, 3]
-    """
-    return max(1, (num_candidates + size // 2) // size)
-
-
-def epoch_steps(data: FeatureDataset, config: TrainConfig, rng: np.random.Generator) -> list[Step]:
-    """An order in which every candidate is seen about once.
-
-    Each task is cut at random into pieces of ``candidates_per_task`` (``num_pieces``); what is left over is
-    left out in this epoch. Steps take pieces at random.
-    """
-    pieces: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
-    start = 0
-    for task in data.tasks:
-        order = rng.permutation(len(task))
-        for number in range(num_pieces(len(task), config.candidates_per_task)):
-            first = number * config.candidates_per_task
-            piece = order[first : first + config.candidates_per_task]
-            pieces.append((start + piece, task.labels[piece]))
-        start += len(task)
-    order = rng.permutation(len(pieces))
-    chunks = [order[i : i + config.tasks_per_step] for i in range(0, len(pieces), config.tasks_per_step)]
-    return [_stacked([pieces[i] for i in chunk]) for chunk in chunks]
-
-
-def _stacked(pieces: list[tuple[NDArray[np.int64], NDArray[np.float64]]]) -> Step:
-    width = max(len(rows) for rows, _ in pieces)
-    rows = np.full((len(pieces), width), -1, dtype=np.int64)
-    labels = np.zeros((len(pieces), width), dtype=np.float32)
-    for i, (piece, label) in enumerate(pieces):
-        rows[i, : len(piece)] = piece
-        labels[i, : len(piece)] = label
-    return Step(rows, labels)
-
-
-def _step(
-    network: nn.Module, optimizer: torch.optim.Optimizer, trees: TreeBatch, step: Step, config: TrainConfig
-) -> float:
-    is_real = step.rows >= 0
-    forest = forest_of(trees.take(step.rows[is_real]))
-    scores = network(tensors_of(forest))
-    # Roots come grouped by topology; put each back where its task is.
-    places = torch.from_numpy(np.flatnonzero(is_real)[forest.rows])
-    grid: Tensor = scores.new_zeros(step.rows.size).index_copy(0, places, scores).reshape(step.rows.shape)
-    loss = config.loss(grid, torch.from_numpy(step.labels), torch.from_numpy(is_real))
-    if not torch.isfinite(loss):
-        raise FloatingPointError("the loss is not finite; a lower learning_rate may help")
-    optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]  # torch annotates it so
-    nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
-    optimizer.step()
-    return float(loss.detach())
-
-
-def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
 
 
 def _divide(

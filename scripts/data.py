@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from costmodel.feature_cache import FeatureCache
 from datasets.columns import concatenate_columns
 from datasets.connection import is_url, shown_location
 from datasets.parquet import file_hash
@@ -27,12 +28,14 @@ class DataConfig:
     ``path`` is a Parquet file, a record store (SQLite file), a pattern of these, or a database URL; a
     relative path is looked for here and then in the project. ``held_out`` holds patterns of task names
     (``by_task``), task names (``by_name``), operators (``by_operator``) or target fingerprints.
+    ``features`` is a folder that keeps features from run to run; none for none.
     """
 
     path: str = "datasets/published/*.parquet"
     split: str = "by_task"
     test_fraction: float = 0.1
     held_out: list[str] = field(default_factory=lambda: list(HELD_OUT))
+    features: str = "outputs/features"
 
     def __post_init__(self) -> None:
         if self.split not in _SPLITS:
@@ -65,6 +68,10 @@ class DataConfig:
         else:
             parts = [file_hash(path) for path in self.files()]
         return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+    def feature_cache(self) -> FeatureCache | None:
+        """Where features are kept, if they are."""
+        return None if self.features == "none" else FeatureCache(Path(self.features))
 
     def divide(self, table: RecordTable, seed: int) -> Split:
         """The side to learn from and the side to be judged on."""

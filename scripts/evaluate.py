@@ -1,85 +1,26 @@
 """Judge a checkpoint, and the baselines beside it, on records: python scripts/evaluate.py checkpoint=FILE.
 
-A checkpoint that was trained on one of the tasks is refused, unless allow_seen=true. With suite=search it is
-searches that are compared, on recorded spaces.
+A checkpoint that was trained on one of the tasks is refused, unless allow_seen=true. Other suites: models
+trains all models with all losses and compares them in one table, transfer says what knowledge of other tasks
+is worth on new ones, search compares searches on recorded spaces.
 """
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from omegaconf import MISSING
-
-from costmodel.encoders.baselines import ConstantModel, RandomModel, RooflineModel
-from costmodel.model import CostModel
-from scripts.data import DataConfig
-from scripts.display import show_table
+from scripts.evaluations import EVALUATIONS, Evaluate
 from scripts.groups import register_groups
-from scripts.judging import SHOWN, judge, scoring_rate
-from scripts.laboratory import LaboratoryConfig
-from scripts.laboratory_report import search_suite
 from scripts.launch import Run, launch
-from scripts.learning import comparable_features
 from scripts.outputs import Metrics
-from scripts.predicting import checkpoint_file, open_model
-from scripts.seen import num_seen
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluate:
-    """``checkpoint`` as in ``tune.py``, ``suite`` models or search; the latter heeds ``laboratory`` alone."""
-
-    suite: str = "models"
-    seed: int = 0
-    data: DataConfig = MISSING
-    model: Any = MISSING
-    loss: Any = MISSING
-    checkpoint: str = "shipped"
-    allow_seen: bool = False
-    laboratory: LaboratoryConfig = field(default_factory=LaboratoryConfig)
-    logger: Any = MISSING
-
-    def __post_init__(self) -> None:
-        if self.suite not in ("models", "search"):
-            raise ValueError(f"suite must be models or search, got {self.suite!r}")
 
 
 def run(run: Run[Evaluate]) -> Metrics:
-    """What the suite asks for."""
-    if run.config.suite == "search":
-        return search_suite(run.config.laboratory, run.config.seed, run.folder)
-    return models_suite(run)
-
-
-def models_suite(run: Run[Evaluate]) -> Metrics:
-    """Metrics on the test side of the split, of the model and of what learns nothing."""
-    config = run.config
-    model = open_model(config.model, config.loss, config.checkpoint)
-    table = config.data.divide(config.data.table(), config.seed).test
-    checkpoint = checkpoint_file(config.model, config.loss, config.checkpoint)
-    seen = num_seen(checkpoint, table, config.data.split, config.seed, config.allow_seen)
-    data = comparable_features("be judged on", table)
-    baselines: list[CostModel] = [RooflineModel(), ConstantModel(), RandomModel(config.seed)]
-    models = [model, *(baseline for baseline in baselines if baseline.name != model.name)]
-    judgements = {each.name: judge(each, data, config.seed) for each in models}
-    rows = [(name, *(judgement.model[metric] for metric in SHOWN)) for name, judgement in judgements.items()]
-    ceiling = judgements[model.name].ceiling
-    rows.append(("noise ceiling", *(ceiling.get(metric, float("nan")) for metric in SHOWN)))
-    show_table(f"{len(data.learnable().tasks)} tasks, {len(data)} candidates", ["model", *SHOWN], rows)
-    return {
-        **judgements[model.name].flat(),
-        **{f"roofline_{name}": judgements["roofline"].model[name] for name in ("pairwise_accuracy", "top5")},
-        **({} if seen is None else {"num_seen_tasks": seen}),
-        "model": model.name,
-        "candidates_per_s": scoring_rate(model, data),
-        "num_test_tasks": len(data.learnable().tasks),
-        "num_test_candidates": len(data),
-    }
+    """Run the suite."""
+    return EVALUATIONS[run.config.suite](run)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 from codegen.measure.detect import VectorWidth, detect_target
 from codegen.ops import WORKLOADS, Operator, make_operator
 from codegen.target import Target
-from costmodel.losses import LogTimeRegression, PairwiseLogistic, RankAndTime
+from costmodel.losses import LambdaRank, ListMLE, LogTimeRegression, Mixture, PairwiseLogistic, RankAndTime
 from datasets.tasks import load_tasks
 from scripts.data import DataConfig
 from scripts.efficiency import ComparisonConfig
@@ -18,10 +18,12 @@ from scripts.gpu_options import GpuTargetConfig
 from scripts.loggers import CsvConfig, TensorBoardConfig, WandbConfig
 from scripts.models import (
     ConstantOption,
+    EnsembleOption,
+    GlobalLocalOption,
     GradientBoostingOption,
+    NeuralOption,
     RandomOption,
     RooflineOption,
-    TreeGRUOption,
 )
 from scripts.schemas import store
 from scripts.searches import SEARCH_OPTIONS
@@ -65,13 +67,22 @@ def listed_task(path: Path, name: str | None) -> tuple[str, Operator]:
 
 OPTIONS: dict[str, dict[str, type[Any]]] = {
     "model": {
-        "treegru": TreeGRUOption,
+        "neural": NeuralOption,
+        "ensemble": EnsembleOption,
+        "global_local": GlobalLocalOption,
         "xgboost": GradientBoostingOption,
         "roofline": RooflineOption,
         "random": RandomOption,
         "constant": ConstantOption,
     },
-    "loss": {"pairwise": PairwiseLogistic, "regression": LogTimeRegression, "rank_and_time": RankAndTime},
+    "loss": {
+        "pairwise": PairwiseLogistic,
+        "lambda_rank": LambdaRank,
+        "list_mle": ListMLE,
+        "regression": LogTimeRegression,
+        "rank_and_time": RankAndTime,
+        "mixture": Mixture,
+    },
     "logger": {"csv": CsvConfig, "tensorboard": TensorBoardConfig, "wandb": WandbConfig},
     "search": SEARCH_OPTIONS,
     "figure": {"search_efficiency": ComparisonConfig},

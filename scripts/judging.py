@@ -21,7 +21,7 @@ from costmodel.metrics import (
     prefixed,
     task_metrics,
 )
-from costmodel.model import CostModel
+from costmodel.model import CostModel, KnowsUncertainty
 
 SHOWN = ("pairwise_accuracy", "top1", "top5", "rmse", "r2", "kendall_tau")
 
@@ -102,6 +102,22 @@ def judge(model: CostModel, data: FeatureDataset, seed: int) -> Judgement:
         intervals=bootstrap_intervals(scored, np.random.default_rng(seed)),
         tasks=judged,
     )
+
+
+def uncertainty_metrics(model: CostModel, data: FeatureDataset) -> TaskMetrics:
+    """How well intervals of predicted times hold on tasks; nothing for a model that gives none.
+
+    ``coverage``: share of candidates whose time lies within, the mean over tasks. ``interval_ratio``: how
+    many times slower than predicted a candidate may be, the median.
+    """
+    if not isinstance(model, KnowsUncertainty):
+        return {}
+    tasks = data.learnable().tasks
+    widths = np.concatenate([model.half_widths(task.trees) for task in tasks])
+    if not np.isfinite(widths).all():
+        return {}
+    covered = [float(model.covers(task).mean()) for task in tasks]
+    return {"coverage": float(np.mean(covered)), "interval_ratio": float(np.exp(np.median(widths)))}
 
 
 def scoring_rate(model: CostModel, data: FeatureDataset, min_s: float = 0.5) -> float:

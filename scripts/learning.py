@@ -9,13 +9,16 @@ from collections.abc import Callable
 import numpy as np
 
 from costmodel.dataset import FeatureDataset, dataset_of
+from costmodel.feature_cache import FeatureCache
 from costmodel.model import CostModel
 from datasets.table import RecordTable
 from scripts.display import progress
 
 
-def comparable_features(purpose: str, table: RecordTable) -> FeatureDataset:
-    """Features of one side of a split, behind a progress bar.
+def comparable_features(
+    purpose: str, table: RecordTable, cache: FeatureCache | None = None
+) -> FeatureDataset:
+    """Features of one side of a split, behind a progress bar; read from ``cache`` where it has them.
 
     Raises:
         ValueError: no task holds a comparison; found out here, it costs no training.
@@ -28,7 +31,7 @@ def comparable_features(purpose: str, table: RecordTable) -> FeatureDataset:
             done += 1
             tick(done, len(table.tasks), name)
 
-        data = dataset_of(table, on_task)
+        data = dataset_of(table, on_task, cache)
     if not data.learnable().tasks:
         raise ValueError(
             f"there is nothing to {purpose}: of the {len(data.tasks)} tasks on that side of the split none "

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from costmodel.checkpoint import load_checkpoint
+from costmodel.checkpoint import load_checkpoint, read_header
 from costmodel.encoders.baselines import ConstantModel, RandomModel, RooflineConfig, RooflineModel
 from costmodel.encoders.gradient_boosting import GradientBoostingConfig, GradientBoostingModel
-from costmodel.encoders.treegru import TreeGRUConfig, TreeGRUModel
+from costmodel.ensemble import EnsembleConfig, EnsembleModel
+from costmodel.global_local import GlobalLocalModel, LocalConfig
 from costmodel.model import CostModel
+from costmodel.network import EncoderConfig
+from costmodel.neural import NeuralModel
 from costmodel.train import RefitConfig, TrainConfig
+
+DEFAULT = "costmodel.encoders.treegru.TreeGRUConfig"
 
 
 class ModelOption(Protocol):
     """A choice of the group ``model``, a dataclass."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
+    uses_loss: ClassVar[bool]
 
     def build(self, loss: Any) -> CostModel:
         """The model before training; those that minimise no loss of ours ignore ``loss``."""
@@ -41,21 +49,74 @@ class OpenRefit(RefitConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TreeGRUOption:
-    """The child-sum tree GRU: its sizes, its training, and how it goes on learning while tuning."""
+class NeuralOption:
+    """A network: its encoder, its training, and how it goes on learning while tuning.
 
-    network: TreeGRUConfig = field(default_factory=TreeGRUConfig)
+    ``network`` names the class of an ``EncoderConfig`` as ``_target_``, and its sizes beside it: a file
+    under ``configs/model`` is all that makes an encoder known here.
+    """
+
+    uses_loss: ClassVar[bool] = True
+    network: dict[str, Any] = field(default_factory=lambda: {"_target_": DEFAULT})
     training: OpenTraining = field(default_factory=OpenTraining)
     refit: OpenRefit = field(default_factory=OpenRefit)
 
+    def __post_init__(self) -> None:
+        self.encoder()
+
+    def encoder(self) -> EncoderConfig:
+        """The configured encoder; ValueError names what its class does not know."""
+        sizes = {name: value for name, value in self.network.items() if name != "_target_"}
+        return _configured(str(self.network.get("_target_")), sizes)
+
+    def member(self, loss: Any) -> NeuralModel:
+        """One network before training."""
+        trainings = replace(self.training, loss=loss), replace(self.refit, loss=loss)
+        return NeuralModel(self.encoder(), *trainings)
+
     def build(self, loss: Any) -> CostModel:
-        return TreeGRUModel(self.network, replace(self.training, loss=loss), replace(self.refit, loss=loss))
+        return self.member(loss)
 
     def load(self, checkpoint: Path, loss: Any) -> CostModel:
-        model = load_checkpoint(checkpoint, TreeGRUModel)
-        _check_options(checkpoint, "model.network", self.network, model.config)
-        model.training = replace(self.training, loss=loss)
-        model.refit = replace(self.refit, loss=loss)
+        model = load_checkpoint(checkpoint, self.member(loss))
+        _check_options(checkpoint, "model.network", self.encoder(), model.config)
+        return model
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleOption(NeuralOption):
+    """Several networks of one kind."""
+
+    ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
+
+    def build(self, loss: Any) -> CostModel:
+        return EnsembleModel(self.member(loss), self.ensemble)
+
+    def load(self, checkpoint: Path, loss: Any) -> CostModel:
+        model = load_checkpoint(checkpoint, EnsembleModel(self.member(loss), self.ensemble))
+        _check_options(checkpoint, "model.network", self.encoder(), model.members[0].config)
+        _check_options(checkpoint, "model.ensemble", self.ensemble, model.config)
+        return model
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlobalLocalOption(NeuralOption):
+    """A network, and boosted trees on what it gets wrong on the task that is tuned."""
+
+    local: LocalConfig = field(default_factory=LocalConfig)
+
+    def build(self, loss: Any) -> CostModel:
+        return GlobalLocalModel(self.member(loss), self.local)
+
+    def load(self, checkpoint: Path, loss: Any) -> CostModel:
+        """A checkpoint of the network alone will do as well."""
+        if read_header(checkpoint).model == self.encoder().name:
+            network = load_checkpoint(checkpoint, self.member(loss))
+            _check_options(checkpoint, "model.network", self.encoder(), network.config)
+            return GlobalLocalModel(network, self.local)
+        model = load_checkpoint(checkpoint, GlobalLocalModel(self.member(loss), self.local))
+        _check_options(checkpoint, "model.network", self.encoder(), model.shared.config)
+        _check_options(checkpoint, "model.local", self.local, model.config)
         return model
 
 
@@ -63,13 +124,14 @@ class TreeGRUOption:
 class GradientBoostingOption:
     """XGBoost on flat features."""
 
+    uses_loss: ClassVar[bool] = False
     boosting: GradientBoostingConfig = field(default_factory=GradientBoostingConfig)
 
     def build(self, loss: Any) -> CostModel:
         return GradientBoostingModel(self.boosting)
 
     def load(self, checkpoint: Path, loss: Any) -> CostModel:
-        model = load_checkpoint(checkpoint, GradientBoostingModel)
+        model = load_checkpoint(checkpoint, GradientBoostingModel())
         _check_options(checkpoint, "model.boosting", self.boosting, model.config)
         return model
 
@@ -78,13 +140,14 @@ class GradientBoostingOption:
 class RooflineOption:
     """Arithmetic and bandwidth bounds; it learns nothing."""
 
+    uses_loss: ClassVar[bool] = False
     roofline: RooflineConfig = field(default_factory=RooflineConfig)
 
     def build(self, loss: Any) -> CostModel:
         return RooflineModel(self.roofline)
 
     def load(self, checkpoint: Path, loss: Any) -> CostModel:
-        model = load_checkpoint(checkpoint, RooflineModel)
+        model = load_checkpoint(checkpoint, RooflineModel())
         _check_options(checkpoint, "model.roofline", self.roofline, model.config)
         return model
 
@@ -93,22 +156,48 @@ class RooflineOption:
 class RandomOption:
     """Random scores."""
 
+    uses_loss: ClassVar[bool] = False
+
     def build(self, loss: Any) -> CostModel:
         return RandomModel()
 
     def load(self, checkpoint: Path, loss: Any) -> CostModel:
-        return load_checkpoint(checkpoint, RandomModel)
+        return load_checkpoint(checkpoint, RandomModel())
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConstantOption:
     """Equal scores."""
 
+    uses_loss: ClassVar[bool] = False
+
     def build(self, loss: Any) -> CostModel:
         return ConstantModel()
 
     def load(self, checkpoint: Path, loss: Any) -> CostModel:
-        return load_checkpoint(checkpoint, ConstantModel)
+        return load_checkpoint(checkpoint, ConstantModel())
+
+
+def _configured(target: str, sizes: Mapping[str, Any]) -> EncoderConfig:
+    module, _, name = target.rpartition(".")
+    try:
+        config: Any = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        config = None
+    is_encoder = is_dataclass(config) and hasattr(config, "build")
+    if not is_encoder:
+        raise ValueError(
+            f"model.network._target_ must be the configuration of an encoder, such as "
+            f"{DEFAULT}, got {target!r}"
+        )
+    known = {each.name for each in fields(config)}
+    for key, value in sizes.items():
+        if key not in known:
+            raise ValueError(f"unknown key model.network.{key}; allowed: {', '.join(sorted(known))}")
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError(f"model.network.{key} must be a whole number, got {value!r}")
+    encoder: EncoderConfig = config(**sizes)
+    return encoder
 
 
 def _check_options(checkpoint: Path, path: str, asked: Any, held: Any) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from costmodel.encoders.baselines import RandomModel, RooflineModel
+from costmodel.feature_cache import FeatureCache
 from costmodel.model import CostModel
 from datasets.splits import Split
 from scripts.display import show_table
@@ -47,10 +48,12 @@ class Ranking:
         show_table("tasks kept apart from training", ["metric", *self.judgements, "noise ceiling"], rows)
 
 
-def rank_models(learners: list[CostModel], split: Split, seed: int) -> Ranking:
+def rank_models(
+    learners: list[CostModel], split: Split, seed: int, cache: FeatureCache | None = None
+) -> Ranking:
     """Train each of ``learners`` on one side, and judge all of them and the baselines on the other."""
-    train_data = comparable_features("learn from", split.train)
-    test_data = comparable_features("be judged on", split.test)
+    train_data = comparable_features("learn from", split.train, cache)
+    test_data = comparable_features("be judged on", split.test, cache)
     train_s = {model.name: fit_model(model, train_data, seed) for model in learners}
     models = [*learners, RooflineModel(), RandomModel(seed)]
     return Ranking({model.name: judge(model, test_data, seed) for model in models}, train_s)

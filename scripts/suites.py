@@ -28,7 +28,7 @@ from scripts.kernels import KernelTuner
 from scripts.launch import ROOT
 from scripts.memory import memory_metrics, memory_table, stand_in_memory, write_table
 from scripts.memory_results import MemoryResults
-from scripts.models import GradientBoostingOption, TreeGRUOption
+from scripts.models import GradientBoostingOption, NeuralOption
 from scripts.operators import KernelsConfig, OperatorSuite
 from scripts.outputs import code_version
 from scripts.predicting import Guide
@@ -99,7 +99,7 @@ class Benchmark:
 
 def throughput(config: Benchmark, target: Target, folder: Path) -> Values:
     """How fast candidates are scored, compiled and measured, and how long an epoch of training takes."""
-    option, annealer = _treegru(config), annealer_of(config.search, "suite=throughput")
+    option, annealer = _network(config), annealer_of(config.search, "suite=throughput")
     space = build_space(WORKLOADS[config.workload].program(), target)
     predictor = Guide(option, config.loss, config.checkpoint).predictor(space, config.seed)
     values: Values = {
@@ -111,7 +111,8 @@ def throughput(config: Benchmark, target: Target, folder: Path) -> Values:
         measurer = PoolMeasurer(pool, WORKLOADS[config.workload], space, config.seed)
         values["trials_per_s"], measured = trial_rate(measurer, config.num_measured)
     values["num_failed_trials"] = sum(measurement.failure is not None for measurement in measured)
-    data = dataset_of(config.data.divide(config.data.table(), config.seed).train)
+    split = config.data.divide(config.data.table(), config.seed)
+    data = dataset_of(split.train, cache=config.data.feature_cache())
     values |= {
         "train_epoch_s": epoch_time(option, config.loss, data),
         "num_train_candidates": len(data),
@@ -120,10 +121,10 @@ def throughput(config: Benchmark, target: Target, folder: Path) -> Values:
 
 
 def ranking(config: Benchmark, target: Target, folder: Path) -> Values:
-    """How well the tree network, XGBoost and the baselines rank the test side of the split."""
-    learners = [_treegru(config).build(config.loss), GradientBoostingOption().build(config.loss)]
+    """How well a network (model=...), XGBoost and the baselines rank the test side of the split."""
+    learners = [_network(config).build(config.loss), GradientBoostingOption().build(config.loss)]
     split = config.data.divide(config.data.table(), config.seed)
-    ranked = rank_models(learners, split, config.seed)
+    ranked = rank_models(learners, split, config.seed, config.data.feature_cache())
     ranked.show()
     return {**ranked.flat(), "train_s": ranked.train_s[learners[0].name]}
 
@@ -197,9 +198,11 @@ SUITES: dict[str, Callable[[Benchmark, Target, Path], Values]] = {
 """By name; ``configs/suite`` has a file for each, with what it sets differently."""
 
 
-def _treegru(config: Benchmark) -> TreeGRUOption:
-    if not isinstance(config.model, TreeGRUOption):
-        raise ValueError(f"suite={config.suite} measures the training of model=treegru; choose that model")
+def _network(config: Benchmark) -> NeuralOption:
+    if not isinstance(config.model, NeuralOption):
+        raise ValueError(
+            f"suite={config.suite} measures the training of a network; choose one, such as model=treegru"
+        )
     return config.model
 
 

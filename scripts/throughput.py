@@ -14,7 +14,7 @@ from codegen.measure.measurement import Measurement
 from codegen.schedule import Candidates, Space
 from costmodel.dataset import FeatureDataset
 from costmodel.predictor import Predictor
-from scripts.models import TreeGRUOption
+from scripts.models import NeuralOption
 from scripts.tuning import PoolMeasurer
 from search.annealer import AnnealConfig, Annealer, anneal
 
@@ -68,7 +68,7 @@ def trial_rate(measurer: PoolMeasurer, num: int) -> tuple[float, list[Measuremen
     return num / (time.perf_counter() - start_s), measurements
 
 
-def epoch_time(option: TreeGRUOption, loss: object, data: FeatureDataset) -> float:
+def epoch_time(option: NeuralOption, loss: object, data: FeatureDataset) -> float:
     """Seconds of the second of two epochs of training: without what is set up once."""
     marks_s: dict[int, float] = {}
 

@@ -1,6 +1,7 @@
 """Train a cost model on measured runtimes: python scripts/train.py model=treegru data.split=by_task.
 
 Prints how well it ranks tasks it has never seen, beside chance and the noise ceiling; saves a checkpoint.
+The same command with the same hydra.run.dir goes on with a training that was interrupted.
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from omegaconf import MISSING
 
 from costmodel.checkpoint import save_checkpoint
-from costmodel.model import CostModel
+from costmodel.model import CostModel, Resumes
 from scripts.data import DataConfig
 from scripts.display import say, show_table
 from scripts.groups import register_groups
-from scripts.judging import Judgement, judge, scoring_rate
+from scripts.judging import Judgement, judge, scoring_rate, uncertainty_metrics
 from scripts.launch import Run, launch
 from scripts.learning import comparable_features, fit_model
 from scripts.outputs import Metrics, write_text
 from scripts.seen import training_notes
 
 CHECKPOINT = "checkpoint.safetensors"
+SNAPSHOT = "training.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,19 +45,25 @@ def run(run: Run[Train]) -> Metrics:
     """Load, divide, fit, save, judge."""
     config = run.config
     split = config.data.divide(config.data.table(), config.seed)
-    train_data = comparable_features("learn from", split.train)
-    test_data = comparable_features("be judged on", split.test)
+    train_data = comparable_features("learn from", split.train, config.data.feature_cache())
+    test_data = comparable_features("be judged on", split.test, config.data.feature_cache())
     model: CostModel = config.model.build(config.loss)
+    snapshot = run.folder / SNAPSHOT
+    if isinstance(model, Resumes):
+        model.snapshot = snapshot
     train_s = fit_model(
         model, train_data, config.seed, lambda step, loss: run.logger.log(step, {"loss": loss})
     )
     notes = {"seed": config.seed, "split": config.data.split, "num_tasks": len(train_data.tasks)}
     notes |= training_notes(split.train)
     save_checkpoint(run.folder / CHECKPOINT, model, train_data.hash, notes)
+    for left_over in run.folder.glob(f"{snapshot.stem}*{snapshot.suffix}"):
+        left_over.unlink()
     judgement = judge(model, test_data, config.seed)
     _report(run.folder, model, judgement, config.data.split)
     return {
         **judgement.flat(),
+        **uncertainty_metrics(model, test_data),
         "model": model.name,
         "train_s": train_s,
         "candidates_per_s": scoring_rate(model, test_data),

@@ -15,12 +15,26 @@ from omegaconf import OmegaConf
 from codegen.gpu_target import GPU_TARGETS
 from codegen.ops import OPERATORS, WORKLOADS, operator_parameters
 from codegen.precision import Precision
-from scripts import collect, describe, evaluate, measure, records, reproduce, suites, tasks, train, tune
+from scripts import (
+    attribute,
+    collect,
+    describe,
+    evaluate,
+    evaluations,
+    measure,
+    records,
+    reproduce,
+    suites,
+    tasks,
+    train,
+    tune,
+)
 from scripts.groups import OPTIONS, read_task, register_groups
 from scripts.schemas import reject_added_keys, store
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS: dict[str, type[Any]] = {
+    "attribute": attribute.Attribute,
     "benchmark": suites.Benchmark,
     "collect": collect.Collect,
     "describe": describe.Describe,
@@ -52,9 +66,10 @@ def options(group: str) -> list[str]:
 
 
 def test_every_suite_has_a_file_and_may_set_its_budget() -> None:
-    assert options("suite") == sorted([*suites.SUITES, "all"])
-    for name in options("suite"):
-        assert composed("benchmark", f"suite={name}").suite == name
+    assert options("suite") == sorted({*suites.SUITES, "all", *evaluations.EVALUATIONS})
+    for script, names in {"benchmark": [*suites.SUITES, "all"], "evaluate": evaluations.EVALUATIONS}.items():
+        for name in names:
+            assert composed(script, f"suite={name}").suite == name
     found = [composed("benchmark", f"suite={name}").search.trials for name in ("tune", "operators")]
     assert found == [128, 256]
     assert composed("benchmark", "suite=operators", "search.trials=8").search.trials == 8

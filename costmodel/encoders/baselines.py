@@ -25,6 +25,10 @@ class ConstantModel:
     def is_fitted(self) -> bool:
         return True
 
+    @property
+    def num_parameters(self) -> int:
+        return 0
+
     def tuned(self, task: TaskFeatures, rng: np.random.Generator) -> Self:
         return self
 
@@ -34,9 +38,8 @@ class ConstantModel:
     def state(self) -> ModelState:
         return ModelState({}, {})
 
-    @classmethod
-    def from_state(cls, state: ModelState) -> Self:
-        return cls()
+    def restored(self, state: ModelState) -> Self:
+        return self
 
 
 class RandomModel:
@@ -57,6 +60,10 @@ class RandomModel:
     def is_fitted(self) -> bool:
         return True
 
+    @property
+    def num_parameters(self) -> int:
+        return 0
+
     def tuned(self, task: TaskFeatures, rng: np.random.Generator) -> Self:
         return self
 
@@ -74,9 +81,8 @@ class RandomModel:
     def state(self) -> ModelState:
         return ModelState({"seed": self.seed}, {})
 
-    @classmethod
-    def from_state(cls, state: ModelState) -> Self:
-        return cls(int(state.config["seed"]))
+    def restored(self, state: ModelState) -> Self:
+        return type(self)(int(state.config["seed"]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +117,10 @@ class RooflineModel:
     def is_fitted(self) -> bool:
         return True
 
+    @property
+    def num_parameters(self) -> int:
+        return 0
+
     def tuned(self, task: TaskFeatures, rng: np.random.Generator) -> Self:
         return self
 
@@ -131,10 +141,9 @@ class RooflineModel:
     def state(self) -> ModelState:
         return ModelState(asdict(self.config), {})
 
-    @classmethod
-    def from_state(cls, state: ModelState) -> Self:
+    def restored(self, state: ModelState) -> Self:
         config: dict[str, Any] = dict(state.config)
-        return cls(RooflineConfig(**config))
+        return type(self)(RooflineConfig(**config))
 
 
 _ROOFLINE_COLUMNS = ("thread_cycles", "imbalance", "threads", "beyond_l1", "beyond_l2", "beyond_l3")

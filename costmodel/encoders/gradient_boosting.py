@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import xgboost
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from costmodel.batching import TreeBatch, TreeGroup
 from costmodel.dataset import FeatureDataset, TaskFeatures
+from costmodel.encoders.relations import relation_features
 from costmodel.features.columns import NODE_COLUMNS, PROGRAM_COLUMNS, column_index
 from costmodel.model import ModelState, Progress, Scores
 
@@ -23,7 +25,10 @@ NUM_LOOPS = 6
 
 @dataclass(frozen=True, kw_only=True)
 class GradientBoostingConfig:
-    """Defaults of the TenSet paper's XGBoost, with fewer and larger steps."""
+    """Defaults of the TenSet paper's XGBoost, with fewer and larger steps.
+
+    ``features``: flat (``flat_features``) or relations (``costmodel.encoders.relations``).
+    """
 
     num_rounds: int = 200
     max_depth: int = 8
@@ -32,8 +37,11 @@ class GradientBoostingConfig:
     subsample: float = 0.8
     column_share: float = 0.5
     ranks_pairs: bool = False
+    features: str = "flat"
 
     def __post_init__(self) -> None:
+        if self.features not in FEATURES:
+            raise ValueError(f"features must be {' or '.join(FEATURES)}, got {self.features!r}")
         if self.num_rounds < 1 or self.max_depth < 1:
             raise ValueError(f"num_rounds and max_depth must be positive, got {self}")
 
@@ -41,11 +49,13 @@ class GradientBoostingConfig:
 class GradientBoostingModel:
     """Regression trees on log(label), or on pairs (``rank:pairwise``) within each task."""
 
-    name: ClassVar[str] = "xgboost"
-
     def __init__(self, config: GradientBoostingConfig | None = None) -> None:
         self.config = config or GradientBoostingConfig()
         self._booster: xgboost.Booster | None = None
+
+    @property
+    def name(self) -> str:
+        return "xgboost" if self.config.features == "flat" else f"xgboost_{self.config.features}"
 
     def fit(self, data: FeatureDataset, rng: np.random.Generator, progress: Progress | None = None) -> None:
         self._boost(data, rng, progress, start=None)
@@ -53,6 +63,12 @@ class GradientBoostingModel:
     @property
     def is_fitted(self) -> bool:
         return self._booster is not None
+
+    @property
+    def num_parameters(self) -> int:
+        if self._booster is None:
+            return 0
+        return sum(text.count("\n") for text in self._booster.get_dump())  # a line per split or leaf
 
     def tuned(self, task: TaskFeatures, rng: np.random.Generator) -> Self:
         """Boosts on: the new trees explain what the old ones get wrong on the task."""
@@ -63,7 +79,7 @@ class GradientBoostingModel:
     def score(self, batch: TreeBatch) -> Scores:
         if self._booster is None:
             return np.zeros(len(batch), dtype=np.float32)
-        result: Scores = self._booster.inplace_predict(flat_features(batch)).astype(np.float32)
+        result: Scores = self._booster.inplace_predict(self._features(batch)).astype(np.float32)
         return result
 
     def state(self) -> ModelState:
@@ -72,14 +88,16 @@ class GradientBoostingModel:
             arrays["booster"] = np.frombuffer(bytes(self._booster.save_raw("json")), dtype=np.uint8)
         return ModelState(asdict(self.config), arrays)
 
-    @classmethod
-    def from_state(cls, state: ModelState) -> Self:
+    def restored(self, state: ModelState) -> Self:
         config: dict[str, Any] = dict(state.config)
-        model = cls(GradientBoostingConfig(**config))
+        model = type(self)(GradientBoostingConfig(**config))
         if "booster" in state.arrays:
             model._booster = xgboost.Booster()
             model._booster.load_model(bytearray(state.arrays["booster"].tobytes()))
         return model
+
+    def _features(self, batch: TreeBatch) -> NDArray[np.float32]:
+        return FEATURES[self.config.features](batch)
 
     def _boost(
         self,
@@ -91,7 +109,7 @@ class GradientBoostingModel:
         tasks = data.learnable().tasks
         if not tasks:
             raise ValueError(f"nothing to learn from: none of {len(data.tasks)} tasks has two candidates")
-        rows = np.concatenate([flat_features(task.trees) for task in tasks])
+        rows = np.concatenate([self._features(task.trees) for task in tasks])
         labels = np.concatenate([task.labels for task in tasks])
         matrix = xgboost.DMatrix(rows, label=labels)
         if self.config.ranks_pairs:
@@ -158,6 +176,13 @@ def _ancestors(parents: tuple[int, ...]) -> NDArray[np.int64]:
 
 def _padded(rows: NDArray[np.float32], num: int) -> NDArray[np.float32]:
     return np.pad(rows, ((0, 0), (0, num - rows.shape[1]), (0, 0)))
+
+
+FEATURES: dict[str, Callable[[TreeBatch], NDArray[np.float32]]] = {
+    "flat": flat_features,
+    "relations": relation_features,
+}
+"""What the trees are turned into before boosting, by name."""
 
 
 class _Reporting(xgboost.callback.TrainingCallback):

@@ -30,7 +30,8 @@ class SketchFeatures:
 
     Flat feature number ``node * len(NODE_COLUMNS) + column``, the program's columns after all nodes.
     Most features are the same for all candidates of a sketch: they stand in ``constants``, shape
-    (num_features,). ``code`` computes the others, whose numbers are ``varying``, ascending.
+    (num_features,). ``code`` computes the others, whose numbers are ``varying``, ascending. ``flows`` as
+    in ``TreeGroup``.
     """
 
     parents: tuple[int, ...]
@@ -38,6 +39,7 @@ class SketchFeatures:
     code: Code
     varying: NDArray[np.int64]
     constants: NDArray[np.float32]
+    flows: tuple[tuple[int, int], ...] = ()
 
     def compute(self, values: Mapping[str, NDArray[np.int64]], num: int) -> NDArray[np.float32]:
         """The varying features of ``num`` candidates, (len(varying), num), laid out as by ``execute``."""
@@ -54,7 +56,7 @@ class SketchFeatures:
         features[:, self.varying] = self.compute(values, len(rows)).T
         num_nodes, width = len(self.parents), len(NODE_COLUMNS)
         nodes = features[:, : num_nodes * width].reshape(len(rows), num_nodes, width)
-        return TreeGroup(self.parents, nodes, features[:, num_nodes * width :], rows)
+        return TreeGroup(self.parents, nodes, features[:, num_nodes * width :], rows, self.flows)
 
 
 class Featuriser:
@@ -107,7 +109,8 @@ def sketch_features(program: LoopProgram, inputs: tuple[str, ...], target: Machi
     varying = [number for number, output in enumerate(tape.outputs) if not isinstance(output, float)]
     tape = replace(tape, outputs=tuple(tape.outputs[number] for number in varying))
     code = assemble(tape, np.float32)
-    return SketchFeatures(tree.parents, inputs, code, np.array(varying, dtype=np.int64), constants)
+    numbers = np.array(varying, dtype=np.int64)
+    return SketchFeatures(tree.parents, inputs, code, numbers, constants, tree.flows)
 
 
 def _scaled(raw: Raw, columns: tuple[Column, ...]) -> list[Int]:

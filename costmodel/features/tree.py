@@ -76,6 +76,17 @@ class FeatureTree:
         """Leaves in textual order."""
         return tuple(node for node in self.nodes if isinstance(node, LeafNode))
 
+    @property
+    def flows(self) -> tuple[tuple[int, int], ...]:
+        """Numbers of two leaves for each pair of which the earlier writes a buffer that the later uses."""
+        leaves = [(number, node) for number, node in enumerate(self.nodes) if isinstance(node, LeafNode)]
+        return tuple(
+            (writer, user)
+            for position, (writer, first) in enumerate(leaves)
+            for user, second in leaves[position + 1 :]
+            if any(access.buffer == first.store.buffer for access in second.accesses)
+        )
+
     def leaves_under(self, node: LoopNode | LeafNode) -> tuple[LeafNode, ...]:
         """A leaf itself, or the leaves of a loop, in textual order."""
         if isinstance(node, LeafNode):

@@ -12,17 +12,44 @@ from costmodel.batching import TreeBatch, TreeGroup
 from costmodel.checkpoint import load_checkpoint, save_checkpoint
 from costmodel.dataset import FeatureDataset, TaskFeatures
 from costmodel.encoders.baselines import ConstantModel, RandomModel, RooflineModel
+from costmodel.encoders.context_treegru import ContextTreeGRUConfig
+from costmodel.encoders.gnn import GNNConfig
 from costmodel.encoders.gradient_boosting import GradientBoostingConfig, GradientBoostingModel
-from costmodel.encoders.treegru import TreeGRUConfig, TreeGRUModel
+from costmodel.encoders.statement_mlp import StatementMLPConfig
+from costmodel.encoders.transformer import TransformerConfig
+from costmodel.encoders.treegru import TreeGRUConfig
+from costmodel.encoders.treelstm import TreeLSTMConfig
+from costmodel.ensemble import EnsembleConfig, EnsembleModel
+from costmodel.global_local import GlobalLocalModel
 from costmodel.metrics import task_metrics
 from costmodel.model import CostModel
+from costmodel.network import EncoderConfig
+from costmodel.neural import NeuralModel
 from costmodel.train import RefitConfig, TrainConfig
 from tests.costmodel.synthetic import dataset, task
 
+ENCODERS: tuple[EncoderConfig, ...] = (
+    TreeGRUConfig(hidden=16, readout=16),
+    TreeLSTMConfig(hidden=16, readout=16),
+    ContextTreeGRUConfig(embedding=16, hidden=8, num_slots=4),
+    StatementMLPConfig(hidden=32, readout=16),
+    GNNConfig(hidden=16, num_rounds=3, readout=16),
+    TransformerConfig(hidden=16, num_heads=2, readout=16),
+)
+"""A new encoder is one more line here."""
 
-def small_treegru() -> CostModel:
-    training = TrainConfig(num_epochs=25, tasks_per_step=3, candidates_per_task=40)
-    return TreeGRUModel(TreeGRUConfig(hidden=16, readout=16), training, RefitConfig(num_steps=60))
+
+SMALL = TrainConfig(num_epochs=25, tasks_per_step=3, candidates_per_task=40)
+
+
+def small(config: EncoderConfig) -> Callable[[], CostModel]:
+    return lambda: NeuralModel(config, SMALL, RefitConfig(num_steps=60))
+
+
+def small_ensemble() -> CostModel:
+    training = TrainConfig(num_epochs=15, tasks_per_step=3, candidates_per_task=40)
+    member = NeuralModel(TreeGRUConfig(hidden=16, readout=16), training, RefitConfig(num_steps=60))
+    return EnsembleModel(member, EnsembleConfig(num_members=2))
 
 
 MODELS: dict[str, Callable[[], CostModel]] = {
@@ -31,9 +58,14 @@ MODELS: dict[str, Callable[[], CostModel]] = {
     "roofline": RooflineModel,
     "xgboost": lambda: GradientBoostingModel(GradientBoostingConfig(num_rounds=20)),
     "xgboost_pairs": lambda: GradientBoostingModel(GradientBoostingConfig(num_rounds=20, ranks_pairs=True)),
-    "treegru": small_treegru,
+    "xgboost_relations": lambda: GradientBoostingModel(
+        GradientBoostingConfig(num_rounds=20, features="relations")
+    ),
+    "ensemble": small_ensemble,
+    "global_local": lambda: GlobalLocalModel(NeuralModel(ENCODERS[0], SMALL)),
+    **{config.name: small(config) for config in ENCODERS},
 }
-LEARNING = ("xgboost", "xgboost_pairs", "treegru")
+LEARNING = [name for name, make in MODELS.items() if not make().is_fitted]
 UNSEEN = "depthwise"
 
 
@@ -76,7 +108,7 @@ def test_nothing_to_score_gives_no_scores(model: CostModel, trees: TreeBatch) ->
 
 def test_a_saved_model_scores_identically(model: CostModel, trees: TreeBatch, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "model.safetensors", model, "data")
-    loaded = load_checkpoint(tmp_path / "model.safetensors", type(model), "data")
+    loaded = load_checkpoint(tmp_path / "model.safetensors", model, "data")
     np.testing.assert_array_equal(loaded.score(trees), model.score(trees))
     assert loaded.is_fitted == model.is_fitted
 
@@ -137,4 +169,4 @@ def test_groups_need_not_be_in_the_order_of_rows(model: CostModel, trees: TreeBa
 
 
 def _reversed(group: TreeGroup) -> TreeGroup:
-    return TreeGroup(group.parents, group.nodes[::-1], group.programs[::-1], group.rows[::-1])
+    return TreeGroup(group.parents, group.nodes[::-1], group.programs[::-1], group.rows[::-1], group.flows)

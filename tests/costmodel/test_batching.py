@@ -11,6 +11,8 @@ from costmodel.batching import TreeBatch, TreeGroup, concatenate_batches, forest
 
 TOPOLOGIES = [(-1,), (-1, 0, 1, 2), (-1, 0, 0, 1, 1, 4), (-1, 0, 1, 1, 0, 4, 4, 4)]
 
+FLOWS = {parents: tuple((0, node) for node in range(1, len(parents), 2)) for parents in TOPOLOGIES}
+
 
 @st.composite
 def batches(draw: st.DrawFn) -> TreeBatch:
@@ -20,7 +22,7 @@ def batches(draw: st.DrawFn) -> TreeBatch:
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     rows = np.split(rng.permutation(sum(sizes)), np.cumsum(sizes)[:-1])
     groups = (
-        TreeGroup(parents, rng.random((size, len(parents), 3)), rng.random((size, 2)), at)
+        TreeGroup(parents, rng.random((size, len(parents), 3)), rng.random((size, 2)), at, FLOWS[parents])
         for parents, size, at in zip(chosen, sizes, rows, strict=True)
     )
     return TreeBatch(tuple(groups))
@@ -86,3 +88,24 @@ def test_arrays_that_do_not_match_are_refused() -> None:
         TreeGroup((-1, 0, 1), np.zeros((2, 2, 5), np.float32), np.zeros((2, 1), np.float32), np.arange(2))
     with pytest.raises(ValueError, match="1 program vectors"):
         TreeGroup((-1,), np.zeros((2, 1, 5), np.float32), np.zeros((1, 1), np.float32), np.arange(2))
+
+
+@given(batch=batches())
+def test_a_forest_knows_the_tree_and_the_place_of_every_node(batch: TreeBatch) -> None:
+    forest = forest_of(batch)
+    for number, row in enumerate(forest.rows.tolist()):
+        group, place = next((g, int(np.flatnonzero(g.rows == row)[0])) for g in batch.groups if row in g.rows)
+        mine = np.flatnonzero(forest.trees == number)
+        mine = mine[np.argsort(forest.places[mine])]
+        np.testing.assert_array_equal(forest.nodes[mine], group.nodes[place])
+        np.testing.assert_array_equal(forest.parent_places[mine], np.maximum(group.parents, 0))
+        above = dict(forest.edges[::-1].T.tolist())
+        assert [above.get(node, -1) for node in mine.tolist()] == [
+            -1 if parent < 0 else mine[parent] for parent in group.parents
+        ]
+        depths = [forest.depths[mine[parent]] + 1 if parent >= 0 else 0 for parent in group.parents]
+        np.testing.assert_array_equal(forest.depths[mine], depths)
+        flows = forest.flows[:, np.isin(forest.flows[0], mine)].T
+        assert [tuple(forest.places[flow]) for flow in flows] == list(group.flows)
+    inner = np.setdiff1d(np.arange(len(forest.nodes)), forest.leaves)
+    np.testing.assert_array_equal(inner, np.unique(forest.edges[0]))

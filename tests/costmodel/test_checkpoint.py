@@ -12,15 +12,18 @@ from safetensors.numpy import save_file
 import costmodel.checkpoint
 from costmodel.checkpoint import load_checkpoint, read_header, save_checkpoint
 from costmodel.encoders.baselines import RandomModel, RooflineModel
-from costmodel.encoders.treegru import TreeGRUConfig, TreeGRUModel
+from costmodel.encoders.treegru import TreeGRUConfig
 from costmodel.features.columns import FEATURES_VERSION
 from costmodel.model import ModelState
+from costmodel.neural import NeuralModel
+
+SMALL = NeuralModel(TreeGRUConfig(hidden=8, readout=8))
 
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     path = tmp_path / "models" / "treegru.safetensors"
-    save_checkpoint(path, TreeGRUModel(TreeGRUConfig(hidden=8, readout=8)), "abc", {"epochs": 3})
+    save_checkpoint(path, SMALL, "abc", {"epochs": 3})
     return path
 
 
@@ -39,49 +42,49 @@ def test_a_file_cut_short_is_refused(saved: Path, share: float) -> None:
     content = saved.read_bytes()
     saved.write_bytes(content[: int(share * len(content))])
     with pytest.raises(ValueError, match="damaged"):
-        load_checkpoint(saved, TreeGRUModel)
+        load_checkpoint(saved, SMALL)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nothing\.safetensors"):
-        load_checkpoint(tmp_path / "nothing.safetensors", TreeGRUModel)
+        load_checkpoint(tmp_path / "nothing.safetensors", SMALL)
 
 
 def test_another_model_is_refused_with_both_names(saved: Path) -> None:
     with pytest.raises(ValueError, match=r"'treegru'.*'roofline'"):
-        load_checkpoint(saved, RooflineModel)
+        load_checkpoint(saved, RooflineModel())
 
 
 def test_other_features_are_refused_with_both_versions(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(costmodel.checkpoint, "FEATURES_VERSION", FEATURES_VERSION + 1)
     with pytest.raises(ValueError, match=rf"version {FEATURES_VERSION},.*{FEATURES_VERSION + 1}"):
-        load_checkpoint(saved, TreeGRUModel)
+        load_checkpoint(saved, SMALL)
 
 
 def test_other_data_are_refused_with_both_hashes(saved: Path) -> None:
     with pytest.raises(ValueError, match=r"abc.*def"):
-        load_checkpoint(saved, TreeGRUModel, "def")
+        load_checkpoint(saved, SMALL, "def")
 
 
 def test_arrays_of_someone_else_are_refused(tmp_path: Path) -> None:
     save_file({"a": np.zeros(3, np.float32)}, tmp_path / "a.safetensors")
     with pytest.raises(ValueError, match="no header"):
-        load_checkpoint(tmp_path / "a.safetensors", TreeGRUModel)
+        load_checkpoint(tmp_path / "a.safetensors", SMALL)
 
 
 def test_a_header_of_another_format_is_refused(tmp_path: Path) -> None:
     metadata = {"looprank": json.dumps({"format": 99})}
     save_file({"a": np.zeros(3, np.float32)}, tmp_path / "a.safetensors", metadata)
     with pytest.raises(ValueError, match="format 99"):
-        load_checkpoint(tmp_path / "a.safetensors", TreeGRUModel)
+        load_checkpoint(tmp_path / "a.safetensors", SMALL)
 
 
 def test_arrays_of_another_size_are_refused() -> None:
-    state = TreeGRUModel(TreeGRUConfig(hidden=8, readout=8)).state()
+    state = SMALL.state()
     with pytest.raises(ValueError, match="do not fit"):
-        TreeGRUModel.from_state(ModelState({"hidden": 16, "readout": 8}, state.arrays))
+        SMALL.restored(ModelState({"hidden": 16, "readout": 8}, state.arrays))
     with pytest.raises(ValueError, match="hidden and readout"):
-        TreeGRUModel.from_state(ModelState({"width": 16}, state.arrays))
+        SMALL.restored(ModelState({"width": 16}, state.arrays))
 
 
 def test_a_failed_write_leaves_the_old_checkpoint(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

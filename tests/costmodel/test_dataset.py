@@ -9,7 +9,7 @@ import pytest
 
 from codegen.ops import make_operator
 from codegen.schedule import Candidates
-from costmodel.dataset import candidates_of, dataset_of, labels_of, task_features
+from costmodel.dataset import candidates_of, dataset_of, labels_of, task_trees
 from costmodel.features.featurise import featurise
 from datasets.table import RecordTable, TaskTable
 from tests.costmodel.synthetic import OPERATORS, sample, space_of
@@ -55,7 +55,7 @@ def test_records_become_the_candidates_they_were(name: str) -> None:
 
 def test_features_of_records_are_those_of_their_candidates() -> None:
     candidates = sample("matmul", 20)
-    features = task_features(recorded("matmul", candidates))
+    (features,) = dataset_of(RecordTable((recorded("matmul", candidates),))).tasks
     np.testing.assert_array_equal(features.trees.programs, featurise(space_of("matmul"), candidates).programs)
     assert features.labels[0] == 1
     assert features.labels[1] == 0
@@ -94,4 +94,16 @@ def test_labels_are_relative_to_the_best() -> None:
 def test_records_of_another_program_are_refused() -> None:
     table = replace(recorded("matmul", sample("matmul", 5)), program_hash="0123456789abcdef")
     with pytest.raises(ValueError, match="records are of program 0123456789abcdef, this version has"):
-        task_features(table)
+        task_trees(table)
+
+
+def test_a_sample_is_drawn_from_all_tasks_alike() -> None:
+    table = RecordTable((recorded("matmul", sample("matmul", 40)), recorded("conv2d", sample("conv2d", 20))))
+    data = dataset_of(table)
+    some = data.sampled(30, np.random.default_rng(0))
+    assert [len(task) for task in some.tasks] == [20, 10]
+    assert np.isin(some.tasks[1].latency_s, data.tasks[1].latency_s, assume_unique=True).sum() >= 9
+    place = int(np.flatnonzero(data.tasks[0].latency_s == some.tasks[0].latency_s[3])[0])
+    np.testing.assert_array_equal(some.tasks[0].trees.programs[3], data.tasks[0].trees.programs[place])
+    assert len(data.sampled(1000, np.random.default_rng(0))) == 60
+    assert [len(task) for task in data.sampled(1, np.random.default_rng(0)).tasks] == [1, 1]

@@ -7,11 +7,26 @@ import math
 import pytest
 import torch
 
-from costmodel.losses import LogTimeRegression, Loss, PairwiseLogistic, RankAndTime
+from costmodel.losses import (
+    LambdaRank,
+    ListMLE,
+    LogTimeRegression,
+    Loss,
+    Mixture,
+    PairwiseLogistic,
+    RankAndTime,
+)
 
 LABELS = torch.tensor([[1.0, 0.5, 0.25, 0.0], [0.9, 1.0, 0.0, 0.0]])
 REAL = torch.tensor([[True, True, True, True], [True, True, False, False]])
-LOSSES: list[Loss] = [PairwiseLogistic(), LogTimeRegression(), RankAndTime()]
+LOSSES: list[Loss] = [
+    PairwiseLogistic(),
+    LambdaRank(),
+    ListMLE(),
+    LogTimeRegression(),
+    RankAndTime(),
+    Mixture(list_mle=0.5),
+]
 
 
 def test_the_pairwise_loss_is_the_weighted_mean_over_pairs() -> None:
@@ -25,6 +40,48 @@ def test_the_pairwise_loss_is_the_weighted_mean_over_pairs() -> None:
                     total += weight * math.log1p(math.exp(float(scores[t, j] - scores[t, i])))
                     weights += weight
     assert float(PairwiseLogistic()(scores, LABELS, REAL)) == pytest.approx(total / weights, rel=1e-5)
+
+
+def test_the_lambda_loss_weighs_pairs_by_the_change_of_ndcg() -> None:
+    scores = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
+    total = weights = 0.0
+    for t in range(2):
+        mine = [i for i in range(4) if REAL[t, i]]
+        ranked = sorted(mine, key=lambda i: -float(scores[t, i]))
+        discount = {i: 1 / math.log2(2 + ranked.index(i)) for i in mine}
+        for i in mine:
+            for j in mine:
+                gained = max(float(LABELS[t, i] - LABELS[t, j]), 0)
+                weight = gained * abs(discount[i] - discount[j])
+                total += weight * math.log1p(math.exp(float(scores[t, j] - scores[t, i])))
+                weights += weight
+    assert float(LambdaRank()(scores, LABELS, REAL)) == pytest.approx(total / weights, rel=1e-5)
+
+
+def test_the_list_loss_is_the_likelihood_of_the_order() -> None:
+    scores = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
+    total, count = 0.0, 0
+    for t in range(2):
+        order = sorted((i for i in range(4) if REAL[t, i]), key=lambda i: -float(LABELS[t, i]))
+        for place in range(len(order) - 1):
+            chance = torch.softmax(scores[t, order[place:]], dim=0)[0]
+            total -= math.log(float(chance))
+            count += 1
+    assert float(ListMLE()(scores, LABELS, REAL)) == pytest.approx(total / count, rel=1e-5)
+
+
+def test_a_mixture_is_the_weighted_sum_of_its_parts() -> None:
+    scores = torch.randn(2, 4, generator=torch.Generator().manual_seed(2))
+    mixed = Mixture(pairwise=0.5, lambda_rank=0, list_mle=0.25, regression=3)
+    parts = ((0.5, PairwiseLogistic()), (0.25, ListMLE()), (3, LogTimeRegression()))
+    expected = sum(weight * float(loss(scores, LABELS, REAL)) for weight, loss in parts)
+    assert float(mixed(scores, LABELS, REAL)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("weights", [{"pairwise": -1.0}, {"lambda_rank": 0.0, "regression": 0.0}])
+def test_weights_that_mix_nothing_are_refused(weights: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="weights of losses"):
+        Mixture(**weights)
 
 
 def test_regression_is_zero_for_log_speed_up_to_a_constant_per_task() -> None:

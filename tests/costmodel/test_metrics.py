@@ -19,6 +19,7 @@ from costmodel.metrics import (
     prefixed,
     task_metrics,
     top_k,
+    trials_to,
 )
 
 LABELS = np.array([1.0, 0.5, 0.25, 0.0])
@@ -144,3 +145,18 @@ def test_shapes_that_differ_and_scores_that_are_not_finite_are_refused() -> None
 
 def test_prefixes_keep_tables_flat() -> None:
     assert prefixed({"top1": 0.5}, "random") == {"random_top1": 0.5}
+
+
+@given(pairs=few_numbers)
+def test_the_trials_to_a_good_candidate_are_the_mean_over_the_orders_of_ties(
+    pairs: list[tuple[int, int]],
+) -> None:
+    scores, labels = np.array(pairs[:6], dtype=np.float64).T
+    if labels.max() == 0:
+        assert math.isnan(trials_to(scores, labels, 0.7))
+        return
+    places = []
+    for order in itertools.permutations(range(len(scores))):
+        ranked = sorted(order, key=lambda i: -scores[i])
+        places.append(next(n for n, i in enumerate(ranked, 1) if labels[i] >= 0.7 * labels.max()))
+    assert trials_to(scores, labels, 0.7) == pytest.approx(np.mean(places))

@@ -9,8 +9,9 @@ from codegen.ir import trace_native
 from codegen.schedule import Candidates
 from costmodel.encoders import treegru_native
 from costmodel.encoders.baselines import RooflineModel
-from costmodel.encoders.treegru import TreeGRUConfig, TreeGRUModel
+from costmodel.encoders.treegru import TreeGRUConfig
 from costmodel.features.featurise import Featuriser, featurise
+from costmodel.neural import NeuralModel
 from costmodel.predictor import Predictor
 from costmodel.train import RefitConfig, TrainConfig
 from tests.costmodel.synthetic import dataset, runtime, sample, space_of
@@ -22,16 +23,16 @@ CONFIG = TreeGRUConfig(hidden=16, readout=16)
 REFIT = RefitConfig(num_steps=80, learning_rate=3e-3)
 
 
-def fresh() -> TreeGRUModel:
-    return TreeGRUModel(
+def fresh() -> NeuralModel:
+    return NeuralModel(
         TreeGRUConfig(hidden=16, readout=16), refit=RefitConfig(num_steps=80, learning_rate=3e-3)
     )
 
 
 @pytest.fixture(scope="module")
-def trained() -> TreeGRUModel:
+def trained() -> NeuralModel:
     training = TrainConfig(num_epochs=3, candidates_per_task=40)
-    model = TreeGRUModel(
+    model = NeuralModel(
         TreeGRUConfig(hidden=16, readout=16), training, RefitConfig(num_steps=80, learning_rate=3e-3)
     )
     model.fit(dataset("matmul", "depthwise"), np.random.default_rng(0))
@@ -42,7 +43,7 @@ def latencies(candidates: Candidates) -> np.ndarray:
     return 1e-6 * runtime(featurise(space_of(SPACE), candidates))
 
 
-def test_native_scores_are_the_networks(trained: TreeGRUModel) -> None:
+def test_native_scores_are_the_networks(trained: NeuralModel) -> None:
     candidates = sample(SPACE, 700)
     through_trees = trained.score(featurise(space_of(SPACE), candidates))
     np.testing.assert_allclose(
@@ -51,7 +52,7 @@ def test_native_scores_are_the_networks(trained: TreeGRUModel) -> None:
 
 
 @pytest.mark.parametrize("num_threads", [1, 3])
-def test_scores_do_not_depend_on_company_or_threads(trained: TreeGRUModel, num_threads: int) -> None:
+def test_scores_do_not_depend_on_company_or_threads(trained: NeuralModel, num_threads: int) -> None:
     candidates = sample(SPACE, 300)
     predictor = Predictor(trained, space_of(SPACE), num_threads=num_threads)
     scores = predictor.score(candidates)
@@ -67,11 +68,11 @@ def test_models_without_native_code_score_too() -> None:
     assert predictor.score(sample(SPACE, 10)).shape == (10,)
 
 
-def test_no_candidates_have_no_scores(trained: TreeGRUModel) -> None:
+def test_no_candidates_have_no_scores(trained: NeuralModel) -> None:
     assert Predictor(trained, space_of(SPACE)).score(sample(SPACE, 1)[:0]).shape == (0,)
 
 
-def test_a_refit_teaches_the_task(trained: TreeGRUModel) -> None:
+def test_a_refit_teaches_the_task(trained: NeuralModel) -> None:
     seen, unseen = sample(SPACE, 100, seed=1), sample(SPACE, 100, seed=2)
     for model in (trained, fresh()):
         predictor = Predictor(model, space_of(SPACE))
@@ -81,7 +82,7 @@ def test_a_refit_teaches_the_task(trained: TreeGRUModel) -> None:
         assert agreement > 0.6
 
 
-def test_the_state_after_refits_depends_on_the_measurements_alone(trained: TreeGRUModel) -> None:
+def test_the_state_after_refits_depends_on_the_measurements_alone(trained: NeuralModel) -> None:
     candidates = sample(SPACE, 80)
     often, once = Predictor(trained, space_of(SPACE)), Predictor(trained, space_of(SPACE))
     for num in (20, 50, 80):
@@ -91,7 +92,7 @@ def test_the_state_after_refits_depends_on_the_measurements_alone(trained: TreeG
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_failures_among_the_measurements_are_survived(trained: TreeGRUModel, bad: float) -> None:
+def test_failures_among_the_measurements_are_survived(trained: NeuralModel, bad: float) -> None:
     candidates = sample(SPACE, 40)
     latency_s = latencies(candidates)
     latency_s[::3] = bad
@@ -109,9 +110,9 @@ def test_nothing_comparable_leaves_the_model_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("learning_rate", [1e10, 1e30])
-def test_a_refit_that_diverges_leaves_the_model_as_it_is(trained: TreeGRUModel, learning_rate: float) -> None:
+def test_a_refit_that_diverges_leaves_the_model_as_it_is(trained: NeuralModel, learning_rate: float) -> None:
     refit = RefitConfig(num_steps=10, learning_rate=learning_rate)
-    model = TreeGRUModel.from_state(trained.state())
+    model = trained.restored(trained.state())
     model.refit = refit
     predictor = Predictor(model, space_of(SPACE))
     candidates = sample(SPACE, 50)
@@ -123,7 +124,7 @@ def test_a_refit_that_diverges_leaves_the_model_as_it_is(trained: TreeGRUModel, 
         np.testing.assert_array_equal(after, before)
 
 
-def test_preparing_a_sketch_compiles_what_its_threads_run(trained: TreeGRUModel) -> None:
+def test_preparing_a_sketch_compiles_what_its_threads_run(trained: NeuralModel) -> None:
     # Two threads that compile at once end the process.
     machines = (trace_native._machine, treegru_native._machine)
     for machine in machines:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from costmodel import precision
 from costmodel import train as training
+from costmodel.augmentation import with_exchanged_operands
 from costmodel.dataset import FeatureDataset, TaskFeatures
-from costmodel.encoders.treegru import TreeGRU, TreeGRUConfig, TreeGRUModel
-from costmodel.train import RefitConfig, TrainConfig, epoch_steps, schedule
+from costmodel.encoders.treegru import TreeGRUConfig
+from costmodel.features.columns import NODE_COLUMNS, column_index
+from costmodel.network import Ranker
+from costmodel.neural import NeuralModel
+from costmodel.precision import arithmetic
+from costmodel.steps import epoch_steps
+from costmodel.train import RefitConfig, TrainConfig, schedule
 from tests.costmodel.synthetic import dataset, task
 
 SMALL = TreeGRUConfig(hidden=8, readout=8)
@@ -17,7 +27,7 @@ SMALL = TreeGRUConfig(hidden=8, readout=8)
 
 def losses(config: TrainConfig, seed: int = 0) -> list[float]:
     seen: list[float] = []
-    model = TreeGRUModel(SMALL, config)
+    model = NeuralModel(SMALL, config)
     data = dataset("matmul", "small_matmul", "conv2d")
     model.fit(data, np.random.default_rng(seed), lambda done, of, loss: seen.append(loss))
     return seen
@@ -36,7 +46,7 @@ def test_a_seed_fixes_every_loss() -> None:
 
 def test_an_epoch_shows_every_candidate_at_most_once_and_nearly_all() -> None:
     data = dataset("matmul", "conv2d")
-    steps = epoch_steps(data, TrainConfig(candidates_per_task=50), np.random.default_rng(0))
+    steps = epoch_steps(data, 8, 50, np.random.default_rng(0))
     rows = np.concatenate([step.rows[step.rows >= 0] for step in steps])
     assert len(set(rows.tolist())) == len(rows)
     assert len(rows) == 200  # the last 20 of each task are less than half a piece
@@ -45,7 +55,7 @@ def test_an_epoch_shows_every_candidate_at_most_once_and_nearly_all() -> None:
 def test_a_row_holds_candidates_of_one_task_with_their_labels() -> None:
     data = dataset("matmul", "conv2d")
     labels = np.concatenate([each.labels for each in data.tasks])
-    for step in epoch_steps(data, TrainConfig(candidates_per_task=50), np.random.default_rng(0)):
+    for step in epoch_steps(data, 8, 50, np.random.default_rng(0)):
         for rows, given in zip(step.rows, step.labels, strict=True):
             real = rows >= 0
             assert len(set((rows[real] // 120).tolist())) == 1
@@ -56,7 +66,7 @@ def test_validation_keeps_the_best_weights(monkeypatch: pytest.MonkeyPatch) -> N
     epochs: list[tuple[float, torch.Tensor]] = []
     judge = training._quality
 
-    def watched(network: TreeGRU, data: FeatureDataset) -> float:
+    def watched(network: Ranker, data: FeatureDataset) -> float:
         epochs.append((judge(network, data), network.score.weight.detach().clone()))
         return epochs[-1][0]
 
@@ -69,7 +79,7 @@ def test_validation_keeps_the_best_weights(monkeypatch: pytest.MonkeyPatch) -> N
         learning_rate=0.1,
         weight_decay=0.0,
     )
-    model = TreeGRUModel(SMALL, config)
+    model = NeuralModel(SMALL, config)
     model.fit(dataset("matmul", "small_matmul", "conv2d"), np.random.default_rng(0))
     best = max(epochs, key=lambda epoch: epoch[0])
     assert len({quality for quality, _ in epochs}) > 1
@@ -78,7 +88,7 @@ def test_validation_keeps_the_best_weights(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_progress_ends_at_the_number_of_steps() -> None:
     calls: list[tuple[int, int]] = []
-    model = TreeGRUModel(SMALL, TrainConfig(num_epochs=2, candidates_per_task=64))
+    model = NeuralModel(SMALL, TrainConfig(num_epochs=2, candidates_per_task=64))
     model.fit(dataset("matmul"), np.random.default_rng(0), lambda done, of, _: calls.append((done, of)))
     assert [done for done, _ in calls] == list(range(1, len(calls) + 1))
     assert {of for _, of in calls} == {len(calls)}
@@ -108,13 +118,131 @@ def test_a_refit_takes_its_number_of_steps_whatever_was_measured() -> None:
     for num in (3, 64, 128, 320, 576, 640, 832):
         data = FeatureDataset((task("matmul", num),))
         training = config.training(num)
-        steps = training.num_epochs * len(epoch_steps(data, training, np.random.default_rng(0)))
+        steps = training.num_epochs * len(
+            epoch_steps(data, training.tasks_per_step, training.candidates_per_task, np.random.default_rng(0))
+        )
         assert 50 <= steps <= 60
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("num_epochs", 0), ("learning_rate", -1.0), ("candidates_per_task", 1)]
+    ("field", "value"),
+    [
+        ("num_epochs", 0),
+        ("learning_rate", -1.0),
+        ("candidates_per_task", 1),
+        ("patience", 3),
+        ("precision", "float16"),
+        ("exchange_probability", 1.5),
+    ],
 )
 def test_settings_that_cannot_be_are_refused(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=field):
         TrainConfig(**{field: value})  # type: ignore[arg-type]
+
+
+LONG = TrainConfig(
+    num_epochs=4, tasks_per_step=2, candidates_per_task=32, validation_fraction=0.4, exchange_probability=0.5
+)
+
+
+class StopAt:
+    """Interrupts a training before some step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def __call__(self, done: int, of: int, loss: float) -> None:
+        if done == self.step:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("share", [0.4, 0.6, 0.99])
+def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(tmp_path: Path, share: float) -> None:
+    data = dataset("matmul", "small_matmul", "conv2d")
+    steps: list[int] = []
+    whole = NeuralModel(SMALL, LONG)
+    whole.fit(data, np.random.default_rng(3), lambda done, of, loss: steps.append(of))
+    resumed = NeuralModel(SMALL, LONG)
+    resumed.snapshot = tmp_path / "training.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        resumed.fit(data, np.random.default_rng(3), StopAt(int(share * steps[0])))
+    first: list[int] = []
+    resumed.fit(data, np.random.default_rng(3), lambda done, of, loss: first.append(done))
+    assert first[0] > 1
+    for name, array in whole.state().arrays.items():
+        np.testing.assert_array_equal(resumed.state().arrays[name], array, err_msg=name)
+
+
+def test_a_snapshot_of_another_training_is_refused(tmp_path: Path) -> None:
+    model = NeuralModel(SMALL, TrainConfig(num_epochs=1))
+    model.snapshot = tmp_path / "training.safetensors"
+    model.fit(dataset("matmul"), np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"training\.safetensors is of a training with other data"):
+        model.fit(dataset("conv2d"), np.random.default_rng(0))
+    with pytest.raises(ValueError, match="other data or options"):
+        model.fit(dataset("matmul"), np.random.default_rng(1))
+    model.snapshot.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="no snapshot of a training"):
+        model.fit(dataset("matmul"), np.random.default_rng(0))
+
+
+def test_training_ends_when_the_validation_tasks_have_gained_nothing_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    qualities = iter([0.5, 0.7, 0.6, 0.7, 0.9])
+    monkeypatch.setattr(training, "_quality", lambda network, data: next(qualities))
+    done: list[int] = []
+    config = TrainConfig(num_epochs=5, candidates_per_task=64, validation_fraction=0.4, patience=2)
+    NeuralModel(SMALL, config).fit(
+        dataset("matmul", "small_matmul", "conv2d"),
+        np.random.default_rng(0),
+        lambda step, of, loss: done.append(step / of),
+    )
+    assert done[-1] == pytest.approx(4 / 5)
+
+
+def test_bfloat16_is_used_until_the_learning_rate_has_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[bool] = []
+
+    def watched(*, is_bfloat16: bool) -> AbstractContextManager[None]:
+        used.append(is_bfloat16)
+        return arithmetic(is_bfloat16=is_bfloat16)
+
+    monkeypatch.setattr(training, "check_bfloat16", lambda step: step())
+    monkeypatch.setattr(training, "arithmetic", watched)
+    seen = losses(TrainConfig(num_epochs=6, candidates_per_task=40, precision="bfloat16_first"))
+    assert np.mean(seen[-3:]) < np.mean(seen[:3])
+    switch = used.index(False, 2)
+    assert True in used[:switch]
+    assert not any(used[switch:])
+
+
+def test_bfloat16_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = TrainConfig(num_epochs=1, precision="bfloat16_first")
+    with monkeypatch.context() as patched:
+        patched.setattr(precision, "INSTRUCTIONS", ("no_such_instruction",))
+        with pytest.raises(ValueError, match="refused: this CPU has none of no_such_instruction"):
+            losses(config)
+    times_s = iter([2e-3, 1e-3])
+    monkeypatch.setattr(precision, "INSTRUCTIONS", ("avx2",))
+    monkeypatch.setattr(precision, "_seconds", lambda *arguments, is_bfloat16: next(times_s))
+    with pytest.raises(ValueError, match=r"takes 2\.0 ms in bfloat16 and 1\.0 ms in float32"):
+        losses(config)
+
+
+def test_exchanged_operands_are_each_others_and_nothing_else_changes() -> None:
+    trees = task("matmul").trees
+    changed = with_exchanged_operands(trees, 1.0, np.random.default_rng(0))
+    back = with_exchanged_operands(changed, 1.0, np.random.default_rng(0))
+    first = column_index(NODE_COLUMNS, "buffer1_touched")
+    second = column_index(NODE_COLUMNS, "buffer2_touched")
+    kept = [
+        number for number, column in enumerate(NODE_COLUMNS) if column.name[:7] not in ("buffer1", "buffer2")
+    ]
+    for before, after, again in zip(trees.groups, changed.groups, back.groups, strict=True):
+        np.testing.assert_array_equal(after.nodes[..., first], before.nodes[..., second])
+        np.testing.assert_array_equal(after.nodes[..., kept], before.nodes[..., kept])
+        np.testing.assert_array_equal(again.nodes, before.nodes)
+    half = with_exchanged_operands(trees, 0.5, np.random.default_rng(0))
+    same = [(a.nodes == b.nodes).all(axis=(1, 2)) for a, b in zip(trees.groups, half.groups, strict=True)]
+    assert 0 < np.concatenate(same).mean() < 1

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from costmodel import train as training
 from costmodel.checkpoint import read_header
 from datasets.parquet import save_records
 from scripts import train as train_script
@@ -121,3 +122,25 @@ def test_a_learning_rate_that_diverges_is_one_sentence(
     sentence = refusal(capsys, scripts, "train", *TRAIN, "model.training.learning_rate=1e30")
     assert "diverged" in sentence
     assert "learning_rate" in sentence
+
+
+def test_a_training_that_was_killed_goes_on_in_its_folder(
+    scripts: Scripts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three = [*DATA, "model.training.num_epochs=3"]
+    whole = scripts("train", "whole", *three)
+    save = training.save_snapshot
+
+    def killed(path: Path, *arguments: object) -> None:
+        save(path, *arguments)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "save_snapshot", killed)
+        with pytest.raises(SystemExit):
+            scripts("train", "run", *three)
+    assert (scripts.folder / "run" / "training.safetensors").exists()
+    resumed = scripts("train", "run", *three)
+    assert resumed["pairwise_accuracy"] == whole["pairwise_accuracy"]
+    assert resumed["rmse"] == whole["rmse"]
+    assert not list((scripts.folder / "run").glob("training*"))

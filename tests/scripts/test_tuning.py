@@ -21,7 +21,7 @@ from codegen.target import Target
 from costmodel.losses import RankAndTime
 from scripts.groups import read_task, register_groups
 from scripts.measure import Measure
-from scripts.models import TreeGRUOption
+from scripts.models import NeuralOption
 from scripts.predicting import Guide
 from scripts.schemas import store
 from scripts.searches import AnnealerConfig
@@ -96,7 +96,7 @@ MATMUL = make_operator("matmul", {"m": 8, "k": 5, "n": 16})
 
 
 def identity_of(checkpoint: Path, space: Space) -> dict[str, Any]:
-    guide = Guide(TreeGRUOption(), RankAndTime(), str(checkpoint))
+    guide = Guide(NeuralOption(), RankAndTime(), str(checkpoint))
     measurer = PoolMeasurer(cast(MeasurePool, None), MATMUL, space)
     return search_identity(AnnealerConfig(), guide, measurer, MeasureConfig(), 0)
 

@@ -9,27 +9,29 @@ import pytest
 import torch
 
 from costmodel.batching import TreeGroup, forest_of
-from costmodel.encoders.treegru import TreeGRU, TreeGRUConfig, TreeGRUModel
+from costmodel.encoders.treegru import TreeGRU, TreeGRUConfig
 from costmodel.features.featurise import Featuriser
-from costmodel.network import tensors_of
+from costmodel.network import Ranker, tensors_of
+from costmodel.neural import NeuralModel
 from tests.costmodel.synthetic import OPERATORS, dataset, sample, space_of, task
 
 
-def network(hidden: int = 16, readout: int = 24) -> TreeGRU:
+def network(hidden: int = 16, readout: int = 24) -> Ranker:
     """Random weights, input scaling of real features."""
     torch.manual_seed(0)
-    result = TreeGRU(TreeGRUConfig(hidden=hidden, readout=readout))
+    result = Ranker(TreeGRUConfig(hidden=hidden, readout=readout))
     result.measure_inputs(dataset("matmul", "conv2d").trees)
     return result
 
 
-def recursive_state(model: TreeGRU, group: TreeGroup, place: int, node: int) -> torch.Tensor:
+def recursive_state(model: Ranker, group: TreeGroup, place: int, node: int) -> torch.Tensor:
     """The equations of the cell, one node at a time."""
     children = [child for child, parent in enumerate(group.parents) if parent == node]
     states = [recursive_state(model, group, place, child) for child in children]
-    total = sum(states, start=torch.zeros(model.recurrent.in_features))
-    x = model.input(model.node_scaling(torch.from_numpy(group.nodes[place, node])))
-    u = model.recurrent(total)
+    encoder: TreeGRU = model.encoder
+    total = sum(states, start=torch.zeros(encoder.width))
+    x = encoder.input(model.node_scaling(torch.from_numpy(group.nodes[place, node])))
+    u = encoder.recurrent(total)
     (xz, xr, xc), (uz, ur, uc) = x.chunk(3), u.chunk(3)
     keep = torch.sigmoid(xz + uz)
     return keep * total + (1 - keep) * torch.tanh(xc + torch.sigmoid(xr + ur) * uc)
@@ -52,7 +54,7 @@ def test_the_fold_equals_the_recursion() -> None:
 @pytest.mark.parametrize("name", list(OPERATORS))
 @pytest.mark.parametrize("lanes", [8, 16])
 def test_native_scores_are_torchs(name: str, lanes: int) -> None:
-    model = TreeGRUModel(TreeGRUConfig(hidden=16, readout=24))
+    model = NeuralModel(TreeGRUConfig(hidden=16, readout=24))
     model.network = network()
     space, candidates = space_of(name), sample(name, 90)
     featuriser = Featuriser(space)

@@ -1,0 +1,181 @@
+"""Several networks that differ in their seeds: their mean scores, their disagreement says how sure it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from costmodel.batching import TreeBatch
+from costmodel.dataset import FeatureDataset, TaskFeatures
+from costmodel.features.featurise import SketchFeatures
+from costmodel.model import ModelState, Progress, Scores, SketchScorer
+from costmodel.neural import NeuralModel
+from costmodel.train import seed_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleConfig:
+    """``calibration_fraction`` of the tasks is kept apart from training, to learn how wide an interval is.
+
+    ``coverage``: the share of candidates whose time is to lie within theirs.
+    """
+
+    num_members: int = 4
+    calibration_fraction: float = 0.1
+    coverage: float = 0.9
+
+    def __post_init__(self) -> None:
+        if self.num_members < 2:
+            raise ValueError(f"num_members must be at least 2, got {self.num_members}")
+        if not 0 <= self.calibration_fraction < 1 or not 0 < self.coverage < 1:
+            raise ValueError(f"calibration_fraction must be in [0, 1) and coverage in (0, 1), got {self}")
+
+
+class EnsembleModel:
+    """Deep ensemble (Lakshminarayanan et al. 2017) of one kind of network, with calibrated intervals.
+
+    The width of an interval is the members' disagreement times a factor that covers the calibration tasks
+    (split conformal prediction with normalised residuals, Papadopoulos et al. 2002).
+    """
+
+    name: ClassVar[str] = "ensemble"
+
+    def __init__(self, member: NeuralModel, config: EnsembleConfig | None = None) -> None:
+        self.config = config or EnsembleConfig()
+        self.members = [member, *(_fresh(member) for _ in range(1, self.config.num_members))]
+        self.factor = float("nan")
+        self.snapshot: Path | None = None
+
+    def fit(self, data: FeatureDataset, rng: np.random.Generator, progress: Progress | None = None) -> None:
+        seeds = [seed_of(rng) for _ in self.members]
+        learning, calibration = _divided(data, self.config.calibration_fraction, rng)
+        for number, (member, seed) in enumerate(zip(self.members, seeds)):
+            if self.snapshot is not None:
+                member.snapshot = self.snapshot.with_name(f"{self.snapshot.stem}-{number}.safetensors")
+            told = _part_of(progress, number, len(self.members))
+            member.fit(learning, np.random.default_rng(seed), told)
+        self.factor = self._calibrated(calibration)
+
+    @property
+    def is_fitted(self) -> bool:
+        return all(member.is_fitted for member in self.members)
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(member.num_parameters for member in self.members)
+
+    def tuned(self, task: TaskFeatures, rng: np.random.Generator) -> Self:
+        """Tunes every member; intervals keep their factor."""
+        members = [member.tuned(task, np.random.default_rng(seed_of(rng))) for member in self.members]
+        return self._with_members(members)
+
+    def score(self, batch: TreeBatch) -> Scores:
+        return _mean([member.score(batch) for member in self.members])
+
+    def half_widths(self, batch: TreeBatch) -> NDArray[np.float64]:
+        """For candidates of one task: how far log time may be from minus the score, up to a constant, (N,).
+
+        A share of ``coverage`` of the candidates of new tasks should lie within; NaN without calibration.
+        """
+        return self.factor * self._disagreement(batch)
+
+    def covers(self, task: TaskFeatures) -> NDArray[np.bool_]:
+        """For each candidate that did not fail, whether its time lies within its interval."""
+        error, is_known = _errors(self.score(task.trees), task)
+        return np.asarray(np.abs(error) <= self.half_widths(task.trees)[is_known])
+
+    def compile(self, features: SketchFeatures) -> SketchScorer | None:
+        scorers = [scorer for member in self.members if (scorer := member.compile(features)) is not None]
+        return _MeanScorer(scorers) if scorers else None
+
+    def state(self) -> ModelState:
+        states = [member.state() for member in self.members]
+        arrays = {
+            f"{i}.{name}": array for i, each in enumerate(states) for name, array in each.arrays.items()
+        }
+        arrays["factor"] = np.array([self.factor])
+        member = {"model": self.members[0].name, "network": dict(states[0].config)}
+        return ModelState({**asdict(self.config), **member}, arrays)
+
+    def restored(self, state: ModelState) -> Self:
+        kind = self.members[0].name
+        if state.config.get("model") != kind:
+            raise ValueError(f"the state is of an ensemble of {state.config.get('model')}, not of {kind}")
+        sizes = {name: state.config[name] for name in asdict(self.config)}
+        ensemble = type(self)(_fresh(self.members[0]), EnsembleConfig(**sizes))
+        members = []
+        for number, member in enumerate(ensemble.members):
+            prefix = f"{number}."
+            mine = {k.removeprefix(prefix): v for k, v in state.arrays.items() if k.startswith(prefix)}
+            members.append(member.restored(ModelState(state.config["network"], mine)))
+        result = ensemble._with_members(members)
+        result.factor = float(state.arrays["factor"][0])
+        return result
+
+    def _with_members(self, members: list[NeuralModel]) -> Self:
+        model = type(self)(members[0], self.config)
+        model.members, model.factor = members, self.factor
+        return model
+
+    def _disagreement(self, batch: TreeBatch) -> NDArray[np.float64]:
+        """Standard deviation of the members, plus its mean: to agree by chance is not to be sure."""
+        scores = np.array([member.score(batch) for member in self.members], dtype=np.float64)
+        centred = scores - scores.mean(axis=1, keepdims=True)
+        deviation = centred.std(axis=0, ddof=1)
+        return np.asarray(deviation + deviation.mean())
+
+    def _calibrated(self, data: FeatureDataset) -> float:
+        ratios = []
+        for task in data.learnable().tasks:
+            error, is_known = _errors(self.score(task.trees), task)
+            ratios.append(np.abs(error) / np.maximum(self._disagreement(task.trees)[is_known], 1e-9))
+        if not ratios:
+            return float("nan")
+        return float(np.quantile(np.concatenate(ratios), self.config.coverage))
+
+
+@dataclass(frozen=True)
+class _MeanScorer:
+    scorers: list[SketchScorer]
+
+    def score(self, values: Mapping[str, NDArray[np.int64]], num: int) -> Scores:
+        return _mean([scorer.score(values, num) for scorer in self.scorers])
+
+
+def _mean(scores: list[Scores]) -> Scores:
+    result: Scores = np.mean(scores, axis=0, dtype=np.float32)
+    return result
+
+
+def _fresh(member: NeuralModel) -> NeuralModel:
+    return NeuralModel(member.config, member.training, member.refit)
+
+
+def _errors(scores: Scores, task: TaskFeatures) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Score minus log speed of what did not fail, less its median over the task; and what did not."""
+    is_known = np.isfinite(task.latency_s)
+    error = scores[is_known] + np.log(task.latency_s[is_known])
+    return np.asarray(error - np.median(error)), is_known
+
+
+def _divided(
+    data: FeatureDataset, fraction: float, rng: np.random.Generator
+) -> tuple[FeatureDataset, FeatureDataset]:
+    order = rng.permutation(len(data.tasks))
+    kept = set(order[: min(round(fraction * len(order)), len(order) - 1)].tolist())
+    sides: tuple[list[Any], list[Any]] = ([], [])
+    for number, task in enumerate(data.tasks):
+        sides[number in kept].append(task)
+    return FeatureDataset(tuple(sides[0])), FeatureDataset(tuple(sides[1]))
+
+
+def _part_of(progress: Progress | None, number: int, of: int) -> Progress | None:
+    """The progress of one member as that of its part of the whole."""
+    if progress is None:
+        return None
+    return lambda done, total, loss: progress(number * total + done, of * total, loss)
