@@ -129,12 +129,11 @@ class Space(Generic[AnyTarget]):
         for number, rows in self.by_sketch(candidates):
             sketch = self.sketches[number]
             values: dict[str, Int] = {}
-            for column, knob in enumerate(sketch.knobs):
-                array = np.asarray(knob.values, dtype=np.int64)
-                if knob.name in sketch.limits:
-                    least = np.searchsorted(array, np.asarray(sketch.limits[knob.name](values)))
+            for column, (name, array) in enumerate(self._knob_values[number]):
+                if name in sketch.limits:
+                    least = np.searchsorted(array, np.asarray(sketch.limits[name](values)))
                     positions[rows, column] = np.minimum(positions[rows, column], least)
-                values[knob.name] = array[positions[rows, column]]
+                values[name] = array[positions[rows, column]]
         return Candidates(candidates.sketches, positions)
 
     def by_sketch(self, candidates: Candidates) -> list[tuple[int, NDArray[np.int64]]]:
@@ -147,10 +146,8 @@ class Space(Generic[AnyTarget]):
 
     def values(self, sketch: int, positions: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
         """Knob values, each of shape (N,), of candidates that all belong to one sketch."""
-        return {
-            knob.name: np.asarray(knob.values, dtype=np.int64)[positions[:, column]]
-            for column, knob in enumerate(self.sketches[sketch].knobs)
-        }
+        arrays = self._knob_values[sketch]
+        return {name: array[positions[:, column]] for column, (name, array) in enumerate(arrays)}
 
     def named(self, candidates: Candidates, row: int) -> dict[str, object]:
         """One candidate by names and values."""
@@ -214,6 +211,14 @@ class Space(Generic[AnyTarget]):
         sketches[rows] = rng.integers(len(self.sketches), size=len(rows))
         positions[rows] = self._table.convert(old[rows], sketches[rows], candidates.positions[rows], rng)
         return Candidates(sketches, positions)
+
+    @cached_property
+    def _knob_values(self) -> list[list[tuple[str, NDArray[np.int64]]]]:
+        """Of each sketch, its knobs in order: name and values; asked for at every step of a search."""
+        return [
+            [(knob.name, np.asarray(knob.values, dtype=np.int64)) for knob in sketch.knobs]
+            for sketch in self.sketches
+        ]
 
     @cached_property
     def _in_rounds(self) -> NDArray[np.int64]:

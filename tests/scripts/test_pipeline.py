@@ -140,7 +140,7 @@ def test_one_candidate_is_measured_again(folder: Path) -> None:
         ("train", "data.path=cut.db", "cut.db"),
         ("train", "data.path=cut.parquet", "cut.parquet"),
         ("collect", "store=cut.db", "cut.db"),
-        ("benchmark", "suite=everything", "allowed: all, awkward, memory, operators, ranking"),
+        ("benchmark", "suite=everything", "allowed: all, awkward, checkpoint, memory, models, operators"),
         ("reproduce", "figure.num_seeds=0", "positive"),
     ],
 )

@@ -12,10 +12,11 @@ from codegen.ops import TRANSFORMER_WORKLOADS, WORKLOADS, LayerNorm, Matmul, Ope
 from codegen.precision import Precision
 from codegen.schedule import Space, build_space
 from costmodel.checkpoint import load_checkpoint
-from costmodel.encoders.treegru import TreeGRUModel
+from costmodel.encoders.treegru import TreeGRUConfig
 from costmodel.features.columns import NODE_COLUMNS, Scale, column_index
 from costmodel.features.featurise import featurise
 from costmodel.features.gpu import GPU_COLUMNS, GpuFeaturiser
+from costmodel.neural import NeuralModel
 from scripts.predicting import PRETRAINED
 
 A100 = replace(GPU_TARGETS["cuda_sm80"], precision=Precision("float16"))
@@ -125,7 +126,7 @@ def test_encoders_of_cpus_see_finite_trees_with_the_grid_marked(name: str) -> No
 
 
 def test_the_shipped_network_tells_gpu_candidates_apart() -> None:
-    model = load_checkpoint(PRETRAINED / "treegru.safetensors", TreeGRUModel)
+    model = load_checkpoint(PRETRAINED / "treegru.safetensors", NeuralModel(TreeGRUConfig()))
     space = space_of(OPERATORS["matmul"])
     scores = model.score(featurise(space, space.sample(50, np.random.default_rng(0))))
     assert np.isfinite(scores).all()
