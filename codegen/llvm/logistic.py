@@ -60,12 +60,16 @@ def _one_more_than(expr: PlannedExpr) -> PlannedExpr | None:
     return expr.right if expr.left == _ONE else None
 
 
+_LEAST, _MOST = 1e-30, 1e30
+"""Constants that float32 holds with room to spare: others, taken out of a product, may turn 0 into NaN."""
+
+
 def _scaled(expr: PlannedExpr, factor: float) -> tuple[float, PlannedExpr]:
     """A product as its constant factors and the rest."""
     if isinstance(expr, PlannedUnary) and expr.op == "neg":
         return _scaled(expr.operand, -factor)
     if isinstance(expr, PlannedBinary) and expr.op == "mul":
         for constant, other in ((expr.left, expr.right), (expr.right, expr.left)):
-            if isinstance(constant, Constant):
+            if isinstance(constant, Constant) and _LEAST < abs(factor * constant.value) < _MOST:
                 return _scaled(other, factor * constant.value)
     return factor, expr

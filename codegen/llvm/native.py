@@ -96,7 +96,7 @@ def load_object(code: bytes, signature: Signature) -> NativeCode:
         return address
 
     run = entry("run")
-    bench = partial(_repeat()[1], run)
+    bench = partial(_repeated, _repeat(), run)
     return NativeCode(code, engine, _ENTRY(run), _ENTRY(entry("prepack")), bench)
 
 
@@ -116,6 +116,11 @@ end:
   ret void
 }
 """
+
+
+def _repeated(repeat: tuple[llvm.ExecutionEngine, Call], run: int, args: int, num_calls: int) -> None:
+    """Holds on to the engine: threads that load their first kernels at once make one each."""
+    repeat[1](run, args, num_calls)
 
 
 @cache

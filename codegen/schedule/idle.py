@@ -39,7 +39,7 @@ class IdleCores:
         # A place for each knob of each tiling: its column, and where its values start in an array of all.
         self._columns = np.zeros((len(sketches), num_axes * self._width), dtype=np.int64)
         self._starts = np.zeros((len(sketches), num_axes * self._width), dtype=np.int64)
-        longest = max(len(knob.values) for sketch in sketches for knob in sketch.knobs)
+        longest = max((len(knob.values) for sketch in sketches for knob in sketch.knobs), default=1)
         values = [np.ones(longest, dtype=np.int64)]  # of places without a knob, whatever column 0 holds
         for number, sketch in enumerate(sketches):
             columns = {knob.name: column for column, knob in enumerate(sketch.knobs)}

@@ -38,7 +38,8 @@ class Space(Generic[AnyTarget]):
 
     Every operation on candidates is batched; a generator makes each stream repeatable. What leaves half of
     the cores idle (see ``IdleCores``) is *hopeless*: it is counted, enumerated, decoded and lowered like any
-    other candidate, so that records of it stay good, but neither sampled nor moved to.
+    other candidate, so that records of it stay good, but neither sampled nor moved to by ``mutate``. What
+    ``nearest`` gives may be hopeless.
     """
 
     def __init__(self, program: Program, target: AnyTarget, sketches: tuple[Sketch, ...]) -> None:
@@ -60,7 +61,11 @@ class Space(Generic[AnyTarget]):
         return self._idle_cores(candidates.sketches, candidates.positions)
 
     def sample(self, num: int, rng: np.random.Generator) -> Candidates:
-        """``num`` points: a sketch at random, then uniform within it, anew for what is hopeless."""
+        """``num`` points: a sketch at random, then uniform within it, anew for what is hopeless.
+
+        Where most draws are hopeless, as for small programs on many cores, those with finer tiles stand in
+        for them, and the sample is no longer uniform over the rest.
+        """
         sketches = rng.integers(len(self.sketches), size=num)
         return self._sample(sketches, rng)
 

@@ -14,7 +14,7 @@ from typing import cast
 
 from codegen.ir.affine import Affine, variable
 from codegen.ir.arithmetic import minimum
-from codegen.ir.expression import Axis, Binary, BinaryOp, Expr, Load, Program, Stage, Tensor
+from codegen.ir.expression import Axis, Binary, BinaryOp, Expr, Load, Program, Select, Stage, Tensor, walk
 from codegen.ir.loops import LoopProgram
 from codegen.schedule.naive import naive_loops, variable_names
 from codegen.schedule.primitives import compute_at, fuse, make_local, parallel, split, vectorize
@@ -47,7 +47,7 @@ class _Window:
 
 
 def separated_sketches(program: Program, target: Target) -> tuple[Sketch, ...]:
-    """None if the program does not begin with windows of two dimensions over one operand.
+    """None if the program does not begin with windows of two dimensions that slide along rows of one operand.
 
     Output rows go over threads, ``row_inner`` at a time; ``column_vector`` elements of the columns' row and
     ``vector`` of the output's are a step.
@@ -81,7 +81,22 @@ def _window(program: Program, target: Target) -> _Window | None:
     stride = cast(int, index.coefficient(stage.axes[-1].name))
     if len(rows) != 1 or len(columns) != 1 or len(stage.axes) < 2 or stride < 1:
         return None
-    return _Window(stage, columns[0], rows[0], stride)
+    window = _Window(stage, columns[0], rows[0], stride)
+    return window if _slides(window) else None
+
+
+def _slides(window: _Window) -> bool:
+    """Whether places in a row count only as ``stride * last + row``: one row then serves all its windows."""
+    last = window.stage.axes[-1].name
+    indices: list[Affine] = []
+    for expr in walk(window.stage.value):
+        if isinstance(expr, Load):
+            indices += expr.index
+        elif isinstance(expr, Select):
+            indices += [condition.index for condition in expr.conditions]
+    return all(
+        index.coefficient(last) == window.stride * index.coefficient(window.row.name) for index in indices
+    )
 
 
 def _separated(program: Program, window: _Window) -> Program:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from codegen.ir.expression import Program
 from codegen.schedule.primitives import stream
 from codegen.schedule.sketch import Sketch
@@ -16,7 +18,7 @@ def with_streams(sketch: Sketch, program: Program, target: Target) -> tuple[Sket
     if fits_caches(program, target):
         return (sketch,)
     name = f"{sketch.name}.streamed"
-    streamed = Sketch(name, sketch.groups, lambda values: stream(sketch.lower(values)), sketch.limits)
+    streamed = replace(sketch, name=name, lower=lambda values: stream(sketch.lower(values)))
     return (sketch, streamed)
 
 

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codegen.ir.affine import variable
+from codegen.ir.expression import Axis, Constant, Expr, InRange, Load, Program, Select, Stage, Tensor
 from codegen.ir.interpret import interpret_loops
 from codegen.ir.loops import LoopProgram
 from codegen.ir.text import loop_text
@@ -33,7 +35,7 @@ from codegen.schedule import ScheduleError, Space, build_space
 from codegen.schedule.examples import square_sum
 from codegen.schedule.primitives import join, split
 from codegen.schedule.row_values import hoist_row_values
-from tests.codegen.llvm.loop_building import runnable_target
+from tests.codegen.llvm.loop_building import cpu_target, runnable_target
 from tests.strategies import pools, seeds
 
 SIZES = (1, 7, 17, 33, 67)
@@ -177,6 +179,22 @@ def test_windows_of_one_dimension_are_not_separated() -> None:
     for kernel in ((1, 3), (3, 1)):
         space = space_of(Pool2d(channels=3, height=8, width=9, kernel=kernel), 8, l3_bytes=2**20)
         assert "separated" not in names(space)
+
+
+@pytest.mark.parametrize(
+    ("index", "condition"),
+    [("h + i + j", None), ("h + i + w", None), ("h + i", "j"), ("h + i", "w")],
+)
+def test_windows_that_do_not_slide_along_a_row_are_not_separated(index: str, condition: str | None) -> None:
+    h, w, i, j = (variable(name) for name in "hwij")
+    places = {"h + i + j": h + i + j, "h + i + w": h + i + w, "h + i": h + i}
+    value: Expr = Load("x", (places[index], w + j))
+    if condition is not None:
+        value = Select((InRange(variable(condition), 0, 2),), value, Constant(0.0))
+    axes, window = (Axis("h", 4), Axis("w", 20)), (Axis("i", 3), Axis("j", 3))
+    stage = Stage(Tensor("y", (4, 20)), axes, value, window, "max")
+    space = build_space(Program("skewed", (Tensor("x", (30, 22)),), (stage,)), cpu_target(8))
+    assert not any(sketch.name.startswith("separated") for sketch in space.sketches)
 
 
 def test_transposes_are_fetched_ahead_where_the_caches_do_not_hold_them() -> None:
