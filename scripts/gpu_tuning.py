@@ -39,6 +39,12 @@ _PROPOSED_FOR_EACH = 4
 """Candidates that are compiled for each one that is wanted."""
 
 
+def require_model(search: SearchOption) -> None:
+    """ValueError if GPU kernels are to be ranked by a search that asks nothing but measurements."""
+    if not search.measure and not search.uses_model:
+        raise ValueError("search.measure=false needs a search that asks a model, annealer or evolution")
+
+
 def require_measure(search: SearchOption) -> None:
     """ValueError if a CPU is to be tuned without measuring."""
     if not search.measure:
@@ -66,6 +72,7 @@ class GpuTuning:
 
     def run(self, name: str, operator: Operator, folder: Path, logger: Logger) -> Metrics:
         """Search the operator's space; kernels as files in ``kernels``, best first."""
+        require_model(self.search)
         start_s = time.monotonic()
         space = build_space(operator.program(), self.option.describe())
         say(f"{name} on {space.target.name}: {space.count():.3g} schedules")

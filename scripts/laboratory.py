@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,12 @@ class LaboratoryConfig:
 
     A pretrained search learns from other devices' records of the same kernel, ``num_source_records`` of each
     at random or all, or from ``source`` alone. Kernel Tuner's strategies take part where it is installed,
-    unless ``peers`` is false.
+    unless ``peers`` is false; of the searches ``tpe`` is left out by default where Optuna is not.
     """
 
     folder: str | None = None
     spaces: list[str] = field(default_factory=lambda: ["*"])
-    searches: list[str] = field(default_factory=lambda: [*CONTENDERS, SOURCE_ORDER])
+    searches: list[str] = field(default_factory=lambda: _installed_searches())
     num_repeats: int = 20
     trials: int = LAST_TRIAL
     source: str | None = None
@@ -57,6 +58,10 @@ class LaboratoryConfig:
         unknown = [name for name in self.searches if name not in allowed]
         if unknown or not self.searches:
             raise ValueError(f"laboratory.searches must be some of {', '.join(allowed)}, got {self.searches}")
+        if "tpe" in self.searches and not _has_optuna():
+            raise ValueError(
+                "laboratory.searches has tpe, which needs Optuna: pip install 'looprank[optuna]'"
+            )
         if self.num_repeats < 2 or self.trials < 20:
             raise ValueError(
                 "laboratory.num_repeats must be at least 2 and laboratory.trials 20, got "
@@ -68,6 +73,14 @@ class LaboratoryConfig:
             )
         if self.num_processes is not None and self.num_processes < 1:
             raise ValueError(f"laboratory.num_processes must be at least 1, got {self.num_processes}")
+
+
+def _has_optuna() -> bool:
+    return find_spec("optuna") is not None
+
+
+def _installed_searches() -> list[str]:
+    return [name for name in (*CONTENDERS, SOURCE_ORDER) if name != "tpe" or _has_optuna()]
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,10 @@ WITHIN_TASK = 0.2
 """Share of every task's candidates that ``within_task`` keeps apart."""
 
 
+REFERENCE = "xgboost"
+"""What others are compared with unless it is said otherwise; where it does not take part, nothing is."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelTableConfig:
     """What ``suite=models`` compares; every combination is trained, or read if the run folder has it already.
@@ -68,14 +72,20 @@ class ModelTableConfig:
     num_seeds: int = 3
     num_records: list[int] = field(default_factory=lambda: [0])
     overrides: list[str] = field(default_factory=list)
-    reference: str = "xgboost"
+    reference: str = REFERENCE
 
     def __post_init__(self) -> None:
         for split in self.splits:
             if split not in SPLITS:
                 raise ValueError(f"table.splits must be among {', '.join(SPLITS)}, got {split!r}")
         if self.num_seeds < 1 or not (self.models and self.losses and self.splits and self.num_records):
-            raise ValueError("table: models, losses, splits, num_records and num_seeds must not be empty")
+            raise ValueError(
+                "table.models, losses, splits and num_records must not be empty, and table.num_seeds must be "
+                f"at least 1, got num_seeds={self.num_seeds}"
+            )
+        if self.reference not in (REFERENCE, *self.models):
+            models = ", ".join(self.models)
+            raise ValueError(f"table.reference must be among table.models, {models}; got {self.reference!r}")
         if min(self.num_records) < 0:
             raise ValueError(f"table.num_records must not be negative, got {min(self.num_records)}")
 
