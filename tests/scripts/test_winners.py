@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codegen.ops import AWKWARD_WORKLOADS, WORKLOADS, Matmul, operator_parameters
+from codegen.ops import AWKWARD_WORKLOADS, MEMORY_WORKLOADS, WORKLOADS, Matmul, operator_parameters
 from codegen.schedule import build_space
 from codegen.target import Target
 from scripts.operators import STORED_SUITES
@@ -75,7 +75,7 @@ def test_each_target_has_a_folder_of_its_own(tmp_path: Path) -> None:
 
 
 def test_what_the_project_stores_is_of_its_workloads_and_of_the_target_it_is_filed_under() -> None:
-    named = {**WORKLOADS, **AWKWARD_WORKLOADS}
+    named = {**WORKLOADS, **AWKWARD_WORKLOADS, **MEMORY_WORKLOADS}
     for path in RESULTS.glob("*/winners.json"):
         target = Target(**json.loads(path.read_text())["target"])
         assert target_folder(RESULTS, target) == path.parent

@@ -53,7 +53,9 @@ def test_times_are_those_of_the_clock_and_the_output_is_checked() -> None:
         measurement = run_trial(bench, job, None)
         assert measurement.failure is None
         assert measurement.times_s == pytest.approx([40e-6] * len(measurement.times_s))
-        assert clock.num_calls - before >= len(measurement.times_s) >= 3
+        # Repeats in which somebody else had the processor are left out, on a busy machine most of them.
+        assert clock.num_calls - before >= max(3, len(measurement.times_s))
+        assert measurement.times_s
 
 
 def test_a_wrong_kernel_is_not_timed() -> None:
