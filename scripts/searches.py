@@ -39,32 +39,31 @@ class SearchOption(Protocol):
         """A searcher at the start of its run."""
 
 
-class Budgeted(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class Budgeted:
     """Budget in trials, seconds or both, and whether trials are timed, as every option has it."""
 
-    trials: int
-    max_elapsed_s: float | None
-    measure: bool
-    plan: PlanConfig
+    trials: int = 128
+    max_elapsed_s: float | None = None
+    measure: bool = True
+    plan: PlanConfig = field(default_factory=PlanConfig)
 
     def budget(self) -> TuneConfig:
         """What the tuning loop needs to know."""
         return TuneConfig(num_trials=self.trials, max_elapsed_s=self.max_elapsed_s, plan=self.plan)
 
 
-def _small_plans() -> PlanConfig:
+@dataclass(frozen=True, kw_only=True)
+class OftenPlanned(Budgeted):
     """A search that learns from trials alone goes on after every few of them."""
-    return PlanConfig(num_trials=8, epsilon=0.0)
+
+    plan: PlanConfig = field(default_factory=lambda: PlanConfig(num_trials=8, epsilon=0.0))
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnnealerConfig(Budgeted):
     """The parallel annealer, asking the model."""
 
-    trials: int = 128
-    max_elapsed_s: float | None = None
-    measure: bool = True
-    plan: PlanConfig = field(default_factory=PlanConfig)
     anneal: AnnealConfig = field(default_factory=AnnealConfig)
     uses_model: ClassVar[bool] = True
 
@@ -76,10 +75,6 @@ class AnnealerConfig(Budgeted):
 class EvolutionConfig(Budgeted):
     """Ansor's evolutionary search: generations under the model, the best of which are measured."""
 
-    trials: int = 128
-    max_elapsed_s: float | None = None
-    measure: bool = True
-    plan: PlanConfig = field(default_factory=PlanConfig)
     genetic: GeneticConfig = field(default_factory=lambda: GeneticConfig(population=512))
     guided: GuidedConfig = field(default_factory=GuidedConfig)
     uses_model: ClassVar[bool] = True
@@ -92,10 +87,6 @@ class EvolutionConfig(Budgeted):
 class RandomConfig(Budgeted):
     """Uniform random search, which no model guides."""
 
-    trials: int = 128
-    max_elapsed_s: float | None = None
-    measure: bool = True
-    plan: PlanConfig = field(default_factory=PlanConfig)
     uses_model: ClassVar[bool] = False
 
     def searcher(self, space: Space, objective: Objective) -> Searcher:
@@ -103,13 +94,9 @@ class RandomConfig(Budgeted):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExhaustiveConfig(Budgeted):
+class ExhaustiveConfig(OftenPlanned):
     """The first ``limit`` points of the space, in its order."""
 
-    trials: int = 128
-    max_elapsed_s: float | None = None
-    measure: bool = True
-    plan: PlanConfig = field(default_factory=_small_plans)
     limit: int = 1_000_000
     uses_model: ClassVar[bool] = False
 
@@ -118,13 +105,9 @@ class ExhaustiveConfig(Budgeted):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeneticOption(Budgeted):
+class GeneticOption(OftenPlanned):
     """Genetic search on measurements alone."""
 
-    trials: int = 128
-    max_elapsed_s: float | None = None
-    measure: bool = True
-    plan: PlanConfig = field(default_factory=_small_plans)
     genetic: GeneticConfig = field(default_factory=GeneticConfig)
     uses_model: ClassVar[bool] = False
 
@@ -133,13 +116,9 @@ class GeneticOption(Budgeted):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalSearchOption(Budgeted):
+class LocalSearchOption(OftenPlanned):
     """Local search with restarts on measurements alone."""
 
-    trials: int = 128
-    max_elapsed_s: float | None = None
-    measure: bool = True
-    plan: PlanConfig = field(default_factory=_small_plans)
     local_search: LocalSearchConfig = field(default_factory=LocalSearchConfig)
     uses_model: ClassVar[bool] = False
 
@@ -148,13 +127,9 @@ class LocalSearchOption(Budgeted):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DifferentialEvolutionOption(Budgeted):
+class DifferentialEvolutionOption(OftenPlanned):
     """Differential evolution on measurements alone."""
 
-    trials: int = 128
-    max_elapsed_s: float | None = None
-    measure: bool = True
-    plan: PlanConfig = field(default_factory=_small_plans)
     evolution: DifferentialEvolutionConfig = field(default_factory=DifferentialEvolutionConfig)
     uses_model: ClassVar[bool] = False
 
@@ -163,13 +138,9 @@ class DifferentialEvolutionOption(Budgeted):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasuredAnnealingOption(Budgeted):
+class MeasuredAnnealingOption(OftenPlanned):
     """Simulated annealing on measurements alone."""
 
-    trials: int = 128
-    max_elapsed_s: float | None = None
-    measure: bool = True
-    plan: PlanConfig = field(default_factory=_small_plans)
     annealing: MeasuredAnnealingConfig = field(default_factory=MeasuredAnnealingConfig)
     uses_model: ClassVar[bool] = False
 
@@ -178,13 +149,9 @@ class MeasuredAnnealingOption(Budgeted):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TreeParzenOption(Budgeted):
+class TreeParzenOption(OftenPlanned):
     """Optuna's tree-structured Parzen estimator on measurements alone (extra ``optuna``)."""
 
-    trials: int = 128
-    max_elapsed_s: float | None = None
-    measure: bool = True
-    plan: PlanConfig = field(default_factory=_small_plans)
     uses_model: ClassVar[bool] = False
 
     def searcher(self, space: Space, objective: Objective) -> Searcher:
