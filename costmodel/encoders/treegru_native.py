@@ -68,19 +68,22 @@ class SketchScorer:
         least, greatest = self.bounds
         np.maximum(rows, least, out=rows)
         np.minimum(rows, greatest, out=rows)
-        padded = -(-num // self.lanes) * self.lanes
+        # Half a vector is enough for few candidates, as the chains of an annealer leave them per sketch.
+        lanes = self.lanes if num > self.lanes // 2 else self.lanes // 2
+        padded = -(-num // lanes) * lanes
         scores = np.empty(padded, dtype=np.float32)
-        scratch = np.empty(self.num_rows * self.lanes, dtype=np.float32)
+        scratch = np.empty(self.num_rows * lanes, dtype=np.float32)
         arrays = (self.instructions, self.weights, rows, scores, scratch)
         pitch = rows.strides[0] // rows.itemsize
         pointers = (array.ctypes.data for array in arrays)
-        _machine(self.lanes).run(len(self.instructions), padded, pitch, *pointers)
+        _machine(lanes).run(len(self.instructions), padded, pitch, *pointers)
         return scores[:num]
 
 
 def compile_sketch(weights: Weights, features: SketchFeatures) -> SketchScorer:
     """Prepare one sketch: a fraction of a millisecond, to be done again whenever the weights change."""
-    _machine(native_lanes())  # compiled by whoever prepares: two threads that score must not both do it
+    for lanes in (native_lanes(), native_lanes() // 2):
+        _machine(lanes)  # compiled by whoever prepares: two threads that score must not both do it
     return _Builder(weights, features).build()
 
 

@@ -65,6 +65,21 @@ def test_native_scores_are_torchs(name: str, lanes: int) -> None:
         np.testing.assert_allclose(scores, expected[rows], atol=1e-5)
 
 
+@pytest.mark.parametrize("lanes", [8, 16])
+def test_scores_do_not_depend_on_how_many_are_asked_for(lanes: int) -> None:
+    model = NeuralModel(TreeGRUConfig(hidden=16, readout=24))
+    model.network = network()
+    space, candidates = space_of("conv2d"), sample("conv2d", 400)
+    featuriser = Featuriser(space)
+    number, rows = max(space.by_sketch(candidates), key=lambda part: len(part[1]))
+    scorer = replace(model.compile(featuriser.sketch(number)), lanes=lanes)
+    values = space.values(number, candidates.positions[rows])
+    together = scorer.score(values, len(rows))
+    for num in (1, lanes // 2, lanes // 2 + 1, lanes):
+        few = scorer.score({name: array[:num] for name, array in values.items()}, num)
+        np.testing.assert_array_equal(few, together[:num])
+
+
 def test_features_that_never_varied_are_ignored() -> None:
     model = network()
     batch = task("matmul", 30).trees
