@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from costmodel.batching import TreeBatch
 from costmodel.dataset import FeatureDataset, TaskFeatures
 from costmodel.features.featurise import SketchFeatures
-from costmodel.model import ModelState, Progress, Scores, SketchScorer
+from costmodel.model import ModelState, Progress, Scores
+from costmodel.native import NativeSketch
 from costmodel.neural import NeuralModel
 from costmodel.train import seed_of
 
@@ -89,9 +90,8 @@ class EnsembleModel:
         error, is_known = _errors(self.score(task.trees), task)
         return np.asarray(np.abs(error) <= self.half_widths(task.trees)[is_known])
 
-    def compile(self, features: SketchFeatures) -> SketchScorer | None:
-        scorers = [scorer for member in self.members if (scorer := member.compile(features)) is not None]
-        return _MeanScorer(scorers) if scorers else None
+    def compile(self, features: SketchFeatures) -> Sequence[NativeSketch]:
+        return [part for member in self.members for part in member.compile(features)]
 
     def state(self) -> ModelState:
         states = [member.state() for member in self.members]
@@ -137,14 +137,6 @@ class EnsembleModel:
         if not ratios:
             return float("nan")
         return float(np.quantile(np.concatenate(ratios), self.config.coverage))
-
-
-@dataclass(frozen=True)
-class _MeanScorer:
-    scorers: list[SketchScorer]
-
-    def score(self, values: Mapping[str, NDArray[np.int64]], num: int) -> Scores:
-        return _mean([scorer.score(values, num) for scorer in self.scorers])
 
 
 def _mean(scores: list[Scores]) -> Scores:

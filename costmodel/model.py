@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from costmodel.batching import TreeBatch
 from costmodel.dataset import FeatureDataset, TaskFeatures
 from costmodel.features.featurise import SketchFeatures
+from costmodel.native import NativeSketch
 
 Scores: TypeAlias = NDArray[np.float32]
 
@@ -92,16 +93,9 @@ class KnowsUncertainty(Protocol):
         """For each candidate that did not fail, whether its time is as far off as said, or less."""
 
 
-class SketchScorer(Protocol):
-    """A model prepared for the candidates of one sketch."""
-
-    def score(self, values: Mapping[str, NDArray[np.int64]], num: int, /) -> Scores:
-        """Scores of ``num`` candidates, given each knob's values, shape (num,); safe to call from threads."""
-
-
 @runtime_checkable
 class CompilesSketches(Protocol):
     """A model with a faster way to score a sketch than through a batch of trees, up to rounding."""
 
-    def compile(self, features: SketchFeatures, /) -> SketchScorer | None:
-        """For the weights the model has now; None where this one has no such way for any sketch."""
+    def compile(self, features: SketchFeatures, /) -> Sequence[NativeSketch]:
+        """For its weights now, parts whose mean is the score; none if this one has no such way."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
@@ -13,7 +13,8 @@ import torch
 from costmodel.batching import TreeBatch
 from costmodel.dataset import FeatureDataset, TaskFeatures
 from costmodel.features.featurise import SketchFeatures
-from costmodel.model import ModelState, Progress, Scores, SketchScorer
+from costmodel.model import ModelState, Progress, Scores
+from costmodel.native import NativeSketch
 from costmodel.network import EncoderConfig, Ranker, score_in_blocks
 from costmodel.train import RefitConfig, TrainConfig, seed_of, train
 
@@ -25,7 +26,7 @@ ENCODER = "encoder."
 class CompilesNetworks(Protocol):
     """A configuration of an encoder that also knows a faster way to score a sketch."""
 
-    def compile(self, network: Ranker, features: SketchFeatures, /) -> SketchScorer:
+    def compile(self, network: Ranker, features: SketchFeatures, /) -> NativeSketch:
         """For the weights the network has now."""
 
 
@@ -76,10 +77,10 @@ class NeuralModel:
     def score(self, batch: TreeBatch) -> Scores:
         return score_in_blocks(self.network, batch)
 
-    def compile(self, features: SketchFeatures) -> SketchScorer | None:
+    def compile(self, features: SketchFeatures) -> Sequence[NativeSketch]:
         if not isinstance(self.config, CompilesNetworks):
-            return None
-        return self.config.compile(self.network, features)
+            return ()
+        return (self.config.compile(self.network, features),)
 
     def state(self) -> ModelState:
         tensors = self.network.state_dict()

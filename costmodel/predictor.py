@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,10 +9,8 @@ from codegen.measure.cores import usable_cores
 from codegen.schedule import Candidates, Space
 from costmodel.dataset import TaskFeatures
 from costmodel.features.featurise import Featuriser
-from costmodel.model import CompilesSketches, CostModel, Scores, SketchScorer
-
-CHUNK = 256
-"""Candidates scored in one call: their features stay in the L2 cache."""
+from costmodel.model import CompilesSketches, CostModel, Scores
+from costmodel.native import NativeScorer
 
 
 class Predictor:
@@ -32,9 +26,8 @@ class Predictor:
         self._pretrained = model
         self._seed = seed
         self._featuriser = Featuriser(space)
-        self._scorers: dict[int, SketchScorer] = {}
+        self._native: list[NativeScorer] = []
         self._num_threads = num_threads or usable_cores()
-        self._threads = ThreadPoolExecutor(self._num_threads)
 
     @property
     def is_fitted(self) -> bool:
@@ -45,17 +38,10 @@ class Predictor:
         """Shape (N,), higher is faster."""
         if not len(candidates):
             return np.zeros(0, dtype=np.float32)
-        result = np.zeros(len(candidates), dtype=np.float32)
-        jobs = self._jobs(candidates, result)
-        if jobs is None:
+        if not self._prepare(np.unique(candidates.sketches)):
             return self.model.score(self._featuriser(candidates))
-        others = [
-            self._threads.submit(_run, jobs[i :: self._num_threads]) for i in range(1, self._num_threads)
-        ]
-        _run(jobs[:: self._num_threads])
-        for other in others:
-            other.result()
-        return result
+        parts = [scorer.score(candidates) for scorer in self._native]
+        return parts[0] if len(parts) == 1 else np.mean(parts, axis=0, dtype=np.float32)
 
     def refit(
         self,
@@ -80,39 +66,19 @@ class Predictor:
             return
         if np.isfinite(tuned.score(task.trees)).all():
             self.model = tuned
-            self._scorers.clear()
+            for scorer in self._native:
+                scorer.clear()
 
-    def _jobs(self, candidates: Candidates, result: Scores) -> list[_Job] | None:
-        """None if the model has no faster way than through trees."""
-        jobs = []
-        for number, rows in self.space.by_sketch(candidates):
-            scorer = self._scorer(number)
-            if scorer is None:
-                return None
-            for start in range(0, len(rows), CHUNK):
-                part = rows[start : start + CHUNK]
-                values = self.space.values(number, candidates.positions[part])
-                jobs.append(_Job(scorer, values, part, result))
-        return jobs
-
-    def _scorer(self, number: int) -> SketchScorer | None:
-        if number not in self._scorers and isinstance(self.model, CompilesSketches):
-            scorer = self.model.compile(self._featuriser.sketch(number))
-            if scorer is not None:
-                self._scorers[number] = scorer
-        return self._scorers.get(number)
-
-
-@dataclass(frozen=True)
-class _Job:
-    """Candidates of one sketch, whose scores go to their rows of ``result``."""
-
-    scorer: SketchScorer
-    values: Mapping[str, NDArray[np.int64]]
-    rows: NDArray[np.int64]
-    result: Scores
-
-
-def _run(jobs: list[_Job]) -> None:
-    for job in jobs:
-        job.result[job.rows] = job.scorer.score(job.values, len(job.rows))
+    def _prepare(self, sketches: NDArray[np.int64]) -> bool:
+        """Have native code ready for these sketches; False if the model has none."""
+        if not isinstance(self.model, CompilesSketches):
+            return False
+        for number in sketches.tolist():
+            if self._native and number in self._native[0]:
+                continue
+            parts = self.model.compile(self._featuriser.sketch(number))
+            if not self._native:
+                self._native = [NativeScorer(self.space, self._num_threads) for _ in parts]
+            for scorer, part in zip(self._native, parts, strict=True):
+                scorer.prepare(number, part)
+        return bool(self._native)

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
 
+from codegen.ir.jit import Function, compile_function
 from codegen.ir.trace import FloatArray, Tape
 from codegen.ir.trace_text import BLOCK, INPUT, LANES, LOG2, NAMES, STORE, STORE_HALF, machine_text
 
@@ -98,8 +97,13 @@ def execute(code: Code, columns: FloatArray, dtype: type[Any]) -> NDArray[Any]:
     if num_candidates:
         rows = np.empty((max(code.num_rows, 1), BLOCK))
         pointers = (a.ctypes.data for a in (code.instructions, rows, values, outputs))
-        _machine()(len(code.instructions), padded, stride, *pointers)
+        _machine().call(len(code.instructions), padded, stride, *pointers)
     return outputs[:, :num_candidates]
+
+
+def machine_address() -> int:
+    """Of the vector machine, for native code that runs tapes; arguments as ``execute`` passes them."""
+    return _machine().address
 
 
 def _last_uses(tape: Tape) -> dict[int, int]:
@@ -126,19 +130,6 @@ def _instruction(
 
 
 @functools.cache
-def _machine() -> Callable[..., None]:
-    """The compiled machine; it lives as long as the process, like the library it stands for."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    features = llvm.get_host_cpu_features().flatten()
-    target = llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=features, opt=2
-    )
-    module = llvm.parse_assembly(machine_text())
-    module.verify()
-    engine = llvm.create_mcjit_compiler(module, target)
-    engine.finalize_object()
-    kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3, *[ctypes.c_void_p] * 4)
-    function = kind(engine.get_function_address("run"))
-    function.engine = engine  # type: ignore[attr-defined]  # the code dies with its engine
-    return function
+def _machine() -> Function:
+    """Compiled once per process."""
+    return compile_function(machine_text(), "run", [ctypes.c_int64] * 3 + [ctypes.c_void_p] * 4)

@@ -154,6 +154,16 @@ class Space(Generic[AnyTarget]):
         arrays = self._knob_values[sketch]
         return {name: array[positions[:, column]] for column, (name, array) in enumerate(arrays)}
 
+    def value_table(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """All knob values in one array, and where those of each knob start in it, (sketches, most knobs)."""
+        starts = np.zeros((len(self.sketches), self._table.num_columns), dtype=np.int64)
+        values: list[int] = [1]
+        for number, sketch in enumerate(self.sketches):
+            for column, knob in enumerate(sketch.knobs):
+                starts[number, column] = len(values)
+                values.extend(knob.values)
+        return np.array(values, dtype=np.float64), starts
+
     def named(self, candidates: Candidates, row: int) -> dict[str, object]:
         """One candidate by names and values."""
         sketch = self.sketches[int(candidates.sketches[row])]

@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from costmodel.encoders.treegru_native import SketchScorer, Weights, compile_sketch
+from costmodel.encoders.treegru_native import Weights, compile_sketch
 from costmodel.encoders.treegru_text import ROWS
 from costmodel.features.featurise import SketchFeatures
+from costmodel.native import NativeSketch
 from costmodel.network import ForestTensors, Ranker
 
 
@@ -33,7 +34,7 @@ class TreeGRUConfig:
     def build(self, num_features: int) -> TreeGRU:
         return TreeGRU(self.hidden, num_features)
 
-    def compile(self, network: Ranker, features: SketchFeatures) -> SketchScorer:
+    def compile(self, network: Ranker, features: SketchFeatures) -> NativeSketch:
         return compile_sketch(weights_of(network), features)
 
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
 
+from codegen.ir.jit import Function, compile_function
 from costmodel.encoders.treegru_text import ROWS, machine_text
 from costmodel.features.columns import NODE_COLUMNS, PROGRAM_COLUMNS
 from costmodel.features.featurise import SketchFeatures
+from costmodel.native import NativeSketch
 
 FloatArray = NDArray[np.float32]
 
@@ -46,44 +46,8 @@ class Weights:
     program_bounds: FloatArray
 
 
-@dataclass(frozen=True)
-class SketchScorer:
-    """The sequence of products and gates for one sketch and one set of weights.
-
-    ``bounds``: least and greatest value of each varying feature, shape (2, varying, 1).
-    """
-
-    features: SketchFeatures
-    instructions: NDArray[np.int64]
-    weights: FloatArray
-    bounds: FloatArray
-    num_rows: int
-    lanes: int
-
-    def score(self, values: Mapping[str, NDArray[np.int64]], num: int) -> FloatArray:
-        """Scores of ``num`` candidates, given each knob's values, shape (num,)."""
-        if num == 0:
-            return np.empty(0, dtype=np.float32)
-        rows = self.features.compute(values, num)
-        least, greatest = self.bounds
-        np.maximum(rows, least, out=rows)
-        np.minimum(rows, greatest, out=rows)
-        # Half a vector is enough for few candidates, as the chains of an annealer leave them per sketch.
-        lanes = self.lanes if num > self.lanes // 2 else self.lanes // 2
-        padded = -(-num // lanes) * lanes
-        scores = np.empty(padded, dtype=np.float32)
-        scratch = np.empty(self.num_rows * lanes, dtype=np.float32)
-        arrays = (self.instructions, self.weights, rows, scores, scratch)
-        pitch = rows.strides[0] // rows.itemsize
-        pointers = (array.ctypes.data for array in arrays)
-        _machine(lanes).run(len(self.instructions), padded, pitch, *pointers)
-        return scores[:num]
-
-
-def compile_sketch(weights: Weights, features: SketchFeatures) -> SketchScorer:
+def compile_sketch(weights: Weights, features: SketchFeatures) -> NativeSketch:
     """Prepare one sketch: a fraction of a millisecond, to be done again whenever the weights change."""
-    for lanes in (native_lanes(), native_lanes() // 2):
-        _machine(lanes)  # compiled by whoever prepares: two threads that score must not both do it
     return _Builder(weights, features).build()
 
 
@@ -115,7 +79,7 @@ class _Builder:
         self.num_weights = 0
         self.code: list[tuple[int, ...]] = []
 
-    def build(self) -> SketchScorer:
+    def build(self) -> NativeSketch:
         hidden, given = self.hidden, self.given
         inner = (self._packed(given.recurrent[: 2 * hidden]), self._packed(given.recurrent[2 * hidden :]))
         is_summed = [False] * len(self.depths)
@@ -124,13 +88,13 @@ class _Builder:
             self._node(node, inner, has_children=is_summed[node], adds=parent >= 0 and is_summed[parent])
             is_summed[max(parent, 0)] |= parent >= 0
         self._readout()
-        return SketchScorer(
+        return NativeSketch(
             self.features,
             np.array(self.code, dtype=np.int64),
             np.concatenate(self.parts),
-            self.bounds[:, self.features.varying, None],
+            np.ascontiguousarray(self.bounds[:, self.features.varying]),
             self.recurrent + hidden,
-            native_lanes(),
+            {lanes: _machine(lanes).address for lanes in (native_lanes() // 2, native_lanes())},
         )
 
     def _node(self, node: int, inner: tuple[int, int], *, has_children: bool, adds: bool) -> None:
@@ -188,28 +152,10 @@ def _depths(parents: tuple[int, ...]) -> list[int]:
     return depths
 
 
-@dataclass(frozen=True)
-class _Machine:
-    """Compiled code; ``engine`` owns it."""
-
-    run: Callable[..., None]
-    engine: Any
-
-
 @functools.cache
-def _machine(lanes: int) -> _Machine:
-    """Compiled once per process for the CPU at hand; any number of lanes is right, the native one fast."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    features = llvm.get_host_cpu_features()
+def _machine(lanes: int) -> Function:
+    """Compiled once per process; any number of lanes is right, the native one fast."""
     # Without this preference LLVM splits 16 lanes in two on some CPUs that have them.
-    flags = features.flatten() + (",-prefer-256-bit" if lanes == 16 else "")
-    target = llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=flags, opt=2
-    )
-    module = llvm.parse_assembly(machine_text(lanes))
-    module.verify()
-    engine = llvm.create_mcjit_compiler(module, target)
-    engine.finalize_object()
-    kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3, *[ctypes.c_void_p] * 5)
-    return _Machine(kind(engine.get_function_address("fold")), engine)
+    more = ",-prefer-256-bit" if lanes == 16 else ""
+    arguments = [ctypes.c_int64] * 3 + [ctypes.c_void_p] * 5
+    return compile_function(machine_text(lanes), "fold", arguments, more)

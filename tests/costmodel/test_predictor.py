@@ -7,10 +7,12 @@ import pytest
 
 from codegen.ir import trace_native
 from codegen.schedule import Candidates
+from costmodel import native
 from costmodel.encoders import treegru_native
 from costmodel.encoders.baselines import RooflineModel
 from costmodel.encoders.treegru import TreeGRUConfig
 from costmodel.features.featurise import Featuriser, featurise
+from costmodel.native import NativeScorer
 from costmodel.neural import NeuralModel
 from costmodel.predictor import Predictor
 from costmodel.train import RefitConfig, TrainConfig
@@ -126,8 +128,10 @@ def test_a_refit_that_diverges_leaves_the_model_as_it_is(trained: NeuralModel, l
 
 def test_preparing_a_sketch_compiles_what_its_threads_run(trained: NeuralModel) -> None:
     # Two threads that compile at once end the process.
-    machines = (trace_native._machine, treegru_native._machine)
+    machines = (trace_native._machine, treegru_native._machine, native._driver)
     for machine in machines:
         machine.cache_clear()
-    trained.compile(Featuriser(space_of(SPACE)).sketch(0))
-    assert [machine.cache_info().currsize for machine in machines] == [1, 1]
+    space = space_of(SPACE)
+    [part] = trained.compile(Featuriser(space).sketch(0))
+    NativeScorer(space, 2).prepare(0, part)
+    assert [machine.cache_info().currsize for machine in machines] == [1, 2, 1]

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from codegen.schedule import Space
 from costmodel.batching import TreeGroup, forest_of
 from costmodel.encoders.treegru import TreeGRU, TreeGRUConfig
-from costmodel.features.featurise import Featuriser
+from costmodel.encoders.treegru_native import _machine
+from costmodel.features.featurise import Featuriser, featurise
+from costmodel.native import NativeScorer
 from costmodel.network import Ranker, tensors_of
 from costmodel.neural import NeuralModel
 from tests.costmodel.synthetic import OPERATORS, dataset, sample, space_of, task
@@ -51,33 +54,32 @@ def test_the_fold_equals_the_recursion() -> None:
                 )
 
 
+def scorer_of(model: NeuralModel, space: Space, num_threads: int = 1, **changes: object) -> NativeScorer:
+    featuriser, scorer = Featuriser(space), NativeScorer(space, num_threads)
+    for number in range(len(space.sketches)):
+        [part] = model.compile(featuriser.sketch(number))
+        scorer.prepare(number, replace(part, **changes))
+    return scorer
+
+
 @pytest.mark.parametrize("name", list(OPERATORS))
-@pytest.mark.parametrize("lanes", [8, 16])
+@pytest.mark.parametrize("lanes", [4, 8, 16])
 def test_native_scores_are_torchs(name: str, lanes: int) -> None:
     model = NeuralModel(TreeGRUConfig(hidden=16, readout=24))
     model.network = network()
     space, candidates = space_of(name), sample(name, 90)
-    featuriser = Featuriser(space)
-    expected = model.score(featuriser(candidates))
-    for number, rows in space.by_sketch(candidates):
-        scorer = replace(model.compile(featuriser.sketch(number)), lanes=lanes)
-        scores = scorer.score(space.values(number, candidates.positions[rows]), len(rows))
-        np.testing.assert_allclose(scores, expected[rows], atol=1e-5)
+    scorer = scorer_of(model, space, folds={lanes: _machine(lanes).address})
+    expected = model.score(featurise(space, candidates))
+    np.testing.assert_allclose(scorer.score(candidates), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("lanes", [8, 16])
-def test_scores_do_not_depend_on_how_many_are_asked_for(lanes: int) -> None:
+@pytest.mark.parametrize("num", [1, 4, 5, 8, 9, 257, 1500])
+def test_scores_do_not_depend_on_how_many_are_asked_for(num: int) -> None:
     model = NeuralModel(TreeGRUConfig(hidden=16, readout=24))
     model.network = network()
-    space, candidates = space_of("conv2d"), sample("conv2d", 400)
-    featuriser = Featuriser(space)
-    number, rows = max(space.by_sketch(candidates), key=lambda part: len(part[1]))
-    scorer = replace(model.compile(featuriser.sketch(number)), lanes=lanes)
-    values = space.values(number, candidates.positions[rows])
-    together = scorer.score(values, len(rows))
-    for num in (1, lanes // 2, lanes // 2 + 1, lanes):
-        few = scorer.score({name: array[:num] for name, array in values.items()}, num)
-        np.testing.assert_array_equal(few, together[:num])
+    space, candidates = space_of("conv2d"), sample("conv2d", 1500)
+    together = scorer_of(model, space).score(candidates)
+    np.testing.assert_array_equal(scorer_of(model, space, 3).score(candidates[:num]), together[:num])
 
 
 def test_features_that_never_varied_are_ignored() -> None:
