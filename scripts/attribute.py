@@ -27,11 +27,11 @@ from costmodel.batching import TreeGroup
 from costmodel.features.accesses import buffer_slots
 from costmodel.features.featurise import featurise
 from costmodel.features.tree import FeatureTree, LeafNode, LoopNode, build_tree
-from scripts.display import say
-from scripts.groups import TargetConfig, read_task, register_groups
-from scripts.launch import Run, launch
-from scripts.outputs import Metrics, write_text
-from scripts.predicting import open_model
+from scripts.learning.guide import open_model
+from scripts.options.groups import TargetConfig, read_task, register_groups
+from scripts.running.display import say
+from scripts.running.launch import Run, launch
+from scripts.running.outputs import Metrics, write_text
 
 SHOWN_BUFFERS = 0.02
 """Share of the time that what a line says of a buffer must add or take to be named."""

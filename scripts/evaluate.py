@@ -12,10 +12,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.evaluations import EVALUATIONS, Evaluate
-from scripts.groups import register_groups
-from scripts.launch import Run, launch
-from scripts.outputs import Metrics
+from scripts.options.groups import register_groups
+from scripts.running.launch import Run, launch
+from scripts.running.outputs import Metrics
+from scripts.suites.evaluations import EVALUATIONS, Evaluate
 
 
 def run(run: Run[Evaluate]) -> Metrics:

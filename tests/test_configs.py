@@ -20,22 +20,22 @@ from scripts import (
     collect,
     describe,
     evaluate,
-    evaluations,
     measure,
     records,
     reproduce,
-    suites,
     tasks,
     train,
     tune,
 )
-from scripts.groups import OPTIONS, read_task, register_groups
-from scripts.schemas import reject_added_keys, store
+from scripts.options.groups import OPTIONS, read_task, register_groups
+from scripts.running.schemas import reject_added_keys, store
+from scripts.suites.benchmarks import SUITES, Benchmark
+from scripts.suites.evaluations import EVALUATIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS: dict[str, type[Any]] = {
     "attribute": attribute.Attribute,
-    "benchmark": suites.Benchmark,
+    "benchmark": Benchmark,
     "collect": collect.Collect,
     "describe": describe.Describe,
     "evaluate": evaluate.Evaluate,
@@ -66,8 +66,8 @@ def options(group: str) -> list[str]:
 
 
 def test_every_suite_has_a_file_and_may_set_its_budget() -> None:
-    assert options("suite") == sorted({*suites.SUITES, "all", *evaluations.EVALUATIONS})
-    for script, names in {"benchmark": [*suites.SUITES, "all"], "evaluate": evaluations.EVALUATIONS}.items():
+    assert options("suite") == sorted({*SUITES, "all", *EVALUATIONS})
+    for script, names in {"benchmark": [*SUITES, "all"], "evaluate": EVALUATIONS}.items():
         for name in names:
             assert composed(script, f"suite={name}").suite == name
     found = [composed("benchmark", f"suite={name}").search.trials for name in ("tune", "operators")]
@@ -169,7 +169,7 @@ def test_a_target_option_asks_for_its_target(
     name: str, asked: tuple[object, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[object, ...]] = []
-    monkeypatch.setattr("scripts.groups.detect_target", lambda *arguments: seen.append(arguments))
+    monkeypatch.setattr("scripts.options.groups.detect_target", lambda *arguments: seen.append(arguments))
     composed("measure", f"target={name}").target.detect()
     assert seen == [asked]
 

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from codegen.measure import detect
 from codegen.ops import make_operator
 from codegen.schedule import build_space
-from scripts.predicting import PRETRAINED
+from scripts.learning.guide import PRETRAINED
 from tests.scripts.tiny import Scripts, refusal
 
 DATA = ["data.path=tiny.parquet", "data.test_fraction=0"]
