@@ -11,7 +11,7 @@ from typing import Any
 
 from costmodel.checkpoint import read_header
 from datasets.splits import group_key
-from datasets.table import RecordTable
+from datasets.table import RecordTable, TaskTable
 from scripts.running.display import say
 
 NOTE = "trained_on"
@@ -19,8 +19,8 @@ SHARED_SPLITS = ("within_task", "by_target")
 
 
 def training_notes(table: RecordTable) -> dict[str, Any]:
-    """For the notes of a checkpoint: the groups (``group_key``) that a split keeps together, sorted."""
-    return {NOTE: sorted({group_key(task) for task in table.tasks})}
+    """For the notes of a checkpoint: the groups (``group_key``) that a split keeps together, and programs."""
+    return {NOTE: sorted({key for task in table.tasks for key in _keys(task)})}
 
 
 def num_seen(
@@ -45,7 +45,7 @@ def num_seen(
     if split in SHARED_SPLITS and (split, seed) == (notes.get("split"), notes.get("seed")):
         return 0
     known = set(notes[NOTE])
-    seen = [task.name for task in table.tasks if group_key(task) in known]
+    seen = [task.name for task in table.tasks if not known.isdisjoint(_keys(task))]
     if seen and not allow_seen:
         raise ValueError(
             f"{checkpoint} was trained on {len(seen)} of the {len(table.tasks)} tasks it would be judged on "
@@ -53,3 +53,8 @@ def num_seen(
             "training, or set allow_seen=true"
         )
     return len(seen)
+
+
+def _keys(task: TaskTable) -> set[str]:
+    """A program may be written with other parameters elsewhere."""
+    return {group_key(task), task.program_hash}
