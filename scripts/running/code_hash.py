@@ -1,4 +1,4 @@
-"""Which of our code an object depends on, so that a result is kept as long as that has not changed."""
+"""Which of our code a result depends on, so that it is kept as long as that has not changed."""
 
 from __future__ import annotations
 
@@ -24,4 +24,13 @@ def code_hash(*objects: object, package: str = "costmodel") -> str:
     for name in sorted(seen):
         digest.update(name.encode())
         digest.update(Path(str(sys.modules[name].__file__)).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def folders_hash(root: Path, *folders: str) -> str:
+    """16 hex digits over all sources in some folders of the project."""
+    digest = hashlib.sha256()
+    for path in sorted(path for folder in folders for path in (root / folder).rglob("*.py")):
+        digest.update(str(path.relative_to(root)).encode())
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

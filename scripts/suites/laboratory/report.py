@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from scripts.running.code_hash import folders_hash
 from scripts.running.display import show_table
+from scripts.running.launch import ROOT
 from scripts.running.outputs import Metrics, write_text
 from scripts.running.plotting import pyplot
 from scripts.suites.laboratory.comparison import LaboratoryConfig, Standing, compare_on, open_grounds
@@ -22,12 +24,15 @@ DEFAULT, PRETRAINED = "annealer", "annealer_pretrained"
 RUN_COLUMNS = ("space", "search", "run", "score", "budget_score", "best_s", "optimum_s")
 CURVE_COLUMNS = ("space", "search", "trial", "median_s", "low_s", "high_s", "mean_s", "elapsed_s")
 SIGNIFICANT = 0.05
+SOURCES = ("codegen/schedule", "datasets", "costmodel/knobs", "search", "scripts/suites/laboratory")
+"""What the outcome of a run depends on."""
 
 
 def search_suite(config: LaboratoryConfig, seed: int, folder: Path) -> Metrics:
     """Compare, and leave all results in the folder, where a repeated call goes on with what is missing."""
     rng = np.random.default_rng(seed)
-    standings = compare_on(open_grounds(config), config, seed, TrialLog(folder / "trials.jsonl"))
+    log = TrialLog(folder / "trials.jsonl", folders_hash(ROOT, *SOURCES))
+    standings = compare_on(open_grounds(config), config, seed, log)
     write_laboratory(folder, standings, rng)
     show_table("scores on recorded spaces", *score_rows(standings))
     return {**laboratory_metrics(standings, rng), "num_repeats": config.num_repeats}

@@ -13,10 +13,13 @@ from scripts.suites.laboratory.contenders import Trials
 
 
 class TrialLog:
-    """``trials.jsonl``: each line has what fixes a batch of runs (its key), and what they found."""
+    """``trials.jsonl``: each line has what fixes a batch of runs (its key and the code), and what they found.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    What other code than ``code`` (a hash) has found stays in the file, but is not known.
+    """
+
+    def __init__(self, path: Path, code: str) -> None:
+        self._path, self._code = path, code
         self._known: dict[str, list[Trials]] = {}
         text = path.read_text() if path.exists() else ""
         if text and not text.endswith("\n"):
@@ -26,7 +29,8 @@ class TrialLog:
                 entry = json.loads(line)
             except json.JSONDecodeError:
                 continue  # what was being written when the run was killed
-            self._known[_text(entry["key"])] = [_trials(run) for run in entry["runs"]]
+            if entry.get("code") == code:
+                self._known[_text(entry["key"])] = [_trials(run) for run in entry["runs"]]
 
     def find(self, key: Mapping[str, Any]) -> list[Trials] | None:
         """The runs with this key, if they were made before."""
@@ -34,7 +38,7 @@ class TrialLog:
 
     def add(self, key: Mapping[str, Any], runs: Sequence[Trials]) -> None:
         """Keep finished runs."""
-        entry = {"key": dict(key), "runs": [_json(run) for run in runs]}
+        entry = {"key": dict(key), "code": self._code, "runs": [_json(run) for run in runs]}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a") as file:
             file.write(json.dumps(entry) + "\n")

@@ -13,9 +13,10 @@ import pytest
 from datasets.recorded import RecordedRow, RecordedTable, recorded_table
 from datasets.t4_tables import write_t4
 from scripts.suites.laboratory.comparison import standing_of
-from scripts.suites.laboratory.contenders import CONTENDERS, Ground, run_contender, source_order
+from scripts.suites.laboratory.contenders import CONTENDERS, Ground, Trials, run_contender, source_order
 from scripts.suites.laboratory.peers import PEERS, run_peer
 from scripts.suites.laboratory.report import laboratory_metrics
+from scripts.suites.laboratory.trial_log import TrialLog
 from tests.scripts.tiny import Scripts, refusal
 
 QUICK = ["laboratory.num_repeats=2", "laboratory.trials=40", "laboratory.num_processes=1"]
@@ -98,6 +99,17 @@ def test_the_suite_leaves_tables_a_plot_and_metrics(scripts: Scripts, recorded: 
         last = [row for row in csv.DictReader(file) if row["search"] == "random"][-1]
     assert (last["trial"], float(last["elapsed_s"])) == ("40", pytest.approx(16.0))
     assert "## flat__C, flat" in (scripts.folder / "run" / "search.md").read_text()
+
+
+def test_what_other_code_has_found_is_not_replayed(tmp_path: Path) -> None:
+    key, path = {"search": "random", "start": 0}, tmp_path / "trials.jsonl"
+    runs = [Trials(np.array([1.0, np.nan]), np.array([0.5, 1.0]))]
+    TrialLog(path, "old").add(key, runs)
+    assert TrialLog(path, "old").find(key) is not None
+    assert TrialLog(path, "new").find(key) is None
+    unmarked = {name: value for name, value in json.loads(path.read_text()).items() if name != "code"}
+    path.write_text(json.dumps(unmarked) + "\n")
+    assert TrialLog(path, "old").find(key) is None
 
 
 @pytest.mark.skipif(not find_spec("kernel_tuner"), reason="the extra peers is not installed")
