@@ -45,6 +45,17 @@ def open_model(option: ModelOption, loss: Any, checkpoint: str) -> CostModel:
     return option.build(loss) if path is None else option.load(path, loss)
 
 
+def open_trained(option: ModelOption, loss: Any, checkpoint: str) -> CostModel:
+    """As ``open_model``, for what an untrained model has no answer to; ValueError if it is untrained."""
+    model = open_model(option, loss, checkpoint)
+    if not model.is_fitted:
+        raise ValueError(
+            f"checkpoint={checkpoint} leaves model {model.name} untrained; train it with scripts/train.py "
+            "and give the file's path as checkpoint=..."
+        )
+    return model
+
+
 def checkpoint_file(option: ModelOption, loss: Any, checkpoint: str) -> Path | None:
     """The file that ``open_model`` reads, None if it reads none; ValueError if the model has none shipped."""
     if checkpoint not in ("none", "shipped"):
@@ -56,6 +67,6 @@ def checkpoint_file(option: ModelOption, loss: Any, checkpoint: str) -> Path | N
     if not shipped.exists():
         raise ValueError(
             f"no checkpoint of model {untrained.name} is shipped; train one with scripts/train.py and give "
-            "its path as checkpoint=..., or learn from the trials alone with checkpoint=none"
+            "its path as checkpoint=... (tune.py can learn from the trials alone as well: checkpoint=none)"
         )
     return shipped

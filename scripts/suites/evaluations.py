@@ -11,7 +11,7 @@ from omegaconf import MISSING
 from costmodel.encoders.baselines import ConstantModel, RandomModel, RooflineModel
 from costmodel.model import CostModel
 from costmodel.neural import NeuralModel
-from scripts.learning.guide import checkpoint_file, open_model
+from scripts.learning.guide import checkpoint_file, open_model, open_trained
 from scripts.learning.judgement import SHOWN, judge, scoring_rate, uncertainty_metrics
 from scripts.learning.prediction_plot import draw_predictions
 from scripts.learning.seen_tasks import num_seen
@@ -63,7 +63,7 @@ class Evaluate:
 def checkpoint(run: Run[Evaluate]) -> Metrics:
     """Metrics on the test side of the split, of the model and of what learns nothing; ``predictions.png``."""
     config = run.config
-    model = open_model(config.model, config.loss, config.checkpoint)
+    model = open_trained(config.model, config.loss, config.checkpoint)
     table = config.data.divide(config.data.table(), config.seed).test
     file = checkpoint_file(config.model, config.loss, config.checkpoint)
     seen = num_seen(file, table, config.data.split, config.seed, config.allow_seen)
