@@ -15,6 +15,7 @@ from scripts.running.display import show_table
 from scripts.running.launch import Run, launch
 from scripts.running.outputs import Metrics
 from scripts.suites.benchmarks import ALL, SUITES, Benchmark
+from scripts.suites.names import SUITES_OF
 from scripts.suites.operators.suite import STORED_SUITES
 
 
@@ -37,4 +38,4 @@ def _not_shown_yet(suite: str, metrics: Metrics) -> list[tuple[str, object]]:
 
 if __name__ == "__main__":
     register_groups()
-    launch("benchmark", Benchmark, run)
+    launch("benchmark", Benchmark, run, suites=SUITES_OF)

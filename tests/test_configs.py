@@ -141,17 +141,43 @@ def test_an_experiment_can_be_made_tiny(name: str) -> None:
     assert tiny.figure.num_trials < 100
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "configs" / "debug").glob("*/*.yaml")), ids=lambda p: p.parent.name
-)
-def test_a_debug_file_is_of_a_script_and_changes_something(path: Path) -> None:
-    name = path.parent.name
-    assert composed(name, f"debug={path.stem}") != composed(name)
+DEBUGGED = ["benchmark", "collect", "evaluate", "reproduce", "train", "tune"]
 
 
-@pytest.mark.parametrize("name", ["train", "tune", "collect", "evaluate", "benchmark", "reproduce"])
+@pytest.mark.parametrize("name", DEBUGGED)
+def test_a_debug_file_changes_something(name: str) -> None:
+    assert composed(name, "debug=tiny") != composed(name)
+
+
+def test_every_debug_file_is_of_a_script_or_an_option() -> None:
+    folders = {path.name for path in (ROOT / "configs" / "debug").iterdir() if path.is_dir()}
+    assert folders <= {*DEBUGGED, "model", "search"}
+    for group, bases in {"model": {"network"}, "search": set[str]()}.items():
+        named = {name.removeprefix("tiny_") for name in options(f"debug/{group}")}
+        assert named - bases <= set(options(group))
+
+
+@pytest.mark.parametrize("model", options("model"))
+def test_every_model_that_learns_is_tiny_in_a_tiny_run(model: str) -> None:
+    whole, tiny = (composed("train", f"model={model}", f"debug={size}").model for size in ("none", "tiny"))
+    assert (whole == tiny) == (model in ("constant", "random", "roofline"))
+
+
+@pytest.mark.parametrize("search", options("search"))
+def test_every_search_is_tiny_in_a_tiny_run(search: str) -> None:
+    tiny = composed("tune", f"search={search}", "model=xgboost", "debug=tiny")
+    assert (tiny.search.trials, tiny.search.plan.num_trials, tiny.model.boosting.num_rounds) == (6, 3, 10)
+
+
+def test_what_is_set_beside_a_tiny_run_counts() -> None:
+    tiny = composed("tune", "debug=tiny", "search.anneal.num_steps=20", "model.refit.num_steps=6")
+    assert (tiny.search.anneal.num_chains, tiny.search.anneal.num_steps) == (8, 20)
+    assert tiny.model.refit.num_steps == 6
+
+
+@pytest.mark.parametrize("name", DEBUGGED)
 def test_a_script_takes_experiments(name: str) -> None:
-    assert "  - optional experiment: null\n" in (ROOT / "configs" / f"{name}.yaml").read_text()
+    assert "  - experiment: null\n" in (ROOT / "configs" / f"{name}.yaml").read_text()
 
 
 @pytest.mark.parametrize("name", options("model"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from codegen.schedule.errors import ScheduleError
+from scripts.running.choices import check_choices
 from scripts.running.loggers import Logger
 from scripts.running.mistakes import sentence
 from scripts.running.outputs import Metrics, code_version, write_metrics, write_text
@@ -52,9 +53,11 @@ def launch(
     schema: type[ConfigT],
     work: Callable[[Run[ConfigT]], Metrics],
     configs: Path = ROOT / "configs",
+    suites: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Compose ``<configs>/<name>.yaml`` under ``schema``, call ``work`` and write the metrics it returns.
 
+    ``suites`` are those of each command that shares the group ``suite``.
     ``schema`` is a dataclass with the fields ``seed`` (int) and ``logger`` (a LoggerConfig). A mistake in
     one job of a sweep is told as the others go on, and the exit code is 2 when all are done.
     """
@@ -77,6 +80,7 @@ def launch(
 
     with one_sentence(wants_traceback):
         _check_packages()
+        check_choices(configs, name, sys.argv[1:], suites or {})
         store(f"{name}_schema", schema)
         hydra.main(version_base="1.3", config_path=str(configs), config_name=name)(job)()
     if num_refused:

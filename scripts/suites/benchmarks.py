@@ -64,9 +64,8 @@ class Benchmark:
 
     ``workload`` is what the throughput is measured on, with ``num_compiled`` candidates of each kind
     and ``num_measured`` trials; ``search`` with its ``trials`` is what tunes. ``kernels`` says where the
-    suites of operators take their schedules from and whether they are kept.
-    suites ``tune``, ``operators`` and ``awkward`` take their schedules from and whether they are kept;
-    ``triton`` says what the suite of that name generates.
+    suites ``tune``, ``operators``, ``awkward`` and ``memory`` take their schedules from and whether they are
+    kept; ``triton`` says what the suite of that name generates.
     """
 
     suite: str = "throughput"
