@@ -70,9 +70,10 @@ def launch(
         hydra_config = HydraConfig.get()
         is_sweep = hydra_config.mode is RunMode.MULTIRUN
         where = f"job {hydra_config.job.num} ({hydra_config.job.override_dirname}): " if is_sweep else ""
+        folder = Path(hydra_config.runtime.output_dir)
         try:
-            with one_sentence(wants_traceback, where):
-                _run_once(config, Path(hydra_config.runtime.output_dir), work)
+            with one_sentence(wants_traceback, where, None if is_sweep else folder):
+                _run_once(config, folder, work)
         except SystemExit as stop:
             if not is_sweep or stop.code != MISTAKE:
                 raise
@@ -88,8 +89,13 @@ def launch(
 
 
 @contextmanager
-def one_sentence(wants_traceback: bool = False, where: str = "") -> Iterator[None]:
-    """Turn a user's mistake into one line on stderr and exit code 2; other errors pass."""
+def one_sentence(
+    wants_traceback: bool = False, where: str = "", folder: Path | None = None
+) -> Iterator[None]:
+    """Turn a user's mistake into one line on stderr and exit code 2; other errors pass.
+
+    An interruption ends with exit code 130, and says how to go on in the run's ``folder``.
+    """
     try:
         yield
     except USER_ERRORS as error:
@@ -98,8 +104,13 @@ def one_sentence(wants_traceback: bool = False, where: str = "") -> Iterator[Non
         print(f"error: {where}{sentence(error)}", file=sys.stderr)
         raise SystemExit(MISTAKE) from None
     except KeyboardInterrupt:
-        print("stopped; what was finished is kept", file=sys.stderr)
+        command = f"; the same command with hydra.run.dir={_short(folder)} goes on" if folder else ""
+        print(f"stopped; what was finished is kept{command}", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def _short(folder: Path) -> Path:
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
 def _run_once(config: DictConfig, folder: Path, work: Callable[[Run[Any]], Metrics]) -> None:

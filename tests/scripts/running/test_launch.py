@@ -38,6 +38,8 @@ class Demo:
 def work(run):
     if run.config.folder == "bug":
         raise RuntimeError("a bug of ours")
+    if run.config.folder == "stopped":
+        raise KeyboardInterrupt
     text = Path(run.config.folder).read_text()
     run.logger.log(1, {{"loss": 0.5}})
     return {{"width": run.config.inner.width, "is_wide": run.config.inner.width > 2, "text": text}}
@@ -142,6 +144,15 @@ def test_a_mistake_leaves_an_earlier_run_as_it_was(script: Path) -> None:
     assert run(script, "folder=words.txt", "inner.width=0", "hydra.run.dir=here").returncode == 2
     assert run(script, "folder=early.txt", "hydra.run.dir=here").returncode == 2
     assert {path.name: path.read_bytes() for path in (script.parent / "here").iterdir()} == before
+
+
+def test_an_interrupted_run_says_how_to_go_on(script: Path) -> None:
+    finished = run(script, "folder=stopped", "hydra.run.dir=some/where")
+    assert finished.returncode == 130
+    (line,) = finished.stderr.splitlines()
+    assert (
+        line == "stopped; what was finished is kept; the same command with hydra.run.dir=some/where goes on"
+    )
 
 
 def test_a_bug_keeps_its_traceback(script: Path) -> None:
