@@ -52,8 +52,9 @@ def fit_model(
     with progress(f"training {model.name}") as tick:
 
         def on_step(done: int, total: int, loss: float) -> None:
-            tick(done, total, f"loss {loss:.4f}")
-            if on_loss is not None and math.isfinite(loss):
+            has_loss = math.isfinite(loss)
+            tick(done, total, f"loss {loss:.4f}" if has_loss else "")
+            if on_loss is not None and has_loss:
                 on_loss(done, loss)
 
         try:

@@ -144,3 +144,10 @@ def test_a_training_that_was_killed_goes_on_in_its_folder(
     assert resumed["pairwise_accuracy"] == whole["pairwise_accuracy"]
     assert resumed["rmse"] == whole["rmse"]
     assert not list((scripts.folder / "run").glob("training*"))
+
+
+def test_trees_have_no_loss_to_show(scripts: Scripts, capsys: pytest.CaptureFixture[str]) -> None:
+    scripts("train", "train", *DATA, "model=xgboost", "debug=tiny")
+    shown = capsys.readouterr().out
+    assert "training xgboost: 10 of 10\n" in shown
+    assert "loss nan" not in shown
