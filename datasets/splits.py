@@ -43,16 +43,17 @@ def by_task(
 ) -> Split:
     """Whole groups of tasks (``group_key``) to either side: how well a model ranks what it has never seen.
 
-    Groups with a name that matches ``held_out`` go to the test side, under whatever other name they
-    also occur, and with them ``test_fraction`` of the rest. The outcome does not depend on the order of
-    the tasks.
+    Groups with a name that matches ``held_out`` go to the test side, under whatever other name or with
+    whatever other parameters of the same program they also occur, and with them ``test_fraction`` of the
+    rest. The outcome does not depend on the order of the tasks.
     """
     _check_fraction(test_fraction)
-    fixed = {group_key(task) for task in table.tasks if _matches(task.names, held_out)}
-    others = sorted({group_key(task) for task in table.tasks} - fixed)
+    group_of = _groups(table)
+    fixed = {group_of[group_key(task)] for task in table.tasks if _matches(task.names, held_out)}
+    others = sorted(set(group_of.values()) - fixed)
     drawn = rng.permutation(len(others))[: round(test_fraction * len(others))]
     chosen = fixed | {others[position] for position in drawn}
-    return _separate(table, lambda task: group_key(task) in chosen)
+    return _separate(table, lambda task: group_of[group_key(task)] in chosen)
 
 
 def by_name(table: RecordTable, test_names: Collection[str]) -> Split:
@@ -103,6 +104,21 @@ def check_disjoint(train: RecordTable, test: RecordTable) -> None:
                     f"task {trained[key]} to train on and task {task.name} to test on are the same "
                     f"program, or differ only in {', '.join(EPILOGUE)}: {key}"
                 )
+
+
+def _groups(table: RecordTable) -> dict[str, str]:
+    """For each ``group_key`` the first of those that share a program with it, and with what shares one.
+
+    One program may be written with several parameters (an explicit default, a dilation of a 1 x 1 kernel).
+    """
+    group_of = {group_key(task): group_key(task) for task in table.tasks}
+    spelt: dict[str, set[str]] = {}
+    for task in table.tasks:
+        spelt.setdefault(task.program_hash, set()).add(group_key(task))
+    for keys in (keys for keys in spelt.values() if len(keys) > 1):
+        joined = {group_of[key] for key in keys}
+        group_of |= {key: min(joined) for key, group in group_of.items() if group in joined}
+    return group_of
 
 
 def _separate(table: RecordTable, is_test: Callable[[TaskTable], bool]) -> Split:

@@ -27,11 +27,11 @@ from costmodel.batching import TreeGroup
 from costmodel.features.accesses import buffer_slots
 from costmodel.features.featurise import featurise
 from costmodel.features.tree import FeatureTree, LeafNode, LoopNode, build_tree
-from scripts.display import say
-from scripts.groups import TargetConfig, read_task, register_groups
-from scripts.launch import Run, launch
-from scripts.outputs import Metrics, write_text
-from scripts.predicting import open_model
+from scripts.learning.guide import open_trained
+from scripts.options.groups import TargetConfig, read_task, register_groups
+from scripts.running.display import say
+from scripts.running.launch import Run, launch
+from scripts.running.outputs import Metrics, write_text
 
 SHOWN_BUFFERS = 0.02
 """Share of the time that what a line says of a buffer must add or take to be named."""
@@ -71,7 +71,7 @@ def run(run: Run[Attribute]) -> Metrics:
     config, rng = run.config, np.random.default_rng(run.config.seed)
     name, operator = read_task(config.task)
     space = build_space(operator.program(), config.target.detect())
-    model = open_model(config.model, config.loss, config.checkpoint)
+    model = open_trained(config.model, config.loss, config.checkpoint)
     chosen = _chosen(space, config, rng)
     own = featurise(space, chosen).groups[0]
     background = _background(space, chosen, config.num_background, rng)
@@ -83,7 +83,7 @@ def run(run: Run[Attribute]) -> Metrics:
     say(f"{name}, {space.named(chosen, 0)}\n\n{text}")
     say(
         f"{model.name} predicts {np.exp(total):.2f} times the time of an average candidate of this sketch; "
-        f"the features of the whole program account for {_percent(-by_node(values).get(None, 0.0))}, lines "
+        f"the features of the whole program account for {percent(-by_node(values).get(None, 0.0))}, lines "
         "for what is beside them (they multiply; buffers are part of their lines)"
     )
     write_text(run.folder / "attribution.txt", text)
@@ -106,7 +106,7 @@ def annotated(
             number = next(numbers)
             if number is not None and number in totals:
                 buffers = _buffer_notes(program, tree, number, values)
-                note = " ".join([_percent(-totals[number]), *buffers])
+                note = " ".join([percent(-totals[number]), *buffers])
                 yield line, note, -totals[number]
                 continue
         yield line, "", None
@@ -129,6 +129,15 @@ def line_nodes(program: LoopProgram, tree: FeatureTree) -> list[int | None]:
     return result
 
 
+def percent(log_ratio: float) -> str:
+    """A difference of logarithms as a share of the time, with its sign.
+
+    >>> percent(-0.004), percent(0.7)
+    ('+0%', '+101%')
+    """
+    return f"{round(100 * float(np.expm1(log_ratio))):+}%"
+
+
 def _buffer_notes(
     program: LoopProgram, tree: FeatureTree, number: int, values: Mapping[Part, float]
 ) -> list[str]:
@@ -137,7 +146,7 @@ def _buffer_notes(
         return []
     slots = buffer_slots(program, tree.leaves_under(node))
     return [
-        f"{buffer.name} {_percent(-value)}"
+        f"{buffer.name} {percent(-value)}"
         for slot, buffer in enumerate(slots)
         if abs(value := values.get(Part(number, slot), 0.0)) >= SHOWN_BUFFERS
     ]
@@ -158,10 +167,6 @@ def _background(space: Space, chosen: Candidates, num: int, rng: np.random.Gener
         positions[:, column] = rng.integers(len(knob.values), size=num)
     drawn = Candidates(np.full(num, sketch, dtype=np.int64), positions)
     return featurise(space, drawn).groups[0]
-
-
-def _percent(log_ratio: float) -> str:
-    return f"{100 * np.expm1(log_ratio):+.0f}%"
 
 
 def _csv(rows: Sequence[tuple[str, str, float | None]]) -> str:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.display import show_table
-from scripts.groups import register_groups
-from scripts.launch import Run, launch
-from scripts.operators import STORED_SUITES
-from scripts.outputs import Metrics
-from scripts.suites import ALL, SUITES, Benchmark
+from scripts.options.groups import register_groups
+from scripts.running.display import show_table
+from scripts.running.launch import Run, launch
+from scripts.running.outputs import Metrics
+from scripts.suites.benchmarks import ALL, SUITES, Benchmark
+from scripts.suites.names import SUITES_OF
+from scripts.suites.operators.suite import STORED_SUITES
 
 
 def run(run: Run[Benchmark]) -> Metrics:
@@ -37,4 +38,4 @@ def _not_shown_yet(suite: str, metrics: Metrics) -> list[tuple[str, object]]:
 
 if __name__ == "__main__":
     register_groups()
-    launch("benchmark", Benchmark, run)
+    launch("benchmark", Benchmark, run, suites=SUITES_OF)

@@ -22,14 +22,14 @@ from datasets.collect import Conditions, collect
 from datasets.parquet import save_records
 from datasets.plan import CollectConfig
 from datasets.record import Cache
-from scripts.collecting import chosen_workloads, unmeasured_search
-from scripts.display import progress, say, show_table
-from scripts.groups import TargetConfig, register_groups
-from scripts.launch import ROOT, Run, launch
-from scripts.locations import open_store
-from scripts.outputs import Metrics, code_version
-from scripts.predicting import Guide
-from scripts.tuning import reproduce_command
+from scripts.learning.guide import Guide
+from scripts.options.groups import TargetConfig, register_groups
+from scripts.options.locations import open_store
+from scripts.running.display import progress, say, show_table
+from scripts.running.launch import ROOT, Run, launch
+from scripts.running.outputs import Metrics, code_version
+from scripts.tuning.collection import chosen_workloads, unmeasured_search
+from scripts.tuning.measured_search import reproduce_command
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,12 +21,12 @@ from omegaconf import MISSING
 
 from codegen.measure.measurement import FAILURE_KINDS
 from datasets.table import RecordTable, TaskTable, table_from_columns
-from scripts.data import DataConfig
-from scripts.display import show_table
-from scripts.groups import register_groups
-from scripts.launch import Run, launch
-from scripts.noise import drift_of, noise_of
-from scripts.outputs import Metrics
+from scripts.learning.record_noise import drift_of, noise_of
+from scripts.options.data import DataConfig
+from scripts.options.groups import register_groups
+from scripts.running.display import show_table
+from scripts.running.launch import Run, launch
+from scripts.running.outputs import Metrics
 
 
 @dataclass(frozen=True, kw_only=True)

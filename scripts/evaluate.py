@@ -12,10 +12,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.evaluations import EVALUATIONS, Evaluate
-from scripts.groups import register_groups
-from scripts.launch import Run, launch
-from scripts.outputs import Metrics
+from scripts.options.groups import register_groups
+from scripts.running.launch import Run, launch
+from scripts.running.outputs import Metrics
+from scripts.suites.evaluations import EVALUATIONS, Evaluate
+from scripts.suites.names import SUITES_OF
 
 
 def run(run: Run[Evaluate]) -> Metrics:
@@ -25,4 +26,4 @@ def run(run: Run[Evaluate]) -> Metrics:
 
 if __name__ == "__main__":
     register_groups()
-    launch("evaluate", Evaluate, run)
+    launch("evaluate", Evaluate, run, suites=SUITES_OF)

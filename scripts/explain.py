@@ -10,8 +10,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.display import duration, say
-from scripts.launch import one_sentence
+from scripts.running.display import duration, say
+from scripts.running.launch import one_sentence
 
 
 def explain(folder: Path) -> list[str]:

@@ -22,13 +22,13 @@ from codegen.measure.pool import MeasurePool
 from codegen.measure.timing import summarise
 from codegen.ops import operator_parameters
 from codegen.schedule import build_space
-from scripts.display import duration, say
-from scripts.gpu_options import GpuTargetConfig
-from scripts.gpus import examined_metrics
-from scripts.groups import read_task, register_groups
-from scripts.launch import Run, launch
-from scripts.outputs import Metrics
-from scripts.tuning import reproduce_command
+from scripts.options.gpu_target import GpuTargetConfig
+from scripts.options.groups import read_task, register_groups
+from scripts.running.display import duration, say
+from scripts.running.launch import Run, launch
+from scripts.running.outputs import Metrics
+from scripts.tuning.gpu_resources import examined_metrics
+from scripts.tuning.measured_search import reproduce_command
 
 
 @dataclass(frozen=True, kw_only=True)

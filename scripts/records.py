@@ -20,11 +20,11 @@ from omegaconf import MISSING
 from datasets.parquet import load_records, save_records
 from datasets.record import Record
 from datasets.t4 import export_t4
-from scripts.display import say, show_table
-from scripts.groups import register_groups
-from scripts.launch import Run, launch
-from scripts.locations import open_existing, open_store, stored_records, verified
-from scripts.outputs import Metrics
+from scripts.options.groups import register_groups
+from scripts.options.locations import open_existing, open_store, stored_records, verified
+from scripts.running.display import say, show_table
+from scripts.running.launch import Run, launch
+from scripts.running.outputs import Metrics
 
 
 @dataclass(frozen=True, kw_only=True)

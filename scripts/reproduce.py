@@ -18,15 +18,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from omegaconf import MISSING
 
 from codegen.measure.config import MeasureConfig
-from scripts.comparing import compare_searches
-from scripts.display import say, show_table
-from scripts.efficiency import Comparison, ComparisonConfig, comparison_metrics
-from scripts.groups import TargetConfig, register_groups
-from scripts.launch import ROOT, Run, launch
-from scripts.outputs import Metrics
-from scripts.predicting import Guide
-from scripts.searches import annealer_of
-from scripts.stored import agreement, curve_points, read_points, write_points
+from scripts.learning.guide import Guide
+from scripts.options.figures import ComparisonConfig
+from scripts.options.groups import TargetConfig, register_groups
+from scripts.options.searches import annealer_of
+from scripts.running.display import say, show_table
+from scripts.running.launch import ROOT, Run, launch
+from scripts.running.outputs import Metrics
+from scripts.suites.search_efficiency.curves import Comparison, comparison_metrics
+from scripts.suites.search_efficiency.runs import compare_searches
+from scripts.suites.search_efficiency.stored_figure import agreement, curve_points, read_points, write_points
 
 
 @dataclass(frozen=True, kw_only=True)

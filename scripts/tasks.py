@@ -18,10 +18,10 @@ from omegaconf import MISSING
 from codegen.graph.onnx_tasks import NetworkTasks, OperatorTask, onnx_tasks
 from codegen.ops import operator_parameters
 from datasets.tasks import Task, save_tasks
-from scripts.display import say, show_table
-from scripts.groups import register_groups
-from scripts.launch import Run, launch
-from scripts.outputs import Metrics
+from scripts.options.groups import register_groups
+from scripts.running.display import say, show_table
+from scripts.running.launch import Run, launch
+from scripts.running.outputs import Metrics
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,14 +17,14 @@ from omegaconf import MISSING
 
 from costmodel.checkpoint import save_checkpoint
 from costmodel.model import CostModel, Resumes
-from scripts.data import DataConfig
-from scripts.display import say, show_table
-from scripts.groups import register_groups
-from scripts.judging import Judgement, judge, scoring_rate, uncertainty_metrics
-from scripts.launch import Run, launch
-from scripts.learning import comparable_features, fit_model
-from scripts.outputs import Metrics, write_text
-from scripts.seen import training_notes
+from scripts.learning.judgement import Judgement, judge, scoring_rate, uncertainty_metrics
+from scripts.learning.seen_tasks import training_notes
+from scripts.learning.training import comparable_features, fit_model
+from scripts.options.data import DataConfig
+from scripts.options.groups import register_groups
+from scripts.running.display import say, show_table
+from scripts.running.launch import Run, launch
+from scripts.running.outputs import Metrics, write_text
 
 CHECKPOINT = "checkpoint.safetensors"
 SNAPSHOT = "training.safetensors"

@@ -18,14 +18,14 @@ from omegaconf import MISSING
 from codegen.measure.config import MeasureConfig
 from codegen.measure.pool import MeasurePool
 from codegen.schedule import build_space
-from scripts.display import progress, say, show_table
-from scripts.gpu_options import GpuTargetConfig
-from scripts.gpu_tuning import GpuTuning, require_measure
-from scripts.groups import listed_task, read_task, register_groups
-from scripts.launch import Run, launch
-from scripts.outputs import Metrics
-from scripts.predicting import Guide
-from scripts.tuning import (
+from scripts.learning.guide import Guide
+from scripts.options.gpu_target import GpuTargetConfig
+from scripts.options.groups import listed_task, read_task, register_groups
+from scripts.running.display import progress, say, show_table
+from scripts.running.launch import Run, launch
+from scripts.running.outputs import Metrics
+from scripts.tuning.gpu_tuning import GpuTuning, require_measure
+from scripts.tuning.measured_search import (
     PoolMeasurer,
     reproduce_command,
     search_identity,
@@ -33,7 +33,7 @@ from scripts.tuning import (
     trial_reporter,
     write_history,
 )
-from scripts.winning import choose_winner, compare, comparison_rows, save_winner, winner_metrics
+from scripts.tuning.winner import choose_winner, compare, comparison_rows, save_winner, winner_metrics
 from search.journal import open_journal
 
 

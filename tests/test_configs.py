@@ -20,22 +20,22 @@ from scripts import (
     collect,
     describe,
     evaluate,
-    evaluations,
     measure,
     records,
     reproduce,
-    suites,
     tasks,
     train,
     tune,
 )
-from scripts.groups import OPTIONS, read_task, register_groups
-from scripts.schemas import reject_added_keys, store
+from scripts.options.groups import OPTIONS, read_task, register_groups
+from scripts.running.schemas import reject_added_keys, store
+from scripts.suites.benchmarks import SUITES, Benchmark
+from scripts.suites.evaluations import EVALUATIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS: dict[str, type[Any]] = {
     "attribute": attribute.Attribute,
-    "benchmark": suites.Benchmark,
+    "benchmark": Benchmark,
     "collect": collect.Collect,
     "describe": describe.Describe,
     "evaluate": evaluate.Evaluate,
@@ -66,8 +66,8 @@ def options(group: str) -> list[str]:
 
 
 def test_every_suite_has_a_file_and_may_set_its_budget() -> None:
-    assert options("suite") == sorted({*suites.SUITES, "all", *evaluations.EVALUATIONS})
-    for script, names in {"benchmark": [*suites.SUITES, "all"], "evaluate": evaluations.EVALUATIONS}.items():
+    assert options("suite") == sorted({*SUITES, "all", *EVALUATIONS})
+    for script, names in {"benchmark": [*SUITES, "all"], "evaluate": EVALUATIONS}.items():
         for name in names:
             assert composed(script, f"suite={name}").suite == name
     found = [composed("benchmark", f"suite={name}").search.trials for name in ("tune", "operators")]
@@ -141,17 +141,43 @@ def test_an_experiment_can_be_made_tiny(name: str) -> None:
     assert tiny.figure.num_trials < 100
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "configs" / "debug").glob("*/*.yaml")), ids=lambda p: p.parent.name
-)
-def test_a_debug_file_is_of_a_script_and_changes_something(path: Path) -> None:
-    name = path.parent.name
-    assert composed(name, f"debug={path.stem}") != composed(name)
+DEBUGGED = ["benchmark", "collect", "evaluate", "reproduce", "train", "tune"]
 
 
-@pytest.mark.parametrize("name", ["train", "tune", "collect", "evaluate", "benchmark", "reproduce"])
+@pytest.mark.parametrize("name", DEBUGGED)
+def test_a_debug_file_changes_something(name: str) -> None:
+    assert composed(name, "debug=tiny") != composed(name)
+
+
+def test_every_debug_file_is_of_a_script_or_an_option() -> None:
+    folders = {path.name for path in (ROOT / "configs" / "debug").iterdir() if path.is_dir()}
+    assert folders <= {*DEBUGGED, "model", "search"}
+    for group, bases in {"model": {"network"}, "search": set[str]()}.items():
+        named = {name.removeprefix("tiny_") for name in options(f"debug/{group}")}
+        assert named - bases <= set(options(group))
+
+
+@pytest.mark.parametrize("model", options("model"))
+def test_a_model_is_tiny_in_a_tiny_run_if_a_file_says_how(model: str) -> None:
+    whole, tiny = (composed("train", f"model={model}", f"debug={size}").model for size in ("none", "tiny"))
+    assert (whole != tiny) == (f"tiny_{model}" in options("debug/model"))
+
+
+@pytest.mark.parametrize("search", options("search"))
+def test_every_search_is_tiny_in_a_tiny_run(search: str) -> None:
+    tiny = composed("tune", f"search={search}", "model=xgboost", "debug=tiny")
+    assert (tiny.search.trials, tiny.search.plan.num_trials, tiny.model.boosting.num_rounds) == (6, 3, 10)
+
+
+def test_what_is_set_beside_a_tiny_run_counts() -> None:
+    tiny = composed("tune", "debug=tiny", "search.anneal.num_steps=20", "model.refit.num_steps=6")
+    assert (tiny.search.anneal.num_chains, tiny.search.anneal.num_steps) == (8, 20)
+    assert tiny.model.refit.num_steps == 6
+
+
+@pytest.mark.parametrize("name", DEBUGGED)
 def test_a_script_takes_experiments(name: str) -> None:
-    assert "  - optional experiment: null\n" in (ROOT / "configs" / f"{name}.yaml").read_text()
+    assert "  - experiment: null\n" in (ROOT / "configs" / f"{name}.yaml").read_text()
 
 
 @pytest.mark.parametrize("name", options("model"))
@@ -169,7 +195,7 @@ def test_a_target_option_asks_for_its_target(
     name: str, asked: tuple[object, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[object, ...]] = []
-    monkeypatch.setattr("scripts.groups.detect_target", lambda *arguments: seen.append(arguments))
+    monkeypatch.setattr("scripts.options.groups.detect_target", lambda *arguments: seen.append(arguments))
     composed("measure", f"target={name}").target.detect()
     assert seen == [asked]
 

@@ -14,7 +14,7 @@ import yaml
 from costmodel.metrics import task_metrics
 from costmodel.neural import NeuralModel
 from costmodel.train import TrainConfig
-from scripts.models import NeuralOption
+from scripts.options.models import NeuralOption
 from tests.costmodel.synthetic import dataset, task
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "models.md"

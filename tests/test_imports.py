@@ -19,6 +19,8 @@ ALLOWED = {
     "scripts": {"codegen", "datasets", "costmodel", "search", "scripts"},
 }
 OURS = frozenset(ALLOWED)
+SCRIPTS = ["running", "options", "learning", "tuning", "suites"]
+"""The folders of ``scripts``: each imports from itself and from those before it, none from a command."""
 
 
 @pytest.mark.parametrize("package", sorted(ALLOWED))
@@ -26,6 +28,23 @@ def test_a_package_imports_only_those_below_it(package: str) -> None:
     for path in sources(package):
         found = {name.split(".")[0] for name in imported_names(parse(path))} & OURS
         assert found <= ALLOWED[package], f"{path.relative_to(ROOT)} imports {found - ALLOWED[package]}"
+
+
+@pytest.mark.parametrize("folder", SCRIPTS)
+def test_a_folder_of_scripts_imports_only_those_before_it(folder: str) -> None:
+    allowed = {f"scripts.{name}" for name in SCRIPTS[: SCRIPTS.index(folder) + 1]}
+    for path in sources(f"scripts/{folder}"):
+        names = [name for name in imported_names(parse(path)) if name.split(".")[0] == "scripts"]
+        found = {".".join(name.split(".")[:2]) for name in names}
+        assert found <= allowed, f"{path.relative_to(ROOT)} imports {found - allowed}"
+
+
+def test_only_commands_lie_directly_in_scripts() -> None:
+    folders = {path.parent.name for path in (ROOT / "scripts").glob("*/__init__.py")}
+    assert folders == set(SCRIPTS)
+    for path in (ROOT / "scripts").glob("*.py"):
+        is_command = '__name__ == "__main__"' in path.read_text()
+        assert is_command or path.name == "__init__.py", f"{path.name} is no command"
 
 
 @pytest.mark.parametrize("package", ["codegen", "datasets", "costmodel", "search"])

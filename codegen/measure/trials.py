@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -116,10 +116,10 @@ def run_interleaved(bench: Bench, jobs: Sequence[MeasureJob], num_rounds: int) -
     Slow changes of the machine then hit all of them alike, and none always runs in another's wake.
     """
     entrants = [_entrant(bench, job, position) for position, job in enumerate(jobs)]
-    try:
-        reference_s = _reference_s(bench, jobs[0]) if bench.config.reference_every and jobs else 0.0
-    except TrialError as error:
-        return [Measurement((), error.failure) for _ in jobs]
+    reference_s = 0.0
+    if bench.config.reference_every and jobs:
+        with suppress(TrialError):  # the finalists' times stand without it
+            reference_s = _reference_s(bench, jobs[0])
     for number in range(num_rounds):
         for position in range(len(jobs))[:: 1 if number % 2 == 0 else -1]:
             entrant = entrants[position]

@@ -14,7 +14,7 @@ from costmodel.ensemble import EnsembleConfig, EnsembleModel
 from costmodel.neural import NeuralModel
 from costmodel.predictor import Predictor
 from costmodel.train import TrainConfig
-from scripts.judging import uncertainty_metrics
+from scripts.learning.judgement import uncertainty_metrics
 from tests.costmodel.synthetic import dataset, sample, space_of, task
 
 TRAINING = TrainConfig(num_epochs=15, tasks_per_step=3, candidates_per_task=40)

@@ -64,6 +64,25 @@ def test_what_differs_only_in_its_epilogue_stays_on_one_side(make_record) -> Non
         by_name(table, ["net_1"])
 
 
+def test_a_program_with_differently_written_parameters_stays_on_one_side(make_record, other_target) -> None:
+    plain = {"m": 8, "k": 8, "n": 8, "bias": False}
+    table = table_from_records(
+        [
+            make_record(task="net_1", parameters=plain),
+            make_record(
+                task="net_2", program="net_1", parameters={"m": 8, "k": 8, "n": 8}, target=other_target
+            ),
+            make_record(task="net_3", parameters={**plain, "bias": True}),
+            make_record(task="net_4", parameters={**plain, "n": 9}),
+        ]
+    )
+    sides = [by_task(table, 0.5, np.random.default_rng(seed)) for seed in range(8)]
+    assert {frozenset(names(split.test)) for split in sides} == {
+        frozenset({"net_1", "net_2", "net_3"}),
+        frozenset({"net_4"}),
+    }
+
+
 @given(programs=st.lists(st.integers(0, 3), min_size=1, max_size=8), seed=st.integers(0, 9))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_program_is_ever_on_both_sides(table: RecordTable, programs: list[int], seed: int) -> None:

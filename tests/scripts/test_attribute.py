@@ -10,7 +10,7 @@ import pytest
 from codegen.ir.loops import Loop, Store
 from costmodel.attribution import Part
 from costmodel.features.tree import LeafNode, LoopNode, build_tree
-from scripts.attribute import annotated, line_nodes
+from scripts.attribute import annotated, line_nodes, percent
 from tests.costmodel.synthetic import OPERATORS, sample, space_of
 from tests.scripts.tiny import Scripts, refusal
 
@@ -45,4 +45,9 @@ def test_a_candidate_is_explained_on_its_loops(scripts: Scripts, capsys: pytest.
     assert found["predicted_ratio"] > 0
     assert np.any(np.abs(added) > 1e-3)
     assert (scripts.folder / "run" / "attribution.txt").read_text() in shown
+    assert "-0%" not in shown
     assert "belong to a sketch" in refusal(capsys, scripts, "attribute", *task, "knobs={tile: 3}")
+
+
+def test_a_share_has_a_sign_and_zero_has_one_only() -> None:
+    assert [percent(each) for each in (-0.004, 0.0, -0.2, 0.7)] == ["+0%", "+0%", "-18%", "+101%"]

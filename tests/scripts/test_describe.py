@@ -11,7 +11,7 @@ import pytest
 from codegen.measure.measurement import Failure, Measurement
 from datasets.store import RecordStore
 from tests.scripts.in_process import run_script
-from tests.scripts.test_data import record
+from tests.scripts.options.test_data import record
 
 
 @pytest.fixture

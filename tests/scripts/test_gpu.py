@@ -20,9 +20,9 @@ from codegen.ops import WORKLOADS, Matmul, operator_parameters
 from codegen.precision import Precision
 from codegen.schedule import build_space
 from codegen.triton.limits import Limits
-from scripts.gpu_options import GpuTargetConfig
-from scripts.triton_suite import GPU_WORKLOADS, TritonConfig, agreement, cases_of
-from scripts.tuning import reproduce_command
+from scripts.options.gpu_target import GpuTargetConfig
+from scripts.suites.triton_kernels import GPU_WORKLOADS, TritonConfig, agreement, cases_of
+from scripts.tuning.measured_search import reproduce_command
 from tests.scripts.tiny import Scripts, refusal
 from tests.targets import make_gpu_target
 

@@ -13,7 +13,8 @@ from safetensors.numpy import save_file
 from codegen.measure import detect
 from codegen.ops import make_operator
 from codegen.schedule import build_space
-from scripts.predicting import PRETRAINED
+from scripts.learning.guide import PRETRAINED
+from tests.scripts.in_process import run_script
 from tests.scripts.tiny import Scripts, refusal
 
 DATA = ["data.path=tiny.parquet", "data.test_fraction=0"]
@@ -37,6 +38,23 @@ MISTAKES: list[tuple[str, list[str], str]] = [
     ("benchmark", ["suite=awkward", "kernels.tuned=stored", "kernels.results=absent"], "targets there: none"),
     ("benchmark", ["suite=operators", "kernels.workloads=[]"], "kernels.workloads=[] matches none of"),
     ("benchmark", ["suite=tune", "kernels.store=all"], "suite=tune has no stored results"),
+    ("collect", ["collect.search_share=abc"], "collect.search_share must be a number, got 'abc'"),
+    ("collect", ["collect.num_trials=1.5"], "collect.num_trials must be a whole number, got '1.5'"),
+    ("collect", ["measure.flush_cache=perhaps"], "measure.flush_cache must be true or false, got 'perhaps'"),
+    ("tune", ["search.trials=null"], "search.trials must be given a value, got 'null'"),
+    ("tune", ["measure=5"], "measure must be set value by value, such as measure.<name>=..., got '5'"),
+    ("tune", ["experiment=nothing"], "there is no experiment=nothing; allowed: search_efficiency"),
+    ("train", ["experiment=search_efficiency"], "experiment/search_efficiency.yaml sets search, which this"),
+    ("train", ["data.held_out=abc"], "data.held_out must be a list, such as data.held_out=[one,two]"),
+    ("measure", ["knobs=[1]"], "knobs must be names with values, such as knobs={one:1,two:2}, got '[1]'"),
+    ("describe", ["search=random"], "describe.py has no search=...; its groups are data, logger"),
+    (
+        "attribute",
+        [*MATMUL, "checkpoint=none"],
+        "leaves model treegru untrained; train it with",
+    ),
+    ("evaluate", [*DATA, "checkpoint=none"], "leaves model treegru untrained; train it with"),
+    ("attribute", [*MATMUL, "model=gnn"], "no checkpoint of model gnn is shipped; train one with"),
     ("reproduce", ["search=random"], "needs search=annealer, got search=random"),
     ("reproduce", ["stored=tiny.parquet"], "tiny.parquet"),
 ]
@@ -91,3 +109,26 @@ def test_wide_vectors_that_the_cpu_lacks_are_named(
     monkeypatch.setattr(detect, "read_host_cpu", lambda: narrow)
     sentence = refused(scripts, capsys, "tune", [*MATMUL, "target.vector_width=512"])
     assert "vector_width=512 needs AVX-512, but this CPU (a narrow CPU) lacks" in sentence
+
+
+@pytest.mark.parametrize(
+    ("command", "suite", "words"),
+    [
+        (
+            "evaluate",
+            "operators",
+            "must be one of checkpoint, models, transfer, search, got operators; benchmark.py",
+        ),
+        (
+            "evaluate",
+            "models,tune",
+            "must be one of checkpoint, models, transfer, search, got tune; benchmark.py",
+        ),
+        ("evaluate", "nothing", "be one of checkpoint, models, transfer, search, got nothing"),
+        ("benchmark", "models", "memory, triton, all, got models; evaluate.py has that suite"),
+    ],
+)
+def test_a_suite_of_another_command_is_named(tmp_path: Path, command: str, suite: str, words: str) -> None:
+    finished = run_script(command, tmp_path, f"suite={suite}")
+    (line,) = finished.stderr.splitlines()
+    assert (finished.returncode, words in line) == (2, True), line

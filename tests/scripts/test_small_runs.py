@@ -118,7 +118,7 @@ def test_tvm_is_a_column_where_it_is_installed(
 ) -> None:
     suite = ["suite=awkward", "debug=tiny", "kernels.workloads=[matmul_97*]", "kernels.tvm=true"]
     with monkeypatch.context() as patched:
-        patched.setattr("scripts.operators.find_spec", lambda name: None)
+        patched.setattr("scripts.suites.operators.suite.find_spec", lambda name: None)
         assert "install the extra: pip install 'looprank[tvm]'" in refusal(
             capsys, scripts, "benchmark", *suite
         )

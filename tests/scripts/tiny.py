@@ -21,9 +21,9 @@ from costmodel.encoders.baselines import RooflineModel
 from costmodel.features.featurise import featurise
 from datasets.parquet import save_records
 from datasets.record import Record
-from scripts.groups import register_groups
-from scripts.launch import launch
-from scripts.suites import Benchmark
+from scripts.options.groups import register_groups
+from scripts.running.launch import launch
+from scripts.suites.benchmarks import Benchmark
 from tests.targets import make_target
 
 TASKS: dict[str, tuple[str, dict[str, Any]]] = {

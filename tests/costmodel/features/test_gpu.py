@@ -17,7 +17,7 @@ from costmodel.features.columns import NODE_COLUMNS, Scale, column_index
 from costmodel.features.featurise import featurise
 from costmodel.features.gpu import GPU_COLUMNS, GpuFeaturiser
 from costmodel.neural import NeuralModel
-from scripts.predicting import PRETRAINED
+from scripts.learning.guide import PRETRAINED
 
 A100 = replace(GPU_TARGETS["cuda_sm80"], precision=Precision("float16"))
 OPERATORS: dict[str, Operator] = {

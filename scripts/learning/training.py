@@ -1,0 +1,69 @@
+"""From measured tasks to a trained model: what ``train.py``, ``evaluate.py`` and the benchmarks share."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from costmodel.dataset import FeatureDataset, dataset_of
+from costmodel.feature_cache import FeatureCache
+from costmodel.model import CostModel
+from datasets.table import RecordTable
+from scripts.running.display import progress
+
+
+def comparable_features(
+    purpose: str, table: RecordTable, cache: FeatureCache | None = None
+) -> FeatureDataset:
+    """Features of one side of a split, behind a progress bar; read from ``cache`` where it has them.
+
+    Raises:
+        ValueError: no task holds a comparison; found out here, it costs no training.
+    """
+    done = 0
+    with progress(f"features to {purpose}") as tick:
+
+        def on_task(name: str) -> None:
+            nonlocal done
+            done += 1
+            tick(done, len(table.tasks), name)
+
+        data = dataset_of(table, on_task, cache)
+    if not data.learnable().tasks:
+        raise ValueError(
+            f"there is nothing to {purpose}: of the {len(data.tasks)} tasks on that side of the split none "
+            "has two comparable candidates; change data.split, data.test_fraction or data.held_out"
+        )
+    return data
+
+
+def fit_model(
+    model: CostModel, data: FeatureDataset, seed: int, on_loss: Callable[[int, float], None] | None = None
+) -> float:
+    """Train, and return the seconds it took; ``on_loss`` hears of each step that has a loss.
+
+    Raises:
+        ValueError: the loss or the scores are no longer finite.
+    """
+    start_s = time.perf_counter()
+    with progress(f"training {model.name}") as tick:
+
+        def on_step(done: int, total: int, loss: float) -> None:
+            has_loss = math.isfinite(loss)
+            tick(done, total, f"loss {loss:.4f}" if has_loss else "")
+            if on_loss is not None and has_loss:
+                on_loss(done, loss)
+
+        try:
+            model.fit(data, np.random.default_rng(seed), on_step)
+        except FloatingPointError as error:
+            raise ValueError(f"training {model.name} diverged: {error}") from error
+    train_s = time.perf_counter() - start_s
+    if not np.isfinite(model.score(data.trees)).all():
+        raise ValueError(
+            f"training {model.name} diverged: its scores are not finite; a lower learning_rate may help"
+        )
+    return train_s

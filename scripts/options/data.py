@@ -1,0 +1,106 @@
+"""The config group ``data``: which records a model learns from, and on which it is judged."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from glob import glob
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from costmodel.feature_cache import FeatureCache
+from datasets.columns import concatenate_columns
+from datasets.connection import is_url, shown_location
+from datasets.parquet import file_hash
+from datasets.splits import HELD_OUT, Split, by_name, by_operator, by_target, by_task, within_task
+from datasets.table import RecordTable, table_from_columns
+from scripts.options.locations import open_existing, read_columns
+from scripts.running.launch import ROOT
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Records and their split.
+
+    ``path`` is a Parquet file, a record store (SQLite file), a pattern of these, or a database URL; a
+    relative path is looked for here and then in the project. ``held_out`` holds patterns of task names
+    (``by_task``), task names (``by_name``), operators (``by_operator``) or target fingerprints.
+    ``features`` is a folder that keeps features from run to run; none for none.
+    """
+
+    path: str = "datasets/published/*.parquet"
+    split: str = "by_task"
+    test_fraction: float = 0.1
+    held_out: list[str] = field(default_factory=lambda: list(HELD_OUT))
+    features: str = "outputs/features"
+
+    def __post_init__(self) -> None:
+        if self.split not in _SPLITS:
+            raise ValueError(f"data.split must be one of {', '.join(_SPLITS)}, got {self.split!r}")
+
+    def files(self) -> list[Path]:
+        """The files that ``path`` names; ValueError if there are none."""
+        for pattern in (self.path, str(ROOT / self.path)):
+            if found := sorted(glob(pattern)):
+                return [Path(name) for name in found]
+        raise ValueError(f"data.path names no file: {self.path}")
+
+    def table(self) -> RecordTable:
+        """All candidates, by task; what several files hold of one task is one task."""
+        return table_from_columns(self.columns())
+
+    def columns(self) -> pa.Table:
+        """All trials, a row each; ValueError if there are none."""
+        locations = [self.path] if is_url(self.path) else map(str, self.files())
+        columns = concatenate_columns([read_columns(location) for location in locations])
+        if not columns.num_rows:
+            raise ValueError(f"data.path holds no records: {shown_location(self.path)}")
+        return columns
+
+    def file_hash(self) -> str:
+        """64 hex digits that change whenever a file's bytes do, or the records behind a database URL."""
+        if is_url(self.path):
+            with open_existing(self.path) as store:
+                parts = sorted(record.digest for batch in store.batches() for record in batch)
+        else:
+            parts = [file_hash(path) for path in self.files()]
+        return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+    def feature_cache(self) -> FeatureCache | None:
+        """Where features are kept, if they are."""
+        return None if self.features == "none" else FeatureCache(Path(self.features))
+
+    def divide(self, table: RecordTable, seed: int) -> Split:
+        """The side to learn from and the side to be judged on."""
+        return _SPLITS[self.split](table, self, np.random.default_rng(seed))
+
+
+def _by_task(table: RecordTable, config: DataConfig, rng: np.random.Generator) -> Split:
+    return by_task(table, config.test_fraction, rng, config.held_out)
+
+
+def _within_task(table: RecordTable, config: DataConfig, rng: np.random.Generator) -> Split:
+    return within_task(table, config.test_fraction, rng)
+
+
+def _by_name(table: RecordTable, config: DataConfig, rng: np.random.Generator) -> Split:
+    return by_name(table, config.held_out)
+
+
+def _by_operator(table: RecordTable, config: DataConfig, rng: np.random.Generator) -> Split:
+    return by_operator(table, config.held_out)
+
+
+def _by_target(table: RecordTable, config: DataConfig, rng: np.random.Generator) -> Split:
+    return by_target(table, config.held_out)
+
+
+_SPLITS = {
+    "by_task": _by_task,
+    "within_task": _within_task,
+    "by_name": _by_name,
+    "by_operator": _by_operator,
+    "by_target": _by_target,
+}

@@ -1,0 +1,135 @@
+"""The suites of ``evaluate.py``: each takes a run and gives flat metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from costmodel.encoders.baselines import ConstantModel, RandomModel, RooflineModel
+from costmodel.model import CostModel
+from costmodel.neural import NeuralModel
+from scripts.learning.guide import checkpoint_file, open_model, open_trained
+from scripts.learning.judgement import SHOWN, judge, scoring_rate, uncertainty_metrics
+from scripts.learning.prediction_plot import draw_predictions
+from scripts.learning.seen_tasks import num_seen
+from scripts.learning.training import comparable_features
+from scripts.options.data import DataConfig
+from scripts.running.display import say, show_table
+from scripts.running.launch import Run
+from scripts.running.outputs import Metrics
+from scripts.suites.laboratory.comparison import LaboratoryConfig
+from scripts.suites.laboratory.report import search_suite
+from scripts.suites.models.report import HEADER, ceilings_of, cells_of, flat, rows_of, write_tables
+from scripts.suites.models.trainings import ModelTableConfig, run_cells
+from scripts.suites.transfer import (
+    TransferConfig,
+    hurt_rows,
+    hurt_sentences,
+    mean_rows,
+    transfer_outcomes,
+    write_transfer,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """``checkpoint`` as in ``tune.py``; ``model`` says what it holds.
+
+    ``table``, ``transfer`` and ``laboratory`` are for the suites models, transfer and search.
+
+    ``allow_seen`` judges a checkpoint even on tasks it was trained on.
+    """
+
+    suite: str = "checkpoint"
+    seed: int = 0
+    data: DataConfig = MISSING
+    model: Any = MISSING
+    loss: Any = MISSING
+    checkpoint: str = "shipped"
+    allow_seen: bool = False
+    table: ModelTableConfig = field(default_factory=ModelTableConfig)
+    transfer: TransferConfig = field(default_factory=TransferConfig)
+    laboratory: LaboratoryConfig = field(default_factory=LaboratoryConfig)
+    logger: Any = MISSING
+
+    def __post_init__(self) -> None:
+        if self.suite not in EVALUATIONS:
+            raise ValueError(f"suite must be {' or '.join(EVALUATIONS)}, got {self.suite!r}")
+
+
+def checkpoint(run: Run[Evaluate]) -> Metrics:
+    """Metrics on the test side of the split, of the model and of what learns nothing; ``predictions.png``."""
+    config = run.config
+    model = open_trained(config.model, config.loss, config.checkpoint)
+    table = config.data.divide(config.data.table(), config.seed).test
+    file = checkpoint_file(config.model, config.loss, config.checkpoint)
+    seen = num_seen(file, table, config.data.split, config.seed, config.allow_seen)
+    data = comparable_features("be judged on", table, config.data.feature_cache())
+    baselines: list[CostModel] = [RooflineModel(), ConstantModel(), RandomModel(config.seed)]
+    models = [model, *(baseline for baseline in baselines if baseline.name != model.name)]
+    judgements = {each.name: judge(each, data, config.seed) for each in models}
+    rows = [(name, *(judgement.model[metric] for metric in SHOWN)) for name, judgement in judgements.items()]
+    draw_predictions(run.folder / "predictions.png", model, data)
+    ceiling = judgements[model.name].ceiling
+    rows.append(("noise ceiling", *(ceiling.get(metric, float("nan")) for metric in SHOWN)))
+    show_table(f"{len(data.learnable().tasks)} tasks, {len(data)} candidates", ["model", *SHOWN], rows)
+    return {
+        **judgements[model.name].flat(),
+        **uncertainty_metrics(model, data),
+        **{f"roofline_{name}": judgements["roofline"].model[name] for name in ("pairwise_accuracy", "top5")},
+        **({} if seen is None else {"num_seen_tasks": seen}),
+        "model": model.name,
+        "candidates_per_s": scoring_rate(model, data),
+        "num_test_tasks": len(data.learnable().tasks),
+        "num_test_candidates": len(data),
+    }
+
+
+def models(run: Run[Evaluate]) -> Metrics:
+    """All models with all losses on all splits, trained here; the same run folder goes on where it was."""
+    config = run.config.table
+    cells = run_cells(config, run.config.data, run.config.seed, run.folder)
+    rows, ceilings = rows_of(cells, config.reference, run.config.seed), ceilings_of(cells)
+    write_tables(run.folder, rows, ceilings)
+    for split in dict.fromkeys(row.split for row in rows):
+        ranked = sorted((r for r in rows if r.split == split), key=lambda row: -row.pairwise_accuracy)
+        show_table(split, HEADER, [cells_of(row) for row in ranked])
+    say(f"tables: {run.folder / 'models.csv'}, {run.folder / 'models.md'}; plot: {run.folder / 'models.png'}")
+    return {**flat(rows, ceilings), "num_trainings": len(cells)}
+
+
+def transfer(run: Run[Evaluate]) -> Metrics:
+    """A trained network on new tasks: as it is, tuned on some of their measurements, and against none."""
+    config = run.config
+    model = open_model(config.model, config.loss, config.checkpoint)
+    if not (isinstance(model, NeuralModel) and model.is_fitted):
+        raise ValueError("suite=transfer needs a trained network; give model=... and its checkpoint=...")
+    table = config.data.divide(config.data.table(), config.seed).test
+    file = checkpoint_file(config.model, config.loss, config.checkpoint)
+    num_seen(file, table, config.data.split, config.seed, config.allow_seen)
+    data = comparable_features("transfer to", table, config.data.feature_cache())
+    outcomes = transfer_outcomes(model, config.model.build(config.loss), data, config.transfer, config.seed)
+    write_transfer(run.folder, outcomes, config.seed)
+    rows = mean_rows(outcomes, config.seed)
+    show_table("pairwise accuracy", ["measured", "way", "tasks", "mean", "low", "high"], rows)
+    for sentence in hurt_sentences(outcomes):
+        say(sentence)
+    means = {f"{way}_{size}_pairwise_accuracy": mean for size, way, _, mean, _, _ in rows}
+    return {**means, "num_hurt": len(hurt_rows(outcomes)), "num_outcomes": len(outcomes)}
+
+
+def search(run: Run[Evaluate]) -> Metrics:
+    """Searches compared on recorded spaces."""
+    return search_suite(run.config.laboratory, run.config.seed, run.folder)
+
+
+EVALUATIONS: dict[str, Callable[[Run[Evaluate]], Metrics]] = {
+    "checkpoint": checkpoint,
+    "models": models,
+    "transfer": transfer,
+    "search": search,
+}
+"""By name; a suite of ``evaluate.py`` has a file in ``configs/suite`` too."""

@@ -1,0 +1,244 @@
+"""Searches compared where the best is known: on recorded spaces, many runs each, by the real tuning loop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from codegen.measure.cores import usable_cores
+from datasets.recorded import RecordedTable
+from datasets.recorded_files import load_recorded, recorded_files
+from scripts.running.display import progress
+from scripts.suites.laboratory.contenders import (
+    CONTENDERS,
+    SOURCE_ORDER,
+    Ground,
+    Trials,
+    run_contender,
+    source_order,
+)
+from scripts.suites.laboratory.peers import PEERS, has_kernel_tuner, run_peer
+from scripts.suites.laboratory.trial_log import TrialLog
+from search.scoring import LAST_TRIAL, expected_random, found_curves, random_budget, run_scores
+
+Array = NDArray[np.float64]
+
+FLAT_TRIALS, FLAT_SHARE = 50, 1.01
+"""A space is flat where random search is this near to the optimum after so many trials: all searches do."""
+
+RECORDED = "LOOPRANK_RECORDED"
+CHUNK = 5
+"""Runs per job: what a space needs once is built once for them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaboratoryConfig:
+    """Recorded spaces are files of ``folder`` (or of $LOOPRANK_RECORDED) whose names match ``spaces``.
+
+    A pretrained search learns from other devices' records of the same kernel, ``num_source_records`` of each
+    at random or all, or from ``source`` alone. Kernel Tuner's strategies take part where it is installed,
+    unless ``peers`` is false; of the searches ``tpe`` is left out by default where Optuna is not.
+    """
+
+    folder: str | None = None
+    spaces: list[str] = field(default_factory=lambda: ["*"])
+    searches: list[str] = field(default_factory=lambda: _installed_searches())
+    num_repeats: int = 20
+    trials: int = LAST_TRIAL
+    source: str | None = None
+    num_source_records: int | None = None
+    peers: bool = True
+    num_processes: int | None = None
+
+    def __post_init__(self) -> None:
+        allowed = [*CONTENDERS, SOURCE_ORDER]
+        unknown = [name for name in self.searches if name not in allowed]
+        if unknown or not self.searches:
+            raise ValueError(f"laboratory.searches must be some of {', '.join(allowed)}, got {self.searches}")
+        if "tpe" in self.searches and not _has_optuna():
+            raise ValueError(
+                "laboratory.searches has tpe, which needs Optuna: pip install 'looprank[optuna]'"
+            )
+        if self.num_repeats < 2 or self.trials < 20:
+            raise ValueError(
+                "laboratory.num_repeats must be at least 2 and laboratory.trials 20, got "
+                f"{self.num_repeats} and {self.trials}"
+            )
+        if self.num_source_records is not None and self.num_source_records < 2:
+            raise ValueError(
+                f"laboratory.num_source_records must be at least 2, got {self.num_source_records}"
+            )
+        if self.num_processes is not None and self.num_processes < 1:
+            raise ValueError(f"laboratory.num_processes must be at least 1, got {self.num_processes}")
+
+
+def _has_optuna() -> bool:
+    return find_spec("optuna") is not None
+
+
+def _installed_searches() -> list[str]:
+    return [name for name in (*CONTENDERS, SOURCE_ORDER) if name != "tpe" or _has_optuna()]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """All runs of one search on one space. ``curves`` (runs, trials) is the best time so far, seconds.
+
+    ``scores`` and ``budget_scores`` (runs,) are mean performances, over trials 10 to 400 and up to where
+    random search reaches 95 %; ``elapsed_s`` (trials,) is the mean recorded cost of the trials.
+    """
+
+    space: str
+    search: str
+    curves: Array
+    scores: Array
+    budget_scores: Array
+    elapsed_s: Array
+    optimum_s: float
+    is_flat: bool
+
+    @property
+    def score(self) -> float:
+        return float(self.scores.mean())
+
+
+def open_grounds(config: LaboratoryConfig) -> list[Ground]:
+    """The chosen spaces with their sources; ValueError if there are none, or one cannot be read."""
+    folder = config.folder or os.environ.get(RECORDED)
+    if not folder:
+        raise ValueError(f"give recorded spaces by laboratory.folder or ${RECORDED}; neither is set")
+    files = recorded_files(Path(folder))
+    chosen = [name for name in files if any(fnmatch(name, pattern) for pattern in config.spaces)]
+    if not chosen:
+        raise ValueError(f"laboratory.spaces={config.spaces} matches none of {', '.join(files)}")
+    if config.source is not None and config.source not in files:
+        raise ValueError(f"laboratory.source must be one of {', '.join(files)}, got {config.source}")
+    wants_sources = any(name == SOURCE_ORDER or CONTENDERS[name].is_pretrained for name in config.searches)
+    tables = {name: load_recorded(files[name]) for name in (files if wants_sources else chosen)}
+    return [
+        Ground(name, tables[name], _sources(name, tables, config.source), config.num_source_records)
+        for name in chosen
+    ]
+
+
+def compare_on(
+    grounds: Sequence[Ground], config: LaboratoryConfig, seed: int, log: TrialLog
+) -> list[Standing]:
+    """Every search on every space, repeated; a pretrained one only where there is something to learn from.
+
+    What the log holds is not run again.
+    """
+    peers = PEERS if config.peers and has_kernel_tuner() else ()
+    jobs = [
+        _Job(ground, search, min(config.trials, len(ground.table)), seed, start, end)
+        for ground in grounds
+        for search in (*config.searches, *peers)
+        if ground.sources or not _needs_sources(search)
+        for start, end in _chunks(config.num_repeats)
+    ]
+    missing = [job for job in jobs if log.find(job.key()) is None]
+    num_processes = config.num_processes or usable_cores()
+    with progress("searching") as tick, joblib.parallel_config("loky", inner_max_num_threads=1):
+        found = joblib.Parallel(num_processes, return_as="generator")(
+            joblib.delayed(_Job.run)(job) for job in missing
+        )
+        for done, (job, runs) in enumerate(zip(missing, found), start=1):
+            log.add(job.key(), runs)
+            tick(done, len(missing), f"{job.search} on {job.ground.name}")
+    return _standings(jobs, log)
+
+
+def standing_of(table: RecordedTable, space: str, search: str, runs: Sequence[Trials]) -> Standing:
+    """Scores of the runs; a space smaller than the budget is judged while random search may miss its best."""
+    num_trials = max(len(run.times_s) for run in runs)
+    curves = found_curves([run.times_s for run in runs], table.times_s, num_trials)
+    budget = min(random_budget(table.times_s), num_trials)
+    optimum_s = float(np.nanmin(table.times_s))
+    flat_after = min(FLAT_TRIALS, len(table))
+    return Standing(
+        space=space,
+        search=search,
+        curves=curves,
+        scores=run_scores(curves, table.times_s),
+        budget_scores=run_scores(curves, table.times_s, first=1, last=budget),
+        elapsed_s=_mean_elapsed([run.elapsed_s for run in runs], num_trials),
+        optimum_s=optimum_s,
+        is_flat=bool(expected_random(table.times_s, flat_after)[-1] <= FLAT_SHARE * optimum_s),
+    )
+
+
+def _needs_sources(search: str) -> bool:
+    return search == SOURCE_ORDER or (search in CONTENDERS and CONTENDERS[search].is_pretrained)
+
+
+def _sources(name: str, tables: Mapping[str, RecordedTable], source: str | None) -> tuple[RecordedTable, ...]:
+    if source is not None:
+        return (tables[source],) if source != name and source in tables else ()
+    own = tables[name]
+    return tuple(
+        other
+        for key, other in tables.items()
+        if key != name and (other.kernel, other.knobs) == (own.kernel, own.knobs)
+    )
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Runs ``start`` up to but without ``end`` of one search on one space."""
+
+    ground: Ground
+    search: str
+    num_trials: int
+    seed: int
+    start: int
+    end: int
+
+    def key(self) -> dict[str, Any]:
+        """All that the outcome depends on, but for the code and the files."""
+        key = {"space": self.ground.name, "search": self.search, "trials": self.num_trials}
+        key |= {"seed": self.seed, "start": self.start, "end": self.end}
+        if _needs_sources(self.search):
+            sources = [f"{source.kernel} on {source.device}" for source in self.ground.sources]
+            key |= {"sources": sources, "source_records": self.ground.num_source_records}
+        return key
+
+    def run(self) -> list[Trials]:
+        torch.set_num_threads(1)
+        return [self._run_one(repeat) for repeat in range(self.start, self.end)]
+
+    def _run_one(self, repeat: int) -> Trials:
+        # Seeds of different runs share no bits that a generator could line up with.
+        seed = int(np.random.SeedSequence([self.seed, repeat]).generate_state(1)[0])
+        if self.search == SOURCE_ORDER:
+            return source_order(self.ground, self.num_trials, seed)
+        if self.search in CONTENDERS:
+            return run_contender(CONTENDERS[self.search], self.ground, self.num_trials, seed)
+        return run_peer(self.search, self.ground, self.num_trials, seed)
+
+
+def _chunks(num: int) -> list[tuple[int, int]]:
+    return [(start, min(start + CHUNK, num)) for start in range(0, num, CHUNK)]
+
+
+def _standings(jobs: Sequence[_Job], log: TrialLog) -> list[Standing]:
+    runs: dict[tuple[str, str], list[Trials]] = {}
+    for job in jobs:
+        runs.setdefault((job.ground.name, job.search), []).extend(log.find(job.key()) or [])
+    tables = {job.ground.name: job.ground.table for job in jobs}
+    return [standing_of(tables[space], space, search, found) for (space, search), found in runs.items()]
+
+
+def _mean_elapsed(elapsed_s: Sequence[Array], num_trials: int) -> Array:
+    padded = [np.pad(each, (0, num_trials - len(each)), mode="edge") for each in elapsed_s]
+    mean: Array = np.mean(padded, axis=0)
+    return mean

@@ -1,0 +1,99 @@
+"""How fast the parts of a tuning run are, each alone and on real candidates."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from codegen.llvm.build import compile_program
+from codegen.measure.measurement import Measurement
+from codegen.schedule import Candidates, Space
+from costmodel.dataset import FeatureDataset
+from costmodel.predictor import Predictor
+from scripts.options.models import NeuralOption
+from scripts.tuning.measured_search import PoolMeasurer
+from search.annealer import AnnealConfig, Annealer, anneal
+
+
+def candidates_rate(space: Space, predictor: Predictor, batch: int, min_s: float = 2.0) -> float:
+    """Candidates a second through mutate, lower, featurise and score, in batches of a size."""
+    rng = np.random.default_rng(0)
+    candidates = space.sample(batch, rng)
+
+    def step() -> None:
+        nonlocal candidates
+        candidates = space.mutate(candidates, rng)
+        predictor.score(candidates)
+
+    return batch * _rate(step, min_s)
+
+
+def annealing_rate(space: Space, predictor: Predictor, config: AnnealConfig) -> float:
+    """Candidates a second of a whole anneal: chains in lockstep, acceptance and the best set included."""
+    rng = np.random.default_rng(0)
+    nothing = space.enumerate(1)[:0].keys()
+    anneal(space, predictor, replace(config, num_steps=3), None, nothing, 64, rng)
+    start_s = time.perf_counter()
+    result = anneal(space, predictor, config, None, nothing, 64, rng)
+    return config.num_chains * (result.num_steps + 1) / (time.perf_counter() - start_s)
+
+
+def annealed_candidates(space: Space, predictor: Predictor, config: AnnealConfig, num: int) -> Candidates:
+    """What the annealer would have measured first: the candidates that a tuning run really compiles."""
+    nothing = space.enumerate(1)[:0].keys()
+    return Annealer(space, predictor, config).propose(num, nothing, np.random.default_rng(0))
+
+
+def compile_times(space: Space, candidates: Candidates) -> list[float]:
+    """Seconds from a candidate to a callable; the first pays for what LLVM sets up once and is left out."""
+    times_s = []
+    for row in range(len(candidates)):
+        start_s = time.perf_counter()
+        compile_program(space.lower(candidates, row), space.target)
+        times_s.append(time.perf_counter() - start_s)
+    return times_s[1:]
+
+
+def trial_rate(measurer: PoolMeasurer, num: int) -> tuple[float, list[Measurement]]:
+    """Trials a second (build, check and time) on random candidates, the task being prepared already."""
+    candidates = measurer.space.sample(num + 1, np.random.default_rng(0))
+    for _ in measurer.measure(candidates[:1]):
+        pass
+    start_s = time.perf_counter()
+    measurements = list(measurer.measure(candidates[1:]))
+    return num / (time.perf_counter() - start_s), measurements
+
+
+def epoch_time(option: NeuralOption, loss: object, data: FeatureDataset) -> float:
+    """Seconds of the second of two epochs of training: without what is set up once."""
+    marks_s: dict[int, float] = {}
+
+    def on_step(done: int, total: int, loss: float) -> None:
+        marks_s[done] = time.perf_counter()
+
+    training = replace(option.training, num_epochs=2)
+    replace(option, training=training).build(loss).fit(data, np.random.default_rng(0), on_step)
+    last = max(marks_s)
+    return marks_s[last] - marks_s[last // 2]
+
+
+def median(values: list[float]) -> float:
+    """The median; ValueError for no values."""
+    if not values:
+        raise ValueError("there is no median of no values")
+    return statistics.median(values)
+
+
+def _rate(step: Callable[[], None], min_s: float) -> float:
+    """Steps a second, over at least ``min_s`` seconds after three steps of warming up."""
+    for _ in range(3):
+        step()
+    num, start_s = 0, time.perf_counter()
+    while (elapsed_s := time.perf_counter() - start_s) < min_s:
+        step()
+        num += 1
+    return num / elapsed_s

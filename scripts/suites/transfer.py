@@ -1,0 +1,176 @@
+"""What other tasks teach about a new one, as its own measurements come in: ``evaluate.py suite=transfer``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+
+from costmodel.dataset import FeatureDataset, TaskFeatures
+from costmodel.global_local import GlobalLocalModel
+from costmodel.metrics import bootstrap_intervals, task_metrics
+from costmodel.model import CostModel
+from costmodel.neural import NeuralModel
+from scripts.running.display import progress
+from scripts.running.outputs import write_text
+from scripts.running.plotting import pyplot
+
+WAYS = ("global", "local", "fine_tuned", "global_local")
+MIN_LEFT = 16
+"""Candidates that must be left to judge on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferConfig:
+    """``num_measured`` candidates of each task teach, drawn ``num_draws`` times; the rest judges."""
+
+    num_measured: list[int] = field(default_factory=lambda: [8, 32, 96])
+    num_draws: int = 3
+
+    def __post_init__(self) -> None:
+        if not self.num_measured or min(self.num_measured) < 2 or self.num_draws < 2:
+            raise ValueError(
+                "transfer.num_measured and transfer.num_draws must be at least 2, got "
+                f"{self.num_measured} and {self.num_draws}"
+            )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Pairwise accuracy on what was not learnt from.
+
+    ``way``: global, what was learnt from other tasks alone; local, the same model from this task's
+    measurements alone; fine_tuned, the first trained on by these; global_local, the first plus a correction.
+    """
+
+    task: str
+    num_measured: int
+    draw: int
+    way: str
+    pairwise_accuracy: float
+
+
+def transfer_outcomes(
+    model: NeuralModel, fresh: CostModel, data: FeatureDataset, config: TransferConfig, seed: int
+) -> list[Outcome]:
+    """All ways on all tasks that are large enough; ``fresh`` is the model before any training."""
+    tasks = [t for t in data.learnable().tasks if len(t) >= min(config.num_measured) + MIN_LEFT]
+    if not tasks:
+        raise ValueError(f"no task has {min(config.num_measured) + MIN_LEFT} candidates")
+    outcomes = []
+    jobs = list(itertools.product(tasks, config.num_measured, range(config.num_draws)))
+    with progress("transfer") as tick:
+        for done, (task, num, draw) in enumerate(jobs, start=1):
+            if len(task) >= num + MIN_LEFT:
+                outcomes += _outcomes(model, fresh, task, num, draw, seed)
+            tick(done, len(jobs), task.name)
+    return outcomes
+
+
+def mean_rows(outcomes: Sequence[Outcome], seed: int) -> list[tuple[int, str, int, float, float, float]]:
+    """Size, way, tasks, mean accuracy and its 95 % interval over tasks."""
+    rows = []
+    for size, way in itertools.product(sorted({each.num_measured for each in outcomes}), WAYS):
+        means = _task_means(outcomes, size, way)
+        named = [{"accuracy": mean} for mean, _ in means.values()]
+        low, high = bootstrap_intervals(named, np.random.default_rng(seed))["accuracy"]
+        rows.append((size, way, len(named), float(np.mean([mean for mean, _ in means.values()])), low, high))
+    return rows
+
+
+def hurt_rows(outcomes: Sequence[Outcome]) -> list[tuple[str, int, float, float, float]]:
+    """Tasks on which a model that knew other tasks ranks worse than one that knew none, worst first.
+
+    Task, size, accuracy of local and of fine_tuned, difference; only where that is more than twice its
+    standard error over the draws.
+    """
+    rows = []
+    for size in sorted({each.num_measured for each in outcomes}):
+        local, tuned = (_task_means(outcomes, size, way) for way in ("local", "fine_tuned"))
+        for task, (alone, alone_error) in local.items():
+            taught, taught_error = tuned[task]
+            if alone - taught > 2 * np.hypot(alone_error, taught_error):
+                rows.append((task, size, alone, taught, taught - alone))
+    return sorted(rows, key=lambda row: row[4])
+
+
+def write_transfer(folder: Path, outcomes: Sequence[Outcome], seed: int) -> None:
+    """``transfer.csv`` with every outcome, ``transfer.md`` and ``transfer.png``."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([each.name for each in fields(Outcome)])
+    writer.writerows(astuple(outcome) for outcome in outcomes)
+    write_text(folder / "transfer.csv", text.getvalue())
+    lines = ["| measured | way | tasks | pairwise accuracy |", "|---:|---|---:|---|"]
+    rows = mean_rows(outcomes, seed)
+    for num, way, tasks, mean, low, high in rows:
+        lines.append(f"| {num} | {way} | {tasks} | {mean:.3f} ({low:.3f} to {high:.3f}) |")
+    lines += ["", *hurt_sentences(outcomes), ""]
+    write_text(folder / "transfer.md", "\n".join(lines))
+    _draw(folder / "transfer.png", rows)
+
+
+def hurt_sentences(outcomes: Sequence[Outcome]) -> list[str]:
+    """When transfer hurts, in words."""
+    hurt = hurt_rows(outcomes)
+    num = len({(each.task, each.num_measured) for each in outcomes})
+    if not hurt:
+        return [f"In none of {num} cases did knowledge of other tasks hurt."]
+    return [f"In {len(hurt)} of {num} cases knowledge of other tasks hurt:", ""] + [
+        f"- {task} after {size} measurements: {alone:.3f} without, {taught:.3f} with"
+        for task, size, alone, taught, _ in hurt
+    ]
+
+
+def _outcomes(
+    model: NeuralModel, fresh: CostModel, task: TaskFeatures, num: int, draw: int, seed: int
+) -> list[Outcome]:
+    order = np.random.default_rng([seed, draw, num]).permutation(len(task))
+    seen, rest = task.take(np.sort(order[:num])), task.take(np.sort(order[num:]))
+    if not np.isfinite(seen.latency_s).any() or not np.isfinite(rest.latency_s).any():
+        return []
+    models: dict[str, CostModel] = {
+        "global": model,
+        "local": fresh.tuned(seen, np.random.default_rng(seed)),
+        "fine_tuned": model.tuned(seen, np.random.default_rng(seed)),
+        "global_local": GlobalLocalModel(model).tuned(seen, np.random.default_rng(seed)),
+    }
+    accuracies = {
+        way: task_metrics(each.score(rest.trees), rest.labels)["pairwise_accuracy"]
+        for way, each in models.items()
+    }
+    return [Outcome(task.name, num, draw, way, value) for way, value in accuracies.items()]
+
+
+def _task_means(outcomes: Sequence[Outcome], size: int, way: str) -> dict[str, tuple[float, float]]:
+    """Mean over draws and its standard error, of each task."""
+    drawn: dict[str, list[float]] = {}
+    for each in outcomes:
+        if (each.num_measured, each.way) == (size, way):
+            drawn.setdefault(each.task, []).append(each.pairwise_accuracy)
+    return {
+        task: (float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values))))
+        for task, values in drawn.items()
+        if len(values) > 1
+    }
+
+
+def _draw(path: Path, rows: Sequence[tuple[int, str, int, float, float, float]]) -> None:
+    plot = pyplot()
+    figure, panel = plot.subplots(figsize=(5, 3.6), layout="constrained")
+    for way in WAYS:
+        mine = [row for row in rows if row[1] == way]
+        sizes, means = [row[0] for row in mine], np.array([row[3] for row in mine])
+        lows, highs = np.array([row[4] for row in mine]), np.array([row[5] for row in mine])
+        panel.errorbar(
+            sizes, means, yerr=np.maximum([means - lows, highs - means], 0), fmt="o-", capsize=3, label=way
+        )
+    panel.set(xscale="log", xlabel="measurements of the new task", ylabel="pairwise accuracy on the rest")
+    panel.legend()
+    figure.savefig(path, dpi=120)
+    plot.close(figure)

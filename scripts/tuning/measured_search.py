@@ -1,0 +1,195 @@
+"""Searching the schedules of one task on real measurements: what ``tune.py`` and the benchmarks share."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codegen.gpu_target import GPU_TARGETS, GpuTarget
+from codegen.measure.config import MeasureConfig
+from codegen.measure.jobs import MeasureJob
+from codegen.measure.measurement import Measurement
+from codegen.measure.pool import Finalist, MeasurePool
+from codegen.ops import Operator, operator_parameters
+from codegen.schedule.candidates import Candidates
+from codegen.schedule.space import Space
+from costmodel.predictor import Predictor
+from scripts.learning.guide import Guide
+from scripts.options.searches import SearchOption
+from scripts.running.display import Ticker, duration
+from scripts.running.loggers import Logger
+from scripts.running.outputs import write_text
+from search.journal import Journal
+from search.tuner import Trial, TuneResult, tune
+
+HISTORY_COLUMNS = ("trial", "elapsed_s", "latency_s", "best_latency_s", "status", "arm")
+
+
+@dataclass(frozen=True)
+class PoolMeasurer:
+    """A measuring pool as the search sees it: candidates of one task in, measurements out."""
+
+    pool: MeasurePool
+    operator: Operator
+    space: Space
+    seed: int = 0
+
+    def job(self, candidates: Candidates, row: int) -> MeasureJob:
+        """What the pool needs to know of one candidate."""
+        return self._named_job(self.space.named(candidates, row))
+
+    def measure(self, candidates: Candidates) -> Iterator[Measurement]:
+        for row in range(len(candidates)):
+            yield self.pool.measure_one(self.job(candidates, row))
+
+    def measure_finalists(
+        self, result: TuneResult, num: int, rivals: Sequence[Mapping[str, Any]] = ()
+    ) -> list[Finalist]:
+        """The ``num`` fastest candidates again, in turn, fastest first; those that failed now come last.
+
+        ``rivals`` are candidates by names and values that take part as well.
+        """
+        succeeded = [row for row, trial in enumerate(result.history) if trial.latency_s is not None]
+        fastest = sorted(succeeded, key=lambda row: result.measurements[row].latency_s)[:num]
+        jobs = [self.job(result.candidates, row) for row in fastest]
+        jobs += [self._named_job(rival) for rival in rivals]
+        finalists = self.pool.remeasure_interleaved(jobs)
+        return sorted(finalists, key=lambda f: f.summary.median_s if f.summary else float("inf"))
+
+    def _named_job(self, candidate: Mapping[str, Any]) -> MeasureJob:
+        parameters = operator_parameters(self.operator)
+        return MeasureJob(self.operator.operator_name, parameters, self.space.target, candidate, self.seed)
+
+
+def search_schedules(
+    option: SearchOption,
+    predictor: Predictor,
+    measurer: PoolMeasurer,
+    seed: int,
+    journal: Journal | None,
+    on_trial: Callable[[Trial], None],
+) -> TuneResult:
+    """Plan, measure and refit until the budget is used up."""
+    return tune(
+        space=measurer.space,
+        searcher=option.searcher(measurer.space, predictor),
+        measurer=measurer,
+        model=predictor if option.uses_model else None,
+        config=option.budget(),
+        rng=np.random.default_rng(seed),
+        journal=journal,
+        on_trial=on_trial,
+    )
+
+
+def trial_reporter(tick: Ticker, num_trials: int, logger: Logger) -> Callable[[Trial], None]:
+    """Moves the progress bar with each trial and logs the best latency so far."""
+
+    def on_trial(trial: Trial) -> None:
+        best_s = trial.best_latency_s
+        tick(trial.trial, num_trials, "" if best_s is None else f"best {duration(best_s)}")
+        logger.log(trial.trial, {} if best_s is None else {"best_latency_s": best_s})
+
+    return on_trial
+
+
+def search_identity(
+    option: SearchOption, guide: Guide, measurer: PoolMeasurer, measure: MeasureConfig, seed: int
+) -> dict[str, Any]:
+    """What fixes the sequence of proposals, for the journal; a longer budget may continue a shorter run.
+
+    A checkpoint and a space count by content: what was learnt or tried under others is no part of this run.
+    """
+    settings: dict[str, Any] = {"search": asdict(replace(option, trials=1, max_elapsed_s=None))}
+    settings |= {"searcher": type(option).__name__, "measure": asdict(measure), "seed": seed}
+    if option.uses_model:
+        settings |= {
+            "model": asdict(guide.option),
+            "loss": asdict(guide.loss),
+            "checkpoint_sha256": guide.checkpoint_sha256(),
+        }
+    space = measurer.space
+    return {
+        "program": measurer.operator.program().hash,
+        "target": space.target.fingerprint,
+        "space_sha256": _space_sha256(space),
+        **dict(_flattened(settings, "")),
+    }
+
+
+def _space_sha256(space: Space) -> str:
+    """Over the sketches in order: names, names and values of their knobs, what is shared and what allowed."""
+    digest = hashlib.sha256()
+    for sketch in space.sketches:
+        knobs = [[knob.name, list(knob.values)] for knob in sketch.knobs]
+        digest.update(json.dumps([sketch.name, knobs, [asdict(t) for t in sketch.tilings]]).encode())
+        for group in sketch.groups:
+            digest.update(group.rows.tobytes())
+    return digest.hexdigest()
+
+
+def _flattened(settings: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+    """One entry per value, so that a difference can be named in few words."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flattened(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
+
+
+def reproduce_command(job: MeasureJob) -> str:
+    """The command line that measures one candidate again on this machine."""
+    knobs = ",".join(f"{name}:{value}" for name, value in job.candidate["knobs"].items())
+    overrides = [
+        f"task={job.operator}",
+        *(f"task.{key}={_hydra_value(value)}" for key, value in job.parameters.items()),
+        *(f"{name}={value}" for name, value in _target_overrides(job).items()),
+        f"sketch={job.candidate['sketch']}",
+        f"knobs={{{knobs}}}",
+        f"seed={job.seed}",
+    ]
+    return shlex.join(["python", "scripts/measure.py", *overrides])
+
+
+def _target_overrides(job: MeasureJob) -> Mapping[str, object]:
+    if isinstance(job.target, GpuTarget):
+        return gpu_overrides(job.target)
+    return {
+        "target.num_threads": job.target.num_threads,
+        "target.vector_width": 32 * job.target.vector_lanes,
+    }
+
+
+def write_history(path: Path, history: Sequence[Trial]) -> None:
+    """One row per trial; a latency is empty where there is none."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HISTORY_COLUMNS)
+    for trial in history:
+        row = (getattr(trial, column) for column in HISTORY_COLUMNS)
+        writer.writerow("" if value is None else value for value in row)
+    write_text(path, text.getvalue())
+
+
+def gpu_overrides(target: GpuTarget) -> Mapping[str, object]:
+    """What chooses a GPU on the command line."""
+    names = [name for name, known in GPU_TARGETS.items() if known.arch == target.arch]
+    return {
+        "target": names[0] if names else target.name,
+        "target.storage": target.precision.storage,
+        "target.dot_input": target.precision.dot_input,
+        "target.device": target.device,
+    }
+
+
+def _hydra_value(value: object) -> str:
+    return json.dumps(value, separators=(",", ":")).replace('"', "")

@@ -1,0 +1,159 @@
+"""The comparison of searches on recorded spaces, on a made-up kernel of two devices."""
+
+from __future__ import annotations
+
+import csv
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datasets.recorded import RecordedRow, RecordedTable, recorded_table
+from datasets.t4_tables import write_t4
+from scripts.suites.laboratory.comparison import standing_of
+from scripts.suites.laboratory.contenders import CONTENDERS, Ground, Trials, run_contender, source_order
+from scripts.suites.laboratory.peers import PEERS, run_peer
+from scripts.suites.laboratory.report import laboratory_metrics
+from scripts.suites.laboratory.trial_log import TrialLog
+from tests.scripts.tiny import Scripts, refusal
+
+QUICK = ["laboratory.num_repeats=2", "laboratory.trials=40", "laboratory.num_processes=1"]
+
+
+def table(device: str = "A", shift: float = 0.0, offset: float = 1.0, kernel: str = "gemm") -> RecordedTable:
+    """512 configurations, a few of which fail; the best lies elsewhere on another device."""
+    rows = []
+    for number in range(512):
+        places = np.unravel_index(number, (8, 8, 4, 2))
+        bowl = sum((float(place) - centre - shift) ** 2 for place, centre in zip(places, (3, 5, 1, 0)))
+        time_s = 1e-3 * (offset + bowl + abs(np.sin(3.0 * number)))
+        failure = "compile" if number % 50 == 7 else None
+        configuration = dict(zip(("block", "tile", "unroll", "cache"), (2 ** int(p) for p in places)))
+        rows.append(RecordedRow(configuration, None if failure else time_s, failure, 0.3, 0.1))
+    return recorded_table(kernel, device, ["block", "tile", "unroll", "cache"], rows)
+
+
+def ground(**options: int | None) -> Ground:
+    return Ground("gemm__A", table(), (table("B", 0.5),), **options)
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Path:
+    folder = tmp_path / "recorded"
+    folder.mkdir()
+    write_t4(table(), folder / "gemm__A.json")
+    write_t4(table("B", 0.5), folder / "gemm__B.json")
+    write_t4(table("C", 0.0, 1e6, "flat"), folder / "flat__C.json")
+    return folder
+
+
+@pytest.mark.parametrize("name", [name for name in CONTENDERS if name != "tpe" or find_spec("optuna")])
+def test_every_contender_runs_and_repeats_itself(name: str) -> None:
+    first, second = (run_contender(CONTENDERS[name], ground(), 40, seed=3) for _ in range(2))
+    np.testing.assert_array_equal(first.times_s, second.times_s)
+    assert len(first.times_s) == 40
+    np.testing.assert_allclose(first.elapsed_s, 0.4 * np.arange(1, 41))
+
+
+def scores(name: str, on: Ground, num: int = 6) -> float:
+    runs = [run_contender(CONTENDERS[name], on, 100, seed) for seed in range(num)]
+    return standing_of(on.table, on.name, name, runs).score
+
+
+def test_the_default_beats_searches_without_a_model_and_pretraining_helps() -> None:
+    plain = scores("annealer", ground())
+    assert plain > max(scores(name, ground()) for name in ("random", "genetic", "annealing")) + 0.05
+    assert scores("annealer_pretrained", ground()) > plain
+    assert scores("annealer_pretrained", ground(num_source_records=100)) > plain
+
+
+def test_the_source_order_is_walked_as_it_stands() -> None:
+    found = source_order(ground(), 30, seed=0)
+    source = table("B", 0.5).times_s
+    rows = np.argsort(np.where(np.isnan(source), np.inf, source), kind="stable")[:30]
+    np.testing.assert_array_equal(found.times_s, table().times_s[rows])
+
+
+def test_the_suite_leaves_tables_a_plot_and_metrics(scripts: Scripts, recorded: Path) -> None:
+    searches = "laboratory.searches=[random,genetic,annealer,annealer_pretrained,source_order]"
+    options = [f"laboratory.folder={recorded}", searches, "laboratory.peers=false", *QUICK]
+    found = scripts("evaluate", "run", "suite=search", *options)
+    log = scripts.folder / "run" / "trials.jsonl"
+    kept = log.read_text()
+    first, rest = kept.split("\n", 1)
+    log.write_text(rest + first[:50])  # one batch was being written when the run was killed
+    again = scripts("evaluate", "run", "suite=search", *options)
+    assert again == found
+    assert sorted(log.read_text().splitlines()) == sorted([*kept.splitlines(), first[:50]])
+    names = {"score_mean", "score_mean_pretrained", "score_gemm__A_genetic", "score_gemm__B_source_order"}
+    assert names | {"budget_score_gemm__A_random", "num_spaces"} <= set(found)
+    assert (found["num_spaces"], found["num_spaces_not_flat"]) == (3, 2)
+    assert "score_flat__C_source_order" not in found
+    mean = (found["score_gemm__A_annealer"] + found["score_gemm__B_annealer"]) / 2
+    assert found["score_mean"] == pytest.approx(mean)
+    files = {path.name for path in (scripts.folder / "run").iterdir()}
+    assert {"runs.csv", "curves.csv", "search.md", "search.png", "metrics.json"} <= files
+    with (scripts.folder / "run" / "curves.csv").open(newline="") as file:
+        last = [row for row in csv.DictReader(file) if row["search"] == "random"][-1]
+    assert (last["trial"], float(last["elapsed_s"])) == ("40", pytest.approx(16.0))
+    assert "## flat__C, flat" in (scripts.folder / "run" / "search.md").read_text()
+
+
+def test_what_other_code_has_found_is_not_replayed(tmp_path: Path) -> None:
+    key, path = {"search": "random", "start": 0}, tmp_path / "trials.jsonl"
+    runs = [Trials(np.array([1.0, np.nan]), np.array([0.5, 1.0]))]
+    TrialLog(path, "old").add(key, runs)
+    assert TrialLog(path, "old").find(key) is not None
+    assert TrialLog(path, "new").find(key) is None
+    unmarked = {name: value for name, value in json.loads(path.read_text()).items() if name != "code"}
+    path.write_text(json.dumps(unmarked) + "\n")
+    assert TrialLog(path, "old").find(key) is None
+
+
+@pytest.mark.skipif(not find_spec("kernel_tuner"), reason="the extra peers is not installed")
+@pytest.mark.parametrize("name", PEERS)
+def test_kernel_tuner_searches_the_same_space(name: str) -> None:
+    found = run_peer(name, ground(), 40, seed=1)
+    assert 10 < len(found.times_s) <= 40
+    finite = found.times_s[~np.isnan(found.times_s)]
+    assert np.isin(finite, table().times_s).all()
+    assert len(np.unique(finite)) == len(finite)
+
+
+def test_a_lead_over_the_best_peer_is_counted() -> None:
+    rng = np.random.default_rng(0)
+    on = Ground("gemm__A", table())
+    standings = []
+    for name, shown in (("annealer", "annealer"), ("random", "kernel_tuner_pso")):
+        runs = [run_contender(CONTENDERS[name], on, 60, seed) for seed in range(6)]
+        standings.append(standing_of(on.table, on.name, shown, runs))
+    metrics = laboratory_metrics(standings, rng)
+    assert metrics["num_ahead_significantly"] == 1
+    assert metrics["kernel_tuner_best_mean"] == standings[1].score
+
+
+def test_mistakes_are_one_sentence(
+    scripts: Scripts, recorded: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LOOPRANK_RECORDED", raising=False)
+    suite = ["suite=search", *QUICK]
+    here = [*suite, f"laboratory.folder={recorded}"]
+    only_failures = {"configuration": {"x": 1}, "objectives": ["time"], "invalidity": "compile"}
+    cases = [
+        (["suite=serach"], "suite"),
+        (suite, "neither is set"),
+        ([*suite, "laboratory.folder=absent"], "is not a folder with recorded spaces"),
+        ([*here, "laboratory.spaces=[conv*]"], "matches none of flat__C, gemm__A, gemm__B"),
+        ([*here, "laboratory.searches=[gentic]"], "must be some of random"),
+        ([*here, "laboratory.source=nothing"], "laboratory.source must be one of"),
+        ([*here, "laboratory.num_repeats=1"], "num_repeats must be at least 2"),
+        ([*here, "laboratory.num_source_records=1"], "num_source_records must be at least 2"),
+    ]
+    for overrides, words in cases:
+        assert words in refusal(capsys, scripts, "evaluate", *overrides)
+    (recorded / "broken.json").write_text('{"results": [')
+    assert "broken.json is not JSON, or cut off" in refusal(capsys, scripts, "evaluate", *here)
+    (recorded / "broken.json").write_text(json.dumps({"results": [only_failures]}))
+    assert "all 1 configurations failed" in refusal(capsys, scripts, "evaluate", *here)

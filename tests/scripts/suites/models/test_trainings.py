@@ -1,0 +1,110 @@
+"""The comparison of models: it goes on where it was killed, and its table says what its trainings found."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from datasets.parquet import save_records
+from scripts.suites.models import trainings
+from scripts.suites.models.report import difference, markdown, rows_of
+from scripts.suites.models.trainings import Cell
+from tests.scripts.tiny import TASKS, Scripts, other_target, records_of, refusal
+
+SUITE = ["suite=models", "debug=tiny", "data.path=tiny.parquet"]
+
+
+def cell(model: str, seed: int = 0, accuracy: float = 0.8, size: int = 0) -> Cell:
+    names = {"pairwise_accuracy": accuracy, "top1": 0.5, "top5": 0.9, "kendall_tau": 0.6, "trials95": 4.0}
+    tasks = {"first": names, "second": {**names, "pairwise_accuracy": accuracy - 0.2}}
+    return Cell("by_task", model, "-", seed, size, size or 100, 1.0 + seed, 50.0, 7, tasks, {"top1": 0.99})
+
+
+def test_a_run_that_was_killed_goes_on(scripts: Scripts, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[str] = []
+    train = trainings.fit_model
+
+    def watched(model: object, *arguments: object) -> float:
+        if len(trained) == 3:
+            raise KeyboardInterrupt
+        trained.append(model.name)  # type: ignore[attr-defined]
+        return train(model, *arguments)  # type: ignore[arg-type]
+
+    few = [*SUITE, "table.splits=[by_task,within_task]", "table.losses=[pairwise]"]
+    with monkeypatch.context() as patched:
+        patched.setattr(trainings, "fit_model", watched)
+        with pytest.raises(SystemExit):
+            scripts("evaluate", "run", *few)
+    kept = {path: path.read_bytes() for path in (scripts.folder / "run" / "cells").iterdir()}
+    assert len(kept) == len(trained) == 3
+    found = scripts("evaluate", "run", *few)
+    assert found["num_trainings"] == 10  # 2 splits x (2 models x 2 seeds + a model that learns nothing)
+    assert all(path.read_bytes() == content for path, content in kept.items())
+    with (scripts.folder / "run" / "models.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["split"], row["model"], row["loss"], row["num_seeds"]) for row in rows[:3]] == [
+        ("by_task", "treegru", "pairwise", "2"),
+        ("by_task", "xgboost", "-", "2"),
+        ("by_task", "roofline", "-", "1"),
+    ]
+    size = rows[0]["num_train"]
+    assert found[f"by_task_treegru_pairwise_{size}_top1"] == float(rows[0]["top1"])
+    assert "| noise ceiling |" in (scripts.folder / "run" / "models.md").read_text()
+    assert (scripts.folder / "run" / "models.png").stat().st_size > 1000
+
+
+def test_sizes_of_the_training_set_make_a_learning_curve(scripts: Scripts) -> None:
+    few = [*SUITE, "table.splits=[by_task]", "table.models=[xgboost,roofline]"]
+    scripts("evaluate", "run", *few, "table.num_records=[12,24,0]", "table.num_seeds=1")
+    with (scripts.folder / "run" / "models.csv").open(newline="") as file:
+        sizes = [int(row["num_train"]) for row in csv.DictReader(file) if row["model"] == "xgboost"]
+    assert sizes[:2] == [12, 24]
+    assert sizes[2] > 24
+    assert (scripts.folder / "run" / "learning_curves.png").stat().st_size > 1000
+
+
+def test_splits_by_operator_and_target_need_two_of_them(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = [*SUITE, "table.models=[roofline]", "table.splits=[by_operator,by_target]"]
+    one = scripts("evaluate", "one", *few)
+    assert one["num_trainings"] == 1
+    assert "by_target: left out, as all records are of one target" in capsys.readouterr().out
+    records = [record for name in TASKS for record in records_of(name)]
+    save_records([*records, *records_of("third", target=other_target())], scripts.folder / "two.parquet")
+    assert scripts("evaluate", "two", *few, "data.path=two.parquet")["num_trainings"] == 2
+
+
+def test_options_may_follow_the_name_of_a_model(scripts: Scripts, capsys: pytest.CaptureFixture[str]) -> None:
+    few = [*SUITE, "table.splits=[by_task]", "table.num_seeds=1", "table.losses=['mixture loss.pairwise=1']"]
+    wide = "table.models=[treegru,'treegru model.network.hidden=16 model.network.readout=16']"
+    scripts("evaluate", "run", *few, wide)
+    with (scripts.folder / "run" / "models.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["loss"] for row in rows} == {"mixture loss.pairwise=1"}
+    numbers = [int(row["num_parameters"]) for row in rows]
+    assert numbers[0] > 2 * numbers[1]
+    assert "nothing" in refusal(capsys, scripts, "evaluate", *few, "table.models=[nothing]")
+    assert "by_luck" in refusal(capsys, scripts, "evaluate", *SUITE, "table.splits=[by_luck]")
+
+
+def test_a_row_is_the_mean_of_seeds_and_an_interval_over_tasks() -> None:
+    rows = rows_of([cell("a", 0, 0.8), cell("a", 1, 0.6), cell("b", 0, 0.5)], "b", seed=0)
+    assert [(row.model, row.num_seeds, row.num_tasks) for row in rows] == [("a", 2, 2), ("b", 1, 2)]
+    assert rows[0].pairwise_accuracy == pytest.approx(0.6)
+    assert (rows[0].low_pairwise_accuracy, rows[0].high_pairwise_accuracy) == pytest.approx((0.5, 0.7))
+    assert (rows[0].ahead, rows[0].low_ahead, rows[0].high_ahead) == pytest.approx((0.2, 0.2, 0.2))
+    assert (rows[1].ahead, rows[0].train_s) == (0, 1.5)
+    lines = markdown(rows, {"by_task": {"top1": 0.99}}).splitlines()
+    assert lines[0] == "## by_task, 2 tasks"
+    assert lines[4].startswith("| a | - | 0.600 (0.500 to 0.700) | 0.500 (0.500 to 0.500) |")
+    assert "+0.200 (+0.200 to +0.200)" in lines[4]
+    assert lines[6].startswith("| noise ceiling |  |  | 0.990 |")
+
+
+def test_a_model_is_compared_with_the_reference_learnt_from_as_much() -> None:
+    cells = [cell("a", size=10), cell("b", accuracy=0.7, size=10), cell("b", accuracy=0.9, size=20)]
+    assert rows_of(cells, "b", seed=0)[0].ahead == pytest.approx(0.1)
+    ahead, _ = difference(cells[0].tasks, {}, seed=0)
+    assert ahead != ahead  # NaN: there is no reference

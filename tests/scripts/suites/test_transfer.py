@@ -1,0 +1,50 @@
+"""Transfer: what is compared, and that harm is named."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from scripts.suites.transfer import Outcome, hurt_rows, hurt_sentences, mean_rows
+from tests.scripts.tiny import Scripts, refusal
+
+DATA = ["data.path=tiny.parquet", "data.test_fraction=0"]
+SUITE = ["suite=transfer", "debug=tiny", *DATA, "checkpoint=train/checkpoint.safetensors"]
+
+
+def outcomes(task: str, local: tuple[float, float], tuned: tuple[float, float]) -> list[Outcome]:
+    found = []
+    for draw in (0, 1):
+        found += [Outcome(task, 8, draw, way, 0.5) for way in ("global", "global_local")]
+        found.append(Outcome(task, 8, draw, "local", local[draw]))
+        found.append(Outcome(task, 8, draw, "fine_tuned", tuned[draw]))
+    return found
+
+
+def test_harm_is_named_where_it_is_more_than_chance() -> None:
+    helped = outcomes("helped", (0.6, 0.62), (0.9, 0.91))
+    hurt = outcomes("hurt", (0.9, 0.91), (0.6, 0.62))
+    unclear = outcomes("unclear", (0.9, 0.4), (0.6, 0.62))
+    rows = hurt_rows([*helped, *hurt, *unclear])
+    assert [row[:2] for row in rows] == [("hurt", 8)]
+    assert rows[0][4] == pytest.approx(-0.295)
+    assert "- hurt after 8 measurements: 0.905 without, 0.610 with" in hurt_sentences([*helped, *hurt])
+    assert hurt_sentences(helped) == ["In none of 1 cases did knowledge of other tasks hurt."]
+    means = {row[1]: row[3] for row in mean_rows([*helped, *hurt], seed=0)}
+    assert means == pytest.approx({"global": 0.5, "local": 0.7575, "fine_tuned": 0.7575, "global_local": 0.5})
+
+
+def test_a_trained_network_is_tuned_on_new_tasks(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripts("train", "train", *DATA, "model.training.num_epochs=1")
+    found = scripts("evaluate", "run", *SUITE)
+    ways = ("global", "local", "fine_tuned", "global_local")
+    assert all(0 <= found[f"{way}_8_pairwise_accuracy"] <= 1 for way in ways)
+    with (scripts.folder / "run" / "transfer.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == found["num_outcomes"] == 2 * len(ways)
+    assert "| 8 | fine_tuned | 1 |" in (scripts.folder / "run" / "transfer.md").read_text()
+    assert "needs a trained network" in refusal(capsys, scripts, "evaluate", *SUITE[:-1], "checkpoint=none")
+    few = [*SUITE, "transfer.num_measured=[100]"]
+    assert "no task has 116 candidates" in refusal(capsys, scripts, "evaluate", *few)

@@ -1,0 +1,153 @@
+"""Training and judging: what is learnt from and judged on is kept apart, and nothing learnt is lost."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from costmodel import train as training
+from costmodel.checkpoint import read_header
+from datasets.parquet import save_records
+from scripts import train as train_script
+from tests.scripts.tiny import TASKS, Scripts, other_target, records_of, refusal, write_data
+
+DATA = ["data.path=tiny.parquet", "data.test_fraction=0"]
+TRAIN = [*DATA, "model.training.num_epochs=1"]
+CHECKPOINT = "checkpoint=train/checkpoint.safetensors"
+
+
+def test_a_checkpoint_is_not_judged_on_its_own_training_tasks(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripts("train", "train", *TRAIN)
+    assert scripts("evaluate", "same", *DATA, CHECKPOINT)["num_seen_tasks"] == 0
+    other = [*DATA, "data.split=by_name", "data.held_out=[matmul_tiny,third]", CHECKPOINT]
+    sentence = refusal(capsys, scripts, "evaluate", *other)
+    assert "was trained on 1 of the 2 tasks it would be judged on" in sentence
+    assert "third among them" in sentence
+    assert "allow_seen=true" in sentence
+    assert scripts("evaluate", "allowed", *other, "allow_seen=true")["num_seen_tasks"] == 1
+
+
+def test_a_split_that_shares_tasks_on_purpose_is_judged_as_it_was_trained(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    within = ["data.path=tiny.parquet", "data.split=within_task", "data.test_fraction=0.4"]
+    scripts("train", "train", *within, "model.training.num_epochs=1")
+    assert scripts("evaluate", "same", *within, CHECKPOINT)["num_seen_tasks"] == 0
+    assert "was trained on" in refusal(capsys, scripts, "evaluate", *within, CHECKPOINT, "seed=1")
+
+
+def test_a_task_that_differs_in_its_epilogue_alone_has_been_seen(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts("train", "train", *TRAIN)
+    operator, parameters = TASKS["third"]
+    monkeypatch.setitem(TASKS, "third_relu", (operator, {**parameters, "relu": True}))
+    write_data(scripts.folder / "relu.parquet", "third_relu", "matmul_tiny")
+    other = ["data.path=relu.parquet", "data.split=by_name", "data.held_out=[third_relu]", CHECKPOINT]
+    assert "third_relu among them" in refusal(capsys, scripts, "evaluate", *other)
+
+
+def test_a_checkpoint_that_does_not_say_what_it_has_seen_is_judged_with_a_warning(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_script, "training_notes", lambda table: {})
+    scripts("train", "train", *TRAIN)
+    assert "num_seen_tasks" not in scripts("evaluate", "evaluate", *DATA, CHECKPOINT)
+    assert "does not say which tasks it was trained on" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("held_out", "words"),
+    [
+        ("[]", "nothing to be judged on: of the 0 tasks"),
+        ("[first,second,third,matmul_tiny]", "nothing to learn from: of the 0 tasks"),
+    ],
+)
+@pytest.mark.parametrize("model", ["treegru", "constant"])
+def test_an_empty_side_is_refused_before_training(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str], model: str, held_out: str, words: str
+) -> None:
+    split = [f"data.held_out={held_out}", "data.split=by_task", f"model={model}"]
+    assert words in refusal(capsys, scripts, "train", *DATA, *split)
+
+
+def test_a_side_on_which_all_candidates_failed_is_refused_before_training(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_records(
+        [*records_of("first"), *records_of("matmul_tiny", all_fail=True)], scripts.folder / "f.parquet"
+    )
+    sentence = refusal(capsys, scripts, "train", *DATA, "data.path=f.parquet")
+    assert "nothing to be judged on: of the 1 tasks" in sentence
+
+
+def test_what_was_learnt_is_saved_before_it_is_judged(
+    scripts: Scripts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("judging failed")
+
+    monkeypatch.setattr(train_script, "judge", fail)
+    with pytest.raises(RuntimeError, match="judging failed"):
+        scripts("train", "train", *TRAIN)
+    assert read_header(scripts.folder / "train" / "checkpoint.safetensors").model == "treegru"
+
+
+def test_one_task_on_two_targets_has_a_row_each(scripts: Scripts) -> None:
+    records = [*records_of("first"), *records_of("matmul_tiny")]
+    save_records(
+        [*records, *records_of("matmul_tiny", target=other_target())], scripts.folder / "two.parquet"
+    )
+    metrics = scripts("train", "train", *DATA, "data.path=two.parquet", "model=constant")
+    assert metrics["num_test_tasks"] == 2
+    with (scripts.folder / "train" / "tasks.csv").open(newline="") as file:
+        rows = [(row["task"], row["target"]) for row in csv.DictReader(file)]
+    assert rows == [("matmul_tiny", "imaginary"), ("matmul_tiny", "elsewhere")]
+
+
+def test_a_configured_baseline_is_not_replaced_by_the_default_one(scripts: Scripts, tmp_path: Path) -> None:
+    usual = scripts("evaluate", "usual", *DATA, "model=roofline")
+    odd = scripts("evaluate", "odd", *DATA, "model=roofline", "model.roofline.memory_bytes=0.0001")
+    assert odd["pairwise_accuracy"] != usual["pairwise_accuracy"]
+    assert odd["roofline_pairwise_accuracy"] == odd["pairwise_accuracy"]
+
+
+def test_a_learning_rate_that_diverges_is_one_sentence(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sentence = refusal(capsys, scripts, "train", *TRAIN, "model.training.learning_rate=1e30")
+    assert "diverged" in sentence
+    assert "learning_rate" in sentence
+
+
+def test_a_training_that_was_killed_goes_on_in_its_folder(
+    scripts: Scripts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three = [*DATA, "model.training.num_epochs=3"]
+    whole = scripts("train", "whole", *three)
+    save = training.save_snapshot
+
+    def killed(path: Path, *arguments: object) -> None:
+        save(path, *arguments)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "save_snapshot", killed)
+        with pytest.raises(SystemExit):
+            scripts("train", "run", *three)
+    assert (scripts.folder / "run" / "training.safetensors").exists()
+    resumed = scripts("train", "run", *three)
+    assert resumed["pairwise_accuracy"] == whole["pairwise_accuracy"]
+    assert resumed["rmse"] == whole["rmse"]
+    assert not list((scripts.folder / "run").glob("training*"))
+
+
+def test_trees_have_no_loss_to_show(scripts: Scripts, capsys: pytest.CaptureFixture[str]) -> None:
+    scripts("train", "train", *DATA, "model=xgboost", "debug=tiny")
+    shown = capsys.readouterr().out
+    assert "training xgboost: 10 of 10\n" in shown
+    assert "loss nan" not in shown
