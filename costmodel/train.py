@@ -268,12 +268,10 @@ def seed_of(rng: np.random.Generator) -> int:
 def _divide(
     data: FeatureDataset, fraction: float, rng: np.random.Generator
 ) -> tuple[FeatureDataset, FeatureDataset | None]:
-    num_kept = round(fraction * len(data.tasks))
-    if num_kept == 0 or num_kept == len(data.tasks):
-        return data, None
-    kept = set(rng.permutation(len(data.tasks))[:num_kept].tolist())
-    learning = tuple(task for i, task in enumerate(data.tasks) if i not in kept)
-    return FeatureDataset(learning), FeatureDataset(tuple(data.tasks[i] for i in sorted(kept)))
+    if not fraction:
+        return data, None  # nothing is drawn, so that the generator's state does not depend on the option
+    learning, validation = data.divided(fraction, rng)
+    return learning, validation if validation.tasks else None
 
 
 def _quality(network: nn.Module, data: FeatureDataset) -> float:

@@ -1,6 +1,6 @@
 """The project's claims as numbers: python scripts/benchmark.py suite=throughput.
 
-Other suites: ranking, tune, search, operators, awkward, memory, triton; all runs the first four.
+Other suites: training, ranking, tune, search, operators, awkward, memory, triton; all runs the first four.
 """
 
 from __future__ import annotations

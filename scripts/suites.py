@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,7 @@ from scripts.throughput import (
     compile_times,
     epoch_time,
     median,
+    peak_bytes,
     trial_rate,
 )
 from scripts.triton_suite import TritonConfig, triton_metrics
@@ -120,6 +122,22 @@ def throughput(config: Benchmark, target: Target, folder: Path) -> Values:
     return values
 
 
+def training(config: Benchmark, target: Target, folder: Path) -> Values:
+    """Seconds and memory that features of all records take, and an epoch on them; none are kept."""
+    option, table = _network(config), config.data.table()
+    start_s = time.perf_counter()
+    data, features_bytes = peak_bytes(lambda: dataset_of(table))
+    features_s = time.perf_counter() - start_s
+    epoch_s, epoch_bytes = peak_bytes(lambda: epoch_time(option, config.loss, data))
+    return {
+        "num_candidates": len(data),
+        "features_s": features_s,
+        "features_peak_mb": features_bytes / 1e6,
+        "train_epoch_s": epoch_s,
+        "train_peak_mb": epoch_bytes / 1e6,
+    }
+
+
 def ranking(config: Benchmark, target: Target, folder: Path) -> Values:
     """How well a network (model=...), XGBoost and the baselines rank the test side of the split."""
     learners = [_network(config).build(config.loss), GradientBoostingOption().build(config.loss)]
@@ -187,6 +205,7 @@ def triton(config: Benchmark, target: Target, folder: Path) -> Values:
 
 SUITES: dict[str, Callable[[Benchmark, Target, Path], Values]] = {
     "throughput": throughput,
+    "training": training,
     "ranking": ranking,
     "tune": tune,
     "search": search,

@@ -107,3 +107,20 @@ def test_a_sample_is_drawn_from_all_tasks_alike() -> None:
     np.testing.assert_array_equal(some.tasks[0].trees.programs[3], data.tasks[0].trees.programs[place])
     assert len(data.sampled(1000, np.random.default_rng(0))) == 60
     assert [len(task) for task in data.sampled(1, np.random.default_rng(0)).tasks] == [1, 1]
+
+
+def test_a_program_on_two_targets_is_two_tasks_of_one_group() -> None:
+    table = recorded("matmul", sample("matmul", 6))
+    elsewhere = replace(table, target=replace(table.target, name="elsewhere", l2_bytes=2 << 20))
+    other = recorded("pool2d", sample("pool2d", 6))
+    data = dataset_of(RecordTable((table, elsewhere, other)))
+    first, second, _ = data.tasks
+    assert first.name == second.name
+    assert first.label != second.label
+    assert first.group == second.group
+    for seed in range(4):
+        learning, apart = data.divided(0.5, np.random.default_rng(seed))
+        assert {task.group for task in learning.tasks}.isdisjoint(task.group for task in apart.tasks)
+        assert len(learning.tasks) + len(apart.tasks) == 3
+        assert {len(learning.tasks), len(apart.tasks)} == {1, 2}
+    assert data.divided(1.0, np.random.default_rng(0))[0].tasks

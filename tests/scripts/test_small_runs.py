@@ -56,6 +56,14 @@ def test_the_benchmark_of_throughput(scripts: Scripts) -> None:
     assert found["compile_median_s"] == found["compile_random_median_s"]
 
 
+def test_the_benchmark_of_training(scripts: Scripts) -> None:
+    found = scripts("benchmark", "run", "suite=training", *DATA)
+    assert found["num_candidates"] == 4 * 24
+    assert found["features_s"] > 0
+    assert found["train_epoch_s"] > 0
+    assert min(found["features_peak_mb"], found["train_peak_mb"]) > 50
+
+
 @pytest.mark.slow
 def test_the_benchmark_of_ranking(scripts: Scripts) -> None:
     found = scripts("benchmark", "run", "suite=ranking", "debug=tiny", *DATA)
