@@ -39,11 +39,6 @@ class ComparisonConfig:
         if min(self.num_seeds, self.random_trials, self.guided_trials) < 1:
             raise ValueError(f"num_seeds, random_trials and guided_trials must be positive, got {self}")
 
-    @property
-    def num_trials(self) -> int:
-        """Of all runs together."""
-        return len(self.workloads) * self.num_seeds * (self.random_trials + self.guided_trials)
-
 
 @dataclass(frozen=True)
 class Comparison:

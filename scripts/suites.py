@@ -24,6 +24,7 @@ from scripts.contest import call_times
 from scripts.data import DataConfig
 from scripts.display import show_table
 from scripts.efficiency import ComparisonConfig, comparison_metrics
+from scripts.end_use import EndUseConfig, end_use_curves, end_use_rows
 from scripts.groups import TargetConfig
 from scripts.kernels import KernelTuner
 from scripts.launch import ROOT
@@ -61,7 +62,8 @@ ALL = ("throughput", "ranking", "tune", "search")
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """``figure`` names the workloads of the suites ``search`` and ``tune``, and sizes the first.
+    """``figure`` names the workloads of the suites ``search``, ``end_use`` and ``tune``, and sizes the first
+    two; ``end_use`` names the models that are compared.
 
     ``workload`` is what the throughput is measured on, with ``num_compiled`` candidates of each kind
     and ``num_measured`` trials; ``search`` with its ``trials`` is what tunes. ``kernels`` says where the
@@ -82,6 +84,7 @@ class Benchmark:
     checkpoint: str = "shipped"
     search: Any = MISSING
     figure: ComparisonConfig = MISSING
+    end_use: EndUseConfig = field(default_factory=EndUseConfig)
     kernels: KernelsConfig = field(default_factory=KernelsConfig)
     triton: TritonConfig = field(default_factory=TritonConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
@@ -155,6 +158,20 @@ def search(config: Benchmark, target: Target, folder: Path) -> Values:
     return dict(comparison_metrics(comparisons))
 
 
+def end_use(config: Benchmark, target: Target, folder: Path) -> Values:
+    """Trials that the annealer needs with each model, trained here, for 95 % of the best speed of all runs.
+
+    Workloads, seeds and trials are those of the figure; no workload may be learnt from.
+    """
+    annealer = annealer_of(config.search, "suite=end_use")
+    curves = end_use_curves(
+        config.end_use, config.figure, annealer, config.data, target, config.measure, config.seed, folder
+    )
+    header, rows, metrics = end_use_rows(curves)
+    show_table(f"trials to 95 % of the best, on {target.name}", header, rows)
+    return {**metrics, "num_seeds": config.figure.num_seeds, "num_trials": config.figure.guided_trials}
+
+
 def tune(config: Benchmark, target: Target, folder: Path) -> Values:
     """Tuned kernels of the figure's workloads beside the libraries and the machine's ceilings."""
     return _run_operators(
@@ -209,6 +226,7 @@ SUITES: dict[str, Callable[[Benchmark, Target, Path], Values]] = {
     "ranking": ranking,
     "tune": tune,
     "search": search,
+    "end_use": end_use,
     "operators": operators,
     "awkward": awkward,
     "memory": memory,
