@@ -79,6 +79,22 @@ class FeatureDataset:
         """The trees of all tasks, one after the other."""
         return concatenate_batches([task.trees for task in self.tasks])
 
+    def take(self, rows: NDArray[np.int64]) -> TreeBatch:
+        """The trees at rows of ``trees``, in the order given, without a copy of all others."""
+        ends = self._ends
+        homes = np.searchsorted(ends, rows, side="right")
+        parts = np.split(np.arange(len(rows)), np.flatnonzero(np.diff(homes)) + 1)
+        tasks = [self.tasks[homes[part[0]]] for part in parts if len(part)]
+        starts = [ends[homes[part[0]]] - len(task) for task, part in zip(tasks, parts)]
+        return concatenate_batches(
+            [task.trees.take(rows[part] - start) for task, part, start in zip(tasks, parts, starts)]
+        )
+
+    @cached_property
+    def _ends(self) -> NDArray[np.int64]:
+        """Per task the row of ``trees`` after its last."""
+        return np.cumsum([len(task) for task in self.tasks], dtype=np.int64)
+
     @cached_property
     def hash(self) -> str:
         """16 hex digits over names, features and latencies: what a checkpoint says it was trained on."""

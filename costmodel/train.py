@@ -226,7 +226,7 @@ class _Training:
     def _step(self, step: Step, share: float) -> float:
         config = self.config
         is_real = step.rows >= 0
-        trees = self.data.trees.take(step.rows[is_real])
+        trees = self.data.take(step.rows[is_real])
         if config.exchange_probability:
             trees = with_exchanged_operands(trees, config.exchange_probability, self.rng)
         forest = forest_of(trees)

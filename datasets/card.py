@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +131,7 @@ def _operators(table: RecordTable) -> list[str]:
     return [operator for operator, _ in sizes.most_common()]
 
 
-def _span(times: pa.ChunkedArray) -> tuple[object, object]:
+def _span(times: pa.ChunkedArray) -> tuple[datetime, datetime]:
     bounds = pc.min_max(times).as_py()
     return bounds["min"], bounds["max"]
 

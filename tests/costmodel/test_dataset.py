@@ -124,3 +124,18 @@ def test_a_program_on_two_targets_is_two_tasks_of_one_group() -> None:
         assert len(learning.tasks) + len(apart.tasks) == 3
         assert {len(learning.tasks), len(apart.tasks)} == {1, 2}
     assert data.divided(1.0, np.random.default_rng(0))[0].tasks
+
+
+def test_taken_trees_are_those_of_all_tasks_in_a_row() -> None:
+    tables = [
+        recorded(name, sample(name, num)) for name, num in (("matmul", 7), ("conv2d", 5), ("pool2d", 3))
+    ]
+    data = dataset_of(RecordTable(tuple(tables)))
+    rows = np.array([13, 8, 7, 0, 6, 0, 14, 11])
+    taken, expected = data.take(rows), data.trees.take(rows)
+    np.testing.assert_array_equal(taken.programs, expected.programs)
+    sums = [np.zeros(len(rows)), np.zeros(len(rows))]
+    for batch, result in zip((taken, expected), sums):
+        for group in batch.groups:
+            result[group.rows] = group.nodes.sum(axis=(1, 2))
+    np.testing.assert_array_equal(*sums)
