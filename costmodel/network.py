@@ -149,6 +149,21 @@ class InputScaling(nn.Module):
         return np.stack([mean - reach, mean + reach]).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class Dropout:
+    """Leaves out a share of the units that the score is read off (Srivastava et al. 2014).
+
+    ``generator`` is the only source of chance, so that a training repeats.
+    """
+
+    share: float
+    generator: torch.Generator
+
+    def __call__(self, units: Float[Tensor, "tree unit"]) -> Float[Tensor, "tree unit"]:
+        is_kept = torch.rand(units.shape, generator=self.generator) >= self.share
+        return units * is_kept / (1 - self.share)
+
+
 class Ranker(nn.Module):
     """Scales what an encoder is given, and reads a score off what it gives and the program's features."""
 
@@ -167,11 +182,13 @@ class Ranker(nn.Module):
         self.node_scaling.measure([group.nodes.reshape(-1, len(NODE_COLUMNS)) for group in groups])
         self.program_scaling.measure([group.programs for group in groups])
 
-    def forward(self, forest: ForestTensors) -> Float[Tensor, " tree"]:
+    def forward(self, forest: ForestTensors, dropout: Dropout | None = None) -> Float[Tensor, " tree"]:
         encoded = self.encode(forest)
         read: Tensor = self.readout(torch.cat([encoded, self.program_scaling(forest.programs)], dim=1))
         if isinstance(self.readout, nn.Linear):
             read = torch.relu(read)
+        if dropout is not None:
+            read = dropout(read)
         result: Tensor = self.score(read)
         return result[:, 0]
 
