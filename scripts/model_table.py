@@ -77,7 +77,7 @@ class ModelTableConfig:
     )
     splits: list[str] = field(default_factory=lambda: list(SPLITS))
     every_pair: bool = False
-    num_seeds: int = 3
+    num_seeds: int = 1
     num_records: list[int] = field(default_factory=lambda: [0])
     overrides: list[str] = field(default_factory=list)
     reference: str = REFERENCE
