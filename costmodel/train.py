@@ -51,7 +51,7 @@ class TrainConfig:
     patience: int = 0
     precision: str = "float32"
     exchange_probability: float = 0.0
-    dropout: float = 0.0
+    dropout: float = 0.2
     loss: Loss = field(default_factory=RankAndTime)
 
     def __post_init__(self) -> None:
@@ -98,6 +98,7 @@ class RefitConfig:
             tasks_per_step=1,
             candidates_per_task=self.candidates_per_step,
             learning_rate=learning_rate or self.learning_rate,
+            dropout=0.0,
             loss=self.loss,
         )
 
