@@ -19,6 +19,7 @@ from costmodel.batching import TreeBatch, concatenate_batches
 from costmodel.feature_cache import FeatureCache
 from costmodel.features.columns import FEATURES_VERSION
 from costmodel.features.featurise import Featuriser
+from datasets.splits import group_key
 from datasets.table import RecordTable, TaskTable
 
 FloatArray = NDArray[np.float64]
@@ -32,7 +33,9 @@ class TaskFeatures:
     """The N measured candidates of one task.
 
     ``latency_s``: shape (N,), NaN where a candidate failed. ``repeat_pairs``: (M, 2), two measurements of
-    each of the candidates that were measured twice, from which the noise ceiling comes.
+    each of the candidates that were measured twice, from which the noise ceiling comes. ``label`` tells the
+    task from all others, on this or another target; tasks of one ``group`` (``datasets.splits.group_key``)
+    are so alike that none of them may judge what was learnt from another. Empty ones are taken for the name.
     """
 
     name: str
@@ -40,10 +43,14 @@ class TaskFeatures:
     latency_s: FloatArray
     repeat_pairs: FloatArray
     target_name: str = ""
+    label: str = ""
+    group: str = ""
 
     def __post_init__(self) -> None:
         if len(self.trees) != len(self.latency_s):
             raise ValueError(f"{self.name}: {len(self.trees)} trees but {len(self.latency_s)} latencies")
+        for field in ("label", "group"):
+            object.__setattr__(self, field, getattr(self, field) or self.name)
 
     def __len__(self) -> int:
         return len(self.latency_s)
@@ -72,6 +79,22 @@ class FeatureDataset:
         """The trees of all tasks, one after the other."""
         return concatenate_batches([task.trees for task in self.tasks])
 
+    def take(self, rows: NDArray[np.int64]) -> TreeBatch:
+        """The trees at rows of ``trees``, in the order given, without a copy of all others."""
+        ends = self._ends
+        homes = np.searchsorted(ends, rows, side="right")
+        parts = np.split(np.arange(len(rows)), np.flatnonzero(np.diff(homes)) + 1)
+        tasks = [self.tasks[homes[part[0]]] for part in parts if len(part)]
+        starts = [ends[homes[part[0]]] - len(task) for task, part in zip(tasks, parts)]
+        return concatenate_batches(
+            [task.trees.take(rows[part] - start) for task, part, start in zip(tasks, parts, starts)]
+        )
+
+    @cached_property
+    def _ends(self) -> NDArray[np.int64]:
+        """Per task the row of ``trees`` after its last."""
+        return np.cumsum([len(task) for task in self.tasks], dtype=np.int64)
+
     @cached_property
     def hash(self) -> str:
         """16 hex digits over names, features and latencies: what a checkpoint says it was trained on."""
@@ -88,6 +111,15 @@ class FeatureDataset:
         share = min(num / max(len(self), 1), 1.0)
         kept = [np.sort(rng.permutation(len(t))[: max(round(share * len(t)), 1)]) for t in self.tasks]
         return FeatureDataset(tuple(task.take(rows) for task, rows in zip(self.tasks, kept)))
+
+    def divided(self, fraction: float, rng: np.random.Generator) -> tuple[FeatureDataset, FeatureDataset]:
+        """All tasks but those of a share of the groups, drawn at random, and these; one is always left."""
+        groups = list(dict.fromkeys(task.group for task in self.tasks))
+        num_kept = max(0, min(round(fraction * len(groups)), len(groups) - 1))
+        kept = {groups[number] for number in rng.permutation(len(groups))[:num_kept]}
+        sides = ([t for t in self.tasks if (t.group in kept) is is_kept] for is_kept in (False, True))
+        learning, apart = (FeatureDataset(tuple(side)) for side in sides)
+        return learning, apart
 
     def learnable(self) -> FeatureDataset:
         """The tasks with at least two candidates, not all failed: others hold no comparison."""
@@ -116,7 +148,8 @@ def dataset_of(
     tasks = []
     for task, trees in zip(table.tasks, _all_trees(table, cache)):
         latency_s = np.where(task.is_failed, np.nan, task.latency_s)
-        tasks.append(TaskFeatures(task.name, trees, latency_s, task.repeat_pairs, task.target.name))
+        identity = (task.target.name, task.label, group_key(task))
+        tasks.append(TaskFeatures(task.name, trees, latency_s, task.repeat_pairs, *identity))
         if on_task is not None:
             on_task(task.name)
     return FeatureDataset(tuple(tasks))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,7 @@ class EnsembleModel:
 
     def fit(self, data: FeatureDataset, rng: np.random.Generator, progress: Progress | None = None) -> None:
         seeds = [seed_of(rng) for _ in self.members]
-        learning, calibration = _divided(data, self.config.calibration_fraction, rng)
+        learning, calibration = data.divided(self.config.calibration_fraction, rng)
         for number, (member, seed) in enumerate(zip(self.members, seeds)):
             if self.snapshot is not None:
                 member.snapshot = self.snapshot.with_name(f"{self.snapshot.stem}-{number}.safetensors")
@@ -153,17 +153,6 @@ def _errors(scores: Scores, task: TaskFeatures) -> tuple[NDArray[np.float64], ND
     is_known = np.isfinite(task.latency_s)
     error = scores[is_known] + np.log(task.latency_s[is_known])
     return np.asarray(error - np.median(error)), is_known
-
-
-def _divided(
-    data: FeatureDataset, fraction: float, rng: np.random.Generator
-) -> tuple[FeatureDataset, FeatureDataset]:
-    order = rng.permutation(len(data.tasks))
-    kept = set(order[: min(round(fraction * len(order)), len(order) - 1)].tolist())
-    sides: tuple[list[Any], list[Any]] = ([], [])
-    for number, task in enumerate(data.tasks):
-        sides[number in kept].append(task)
-    return FeatureDataset(tuple(sides[0])), FeatureDataset(tuple(sides[1]))
 
 
 def _part_of(progress: Progress | None, number: int, of: int) -> Progress | None:

@@ -13,6 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+SLOWEST = 50.0
+"""What a failure counts as, in times of the best, where logarithms are compared."""
+
 
 class Loss(Protocol):
     """A mean over pairs or candidates, so that its size does not grow with the batch."""
@@ -26,13 +29,21 @@ class PairwiseLogistic:
     """RankNet (Burges et al. 2005): the chance of a wrong order, for every pair of one task.
 
     Pairs weigh as much as their labels differ, so that noise between equals costs nothing and the fast
-    end, where labels are far apart, counts most.
+    end, where labels are far apart, counts most. With ``log_span`` > 0 they weigh as much as log times
+    differ, but no more than that: so the slow end counts alike.
     """
 
+    log_span: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.log_span < 0:
+            raise ValueError(f"log_span must not be negative, got {self.log_span}")
+
     def __call__(self, scores: Tensor, labels: Tensor, is_real: Tensor) -> Tensor:
-        difference = labels[:, :, None] - labels[:, None, :]
+        values = labels.clamp(min=1 / SLOWEST).log() if self.log_span else labels
+        difference = values[:, :, None] - values[:, None, :]
         is_pair = is_real[:, :, None] & is_real[:, None, :]
-        weights = difference.clamp(min=0) * is_pair
+        weights = difference.clamp(min=0, max=self.log_span or None) * is_pair
         losses = functional.softplus(scores[:, None, :] - scores[:, :, None])
         return (weights * losses).sum() / weights.sum().clamp(min=1e-9)
 
@@ -98,17 +109,19 @@ class RankAndTime:
     the shipped set: pairwise accuracy 0.867 against 0.863 at 0.1, error of log time 0.12 against 0.31).
 
     The regression ties the scale of scores to log time, so that one score means as much in every task
-    and predicted runtimes can be read off it.
+    and predicted runtimes can be read off it. ``log_span`` is that of ``PairwiseLogistic``.
     """
 
     regression: float = 2.0
+    log_span: float = 0.0
 
     def __post_init__(self) -> None:
         if self.regression < 0:
             raise ValueError(f"regression must not be negative, got {self.regression}")
+        PairwiseLogistic(log_span=self.log_span)
 
     def __call__(self, scores: Tensor, labels: Tensor, is_real: Tensor) -> Tensor:
-        pairwise = PairwiseLogistic()(scores, labels, is_real)
+        pairwise = PairwiseLogistic(log_span=self.log_span)(scores, labels, is_real)
         return pairwise + self.regression * LogTimeRegression()(scores, labels, is_real)
 
 

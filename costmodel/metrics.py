@@ -142,18 +142,30 @@ def average(tasks: Sequence[TaskMetrics]) -> TaskMetrics:
 
 
 def bootstrap_intervals(
-    tasks: Sequence[TaskMetrics], rng: np.random.Generator, num_samples: int = 1000, level: float = 0.95
+    tasks: Sequence[TaskMetrics],
+    rng: np.random.Generator,
+    groups: Sequence[str] | None = None,
+    num_samples: int = 1000,
+    level: float = 0.95,
 ) -> dict[str, tuple[float, float]]:
-    """Interval of each average when the tasks are drawn anew, with replacement."""
+    """Interval of each average when the tasks are drawn anew, with replacement.
+
+    Tasks of one group are drawn together: one program on two targets is hardly more evidence than on one.
+    Without ``groups`` each task is one.
+    """
     if not tasks:
         return {}
-    draws = rng.integers(len(tasks), size=(num_samples, len(tasks)))
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups or ()))}
+    owners = np.array([numbers[group] for group in groups] if groups else range(len(tasks)))
+    num_groups = len(numbers) or len(tasks)
+    draws = rng.integers(num_groups, size=(num_samples, num_groups))
     intervals = {}
     for name in tasks[0]:
-        values = np.array([task[name] for task in tasks])[draws]
+        values = np.array([task[name] for task in tasks])
         present = np.isfinite(values)
-        counts = present.sum(axis=1)
-        means = np.where(present, values, 0.0).sum(axis=1)[counts > 0] / counts[counts > 0]
+        sums = np.bincount(owners, np.where(present, values, 0.0), num_groups)[draws].sum(axis=1)
+        counts = np.bincount(owners, present, num_groups)[draws].sum(axis=1)
+        means = sums[counts > 0] / counts[counts > 0]
         low, high = (1 - level) / 2, (1 + level) / 2
         is_known = len(means) > 0
         intervals[name] = (

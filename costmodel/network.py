@@ -3,6 +3,7 @@
 # ruff: noqa: F722 - shapes in annotations are jaxtyping's
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
@@ -126,10 +127,13 @@ class InputScaling(nn.Module):
         self.register_buffer("mean", torch.zeros(num_features))
         self.register_buffer("scale", torch.zeros(num_features))
 
-    def measure(self, rows: NDArray[np.float32]) -> None:
-        """Take the statistics of features, shape (N, num_features)."""
-        mean = rows.mean(axis=0, dtype=np.float64)
-        deviation = np.sqrt(np.maximum(np.square(rows, dtype=np.float64).mean(axis=0) - mean**2, 0))
+    def measure(self, parts: Sequence[NDArray[np.float32]]) -> None:
+        """Take the statistics of features, each part of shape (some, num_features)."""
+        num = max(sum(len(part) for part in parts), 1)
+        zero = np.zeros(len(self.mean))
+        mean = sum((part.sum(axis=0, dtype=np.float64) for part in parts), zero) / num
+        squares = sum((np.square(part, dtype=np.float64).sum(axis=0) for part in parts), zero) / num
+        deviation = np.sqrt(np.maximum(squares - mean**2, 0))
         varies = deviation > 1e-4
         self.mean.copy_(torch.from_numpy(mean))
         self.scale.copy_(torch.from_numpy(np.where(varies, 1 / np.where(varies, deviation, 1), 0)))
@@ -145,6 +149,21 @@ class InputScaling(nn.Module):
         return np.stack([mean - reach, mean + reach]).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class Dropout:
+    """Leaves out a share of the units that the score is read off (Srivastava et al. 2014).
+
+    ``generator`` is the only source of chance, so that a training repeats.
+    """
+
+    share: float
+    generator: torch.Generator
+
+    def __call__(self, units: Float[Tensor, "tree unit"]) -> Float[Tensor, "tree unit"]:
+        is_kept = torch.rand(units.shape, generator=self.generator) >= self.share
+        return units * is_kept / (1 - self.share)
+
+
 class Ranker(nn.Module):
     """Scales what an encoder is given, and reads a score off what it gives and the program's features."""
 
@@ -157,17 +176,19 @@ class Ranker(nn.Module):
         self.readout = nn.Linear(width, config.readout) if config.readout else nn.Identity()
         self.score = nn.Linear(config.readout or width, 1)
 
-    def measure_inputs(self, batch: TreeBatch) -> None:
+    def measure_inputs(self, batches: Sequence[TreeBatch]) -> None:
         """Set the input scaling from the trees of a training set."""
-        nodes = [group.nodes.reshape(-1, len(NODE_COLUMNS)) for group in batch.groups]
-        self.node_scaling.measure(np.concatenate(nodes))
-        self.program_scaling.measure(batch.programs)
+        groups = [group for batch in batches for group in batch.groups]
+        self.node_scaling.measure([group.nodes.reshape(-1, len(NODE_COLUMNS)) for group in groups])
+        self.program_scaling.measure([group.programs for group in groups])
 
-    def forward(self, forest: ForestTensors) -> Float[Tensor, " tree"]:
+    def forward(self, forest: ForestTensors, dropout: Dropout | None = None) -> Float[Tensor, " tree"]:
         encoded = self.encode(forest)
         read: Tensor = self.readout(torch.cat([encoded, self.program_scaling(forest.programs)], dim=1))
         if isinstance(self.readout, nn.Linear):
             read = torch.relu(read)
+        if dropout is not None:
+            read = dropout(read)
         result: Tensor = self.score(read)
         return result[:, 0]
 

@@ -106,7 +106,7 @@ class NeuralModel:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(rng))
             self.network = Ranker(self.config)
-        self.network.measure_inputs(data.trees)
+        self.network.measure_inputs([task.trees for task in data.tasks])
 
 
 def _configured(config: Any, sizes: Mapping[str, Any]) -> Any:

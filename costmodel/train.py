@@ -18,7 +18,7 @@ from costmodel.dataset import FeatureDataset
 from costmodel.losses import Loss, RankAndTime
 from costmodel.metrics import average, task_metrics
 from costmodel.model import Progress
-from costmodel.network import score_in_blocks, tensors_of
+from costmodel.network import Dropout, score_in_blocks, tensors_of
 from costmodel.precision import PRECISIONS, arithmetic, check_bfloat16
 from costmodel.snapshot import TrainingState, load_snapshot, save_snapshot
 from costmodel.steps import Step, epoch_steps, num_pieces
@@ -37,6 +37,7 @@ class TrainConfig:
     the weights that rank them best after any epoch are the result; training ends early after ``patience``
     epochs without better ones, if that is not 0. ``precision`` is float32, or bfloat16_first: bfloat16 until
     the learning rate has dropped to half. ``exchange_probability`` as in ``costmodel.augmentation``.
+    ``dropout``: a share of the units that the score is read off, left out at each step.
     """
 
     num_epochs: int = 40
@@ -50,6 +51,7 @@ class TrainConfig:
     patience: int = 0
     precision: str = "float32"
     exchange_probability: float = 0.0
+    dropout: float = 0.2
     loss: Loss = field(default_factory=RankAndTime)
 
     def __post_init__(self) -> None:
@@ -68,6 +70,8 @@ class TrainConfig:
             raise ValueError(f"precision must be {' or '.join(PRECISIONS)}, got {self.precision!r}")
         if not 0 <= self.exchange_probability <= 1:
             raise ValueError(f"exchange_probability must be in [0, 1], got {self.exchange_probability}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +98,7 @@ class RefitConfig:
             tasks_per_step=1,
             candidates_per_task=self.candidates_per_step,
             learning_rate=learning_rate or self.learning_rate,
+            dropout=0.0,
             loss=self.loss,
         )
 
@@ -223,10 +228,15 @@ class _Training:
     def _steps(self, rng: np.random.Generator) -> list[Step]:
         return epoch_steps(self.data, self.config.tasks_per_step, self.config.candidates_per_task, rng)
 
+    def _dropout(self) -> Dropout | None:
+        if not self.config.dropout:
+            return None
+        return Dropout(self.config.dropout, torch.Generator().manual_seed(seed_of(self.rng)))
+
     def _step(self, step: Step, share: float) -> float:
         config = self.config
         is_real = step.rows >= 0
-        trees = self.data.trees.take(step.rows[is_real])
+        trees = self.data.take(step.rows[is_real])
         if config.exchange_probability:
             trees = with_exchanged_operands(trees, config.exchange_probability, self.rng)
         forest = forest_of(trees)
@@ -234,7 +244,7 @@ class _Training:
             check_bfloat16(lambda: self.network(tensors_of(forest)).float().sum().backward())
             self._is_checked = True
         with arithmetic(is_bfloat16=config.precision != "float32" and share > FLOAT32_BELOW):
-            scores = self.network(tensors_of(forest)).float()
+            scores = self.network(tensors_of(forest), self._dropout()).float()
         # Roots come grouped by topology; put each back where its task is.
         places = torch.from_numpy(np.flatnonzero(is_real)[forest.rows])
         grid: Tensor = scores.new_zeros(step.rows.size).index_copy(0, places, scores)
@@ -268,12 +278,10 @@ def seed_of(rng: np.random.Generator) -> int:
 def _divide(
     data: FeatureDataset, fraction: float, rng: np.random.Generator
 ) -> tuple[FeatureDataset, FeatureDataset | None]:
-    num_kept = round(fraction * len(data.tasks))
-    if num_kept == 0 or num_kept == len(data.tasks):
-        return data, None
-    kept = set(rng.permutation(len(data.tasks))[:num_kept].tolist())
-    learning = tuple(task for i, task in enumerate(data.tasks) if i not in kept)
-    return FeatureDataset(learning), FeatureDataset(tuple(data.tasks[i] for i in sorted(kept)))
+    if not fraction:
+        return data, None  # nothing is drawn, so that the generator's state does not depend on the option
+    learning, validation = data.divided(fraction, rng)
+    return learning, validation if validation.tasks else None
 
 
 def _quality(network: nn.Module, data: FeatureDataset) -> float:

@@ -20,20 +20,20 @@ def task_disagreements(task: TaskTable) -> Iterator[str]:
     """As ``find_disagreements``, for one task; the program decides before its candidates are looked at."""
     if task.program_text and text_hash(task.program_text) != task.program_hash:
         found = text_hash(task.program_text)
-        yield f"task {task.name} has program hash {task.program_hash}, but its text has {found}"
+        yield f"task {task.label} has program hash {task.program_hash}, but its text has {found}"
         return
     try:
         program = make_operator(task.operator, task.parameters).program()
     except ValueError as error:
-        yield f"task {task.name}: {error}"
+        yield f"task {task.label}: {error}"
         return
     if program.hash != task.program_hash:
-        yield f"task {task.name} was program {task.program_hash}, its operator is now {program.hash}"
+        yield f"task {task.label} was program {task.program_hash}, its operator is now {program.hash}"
         return
     outside = list(_outside(task, build_space(program, task.target)))
     if outside:
         yield (
-            f"task {task.name}: {len(outside)} of {len(task)} candidates are not in its space, "
+            f"task {task.label}: {len(outside)} of {len(task)} candidates are not in its space, "
             f"first {outside[0]}"
         )
 

@@ -56,6 +56,18 @@ def by_task(
     return _separate(table, lambda task: group_of[group_key(task)] in chosen)
 
 
+def folds(table: RecordTable, num_folds: int, rng: np.random.Generator) -> list[Split]:
+    """Divisions each of which judges on other groups of tasks (``group_key``), all together on every one."""
+    keys = sorted({group_key(task) for task in table.tasks})
+    if not 2 <= num_folds <= len(keys):
+        raise ValueError(f"num_folds must be from 2 to the {len(keys)} groups of tasks, got {num_folds}")
+    fold_of = {keys[place]: number % num_folds for number, place in enumerate(rng.permutation(len(keys)))}
+    return [
+        _separate(table, lambda task, number=number: fold_of[group_key(task)] == number)  # type: ignore[misc]
+        for number in range(num_folds)
+    ]
+
+
 def by_name(table: RecordTable, test_names: Collection[str]) -> Split:
     """The named tasks to the test side.
 

@@ -69,6 +69,12 @@ class TaskTable:
         """Every name of the program, ``name`` first."""
         return (self.name, *self.aliases)
 
+    @property
+    def label(self) -> str:
+        """Tells the task from all others of a table: one program may stand there for several targets."""
+        conditions = (self.target.fingerprint, self.compiler or "compiler not noted", self.cache)
+        return f"{self.name} on {self.target.name} ({', '.join(conditions)})"
+
     @cached_property
     def best_latency_s(self) -> float:
         """Of the fastest candidate; NaN if all failed."""

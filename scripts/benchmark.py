@@ -1,6 +1,7 @@
 """The project's claims as numbers: python scripts/benchmark.py suite=throughput.
 
-Other suites: ranking, tune, search, operators, awkward, memory, triton; all runs the first four.
+Other suites: training, ranking, tune, search, end_use, operators, awkward, memory, triton; all runs
+throughput, ranking, tune and search.
 """
 
 from __future__ import annotations

@@ -54,8 +54,7 @@ def run(run: Run[Train]) -> Metrics:
     train_s = fit_model(
         model, train_data, config.seed, lambda step, loss: run.logger.log(step, {"loss": loss})
     )
-    notes = {"seed": config.seed, "split": config.data.split, "num_tasks": len(train_data.tasks)}
-    notes |= training_notes(split.train)
+    notes = {"num_tasks": len(train_data.tasks), **training_notes(split.train, config.data, config.seed)}
     save_checkpoint(run.folder / CHECKPOINT, model, train_data.hash, notes)
     for left_over in run.folder.glob(f"{snapshot.stem}*{snapshot.suffix}"):
         left_over.unlink()
@@ -79,6 +78,7 @@ def _report(folder: Path, model: CostModel, judgement: Judgement, split: str) ->
     write_text(folder / "tasks.csv", judgement.csv())
     title = f"{model.name} on {len(judgement.tasks)} tasks, the test side of data.split={split}"
     show_table(title, ["metric", "model", "95 % interval", "random", "noise ceiling"], judgement.rows())
+    judgement.show_targets()
     say(f"checkpoint: {folder / CHECKPOINT}; metrics of each task: {folder / 'tasks.csv'}")
 
 

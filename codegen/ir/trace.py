@@ -25,6 +25,8 @@ _COMMUTATIVE = frozenset({"add", "mul", "min", "max"})
 LOG2_TERMS = tuple(float(2 / np.log(2) / (2 * k + 1)) for k in range(6))
 SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
 _MANTISSA_BITS = 52
+_NEUTRAL = {"add": 0.0, "sub": 0.0, "mul": 1.0, "div": 1.0, "floordiv": 1.0}
+"""What changes nothing on the right of an operation."""
 
 
 class Operation(NamedTuple):
@@ -120,22 +122,23 @@ class _Recorder:
             return _constant(of)
         seen, stack = self.seen, [of]
         while stack:
-            node = stack[-1]
-            if node in seen:
-                stack.pop()
-                continue
-            pending = [o for o in node.operands if isinstance(o, Symbol) and o not in seen]
-            if pending:
-                stack.extend(pending)
-            else:
+            node, height = stack[-1], len(stack)
+            if node not in seen:
+                for operand in node.operands:
+                    if isinstance(operand, Symbol) and operand not in seen:
+                        stack.append(operand)
+                if len(stack) > height:
+                    continue
                 seen[node] = self._emit(node)
+            stack.pop()
         return seen[of]
 
     def _emit(self, node: Symbol) -> int | float:
         if node.operation == "input":
             return self._input(str(node.operands[0]))
-        operands = [self.seen[o] if isinstance(o, Symbol) else _constant(o) for o in node.operands]
-        left, right = operands[0], operands[-1]
+        first, last = node.operands[0], node.operands[-1]
+        left = self.seen[first] if isinstance(first, Symbol) else _constant(first)
+        right = self.seen[last] if isinstance(last, Symbol) else _constant(last)
         if isinstance(left, float) and isinstance(right, float):
             return float(_apply(node.operation, left, right))
         same = _shortcut(node.operation, left, right)
@@ -143,20 +146,21 @@ class _Recorder:
             return same
         if node.operation in _COMMUTATIVE and _order(left) > _order(right):
             left, right = right, left
-        return self._append(Operation(node.operation, left, right))
+        return self._append(node.operation, left, right)
 
     def _input(self, name: str) -> int:
         if name not in self.inputs:
             raise ValueError(f"the arithmetic depends on {name!r}, but the inputs are {list(self.inputs)}")
-        return self._append(Operation("input", self.inputs.index(name), 0))
+        return self._append("input", self.inputs.index(name), 0)
 
-    def _append(self, operation: Operation) -> int:
+    def _append(self, name: str, left: int | float, right: int | float) -> int:
         # Value number 5 and the constant 5.0 are equal as dictionary keys, so their types count too.
-        key = (*operation, type(operation.left), type(operation.right))
-        if key not in self.numbers:
-            self.numbers[key] = len(self.operations)
-            self.operations.append(operation)
-        return self.numbers[key]
+        key = (name, left, right, type(left), type(right))
+        number = self.numbers.get(key)
+        if number is None:
+            number = self.numbers[key] = len(self.operations)
+            self.operations.append(Operation(name, left, right))
+        return number
 
 
 def _operand(value: Int) -> Symbol | int:
@@ -186,8 +190,7 @@ def _shortcut(name: str, left: int | float, right: int | float) -> int | float |
     if is_same and name in ("div", "floordiv"):
         return 1.0
     if isinstance(right, float):
-        neutral = {"add": 0.0, "sub": 0.0, "mul": 1.0, "div": 1.0, "floordiv": 1.0}.get(name)
-        return left if neutral == right else None
+        return left if _NEUTRAL.get(name) == right else None
     if isinstance(left, float) and (name, left) in (("add", 0.0), ("mul", 1.0)):
         return right
     return None

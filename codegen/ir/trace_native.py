@@ -27,6 +27,10 @@ _INSTRUCTION = np.dtype(
 )
 
 
+_CODES = {name: 3 * number for number, name in enumerate(NAMES)}
+"""The first instruction of each operation: on two values, then with a constant on the right, on the left."""
+
+
 @dataclass(frozen=True)
 class Code:
     """A tape as instructions of the vector machine, which needs ``num_rows`` rows for live values.
@@ -59,10 +63,13 @@ def assemble(tape: Tape, dtype: type[np.float64] | type[np.float32]) -> Code:
     num_rows = 0
     code: list[tuple[int, int, int, int, float]] = []
     for number, operation in enumerate(tape.operations):
-        operands = (operation.left, operation.right) if operation.name != "input" else ()
-        left, right = (rows[o] if isinstance(o, int) else -1 for o in operands) if operands else (0, 0)
-        for dead in {o for o in operands if isinstance(o, int) and last[o] == number}:
-            free.append(rows.pop(dead))
+        left = right = 0
+        if operation.name != "input":
+            left = rows[operation.left] if isinstance(operation.left, int) else -1
+            right = rows[operation.right] if isinstance(operation.right, int) else -1
+            for operand in (operation.left, operation.right):
+                if isinstance(operand, int) and last[operand] == number and operand in rows:
+                    free.append(rows.pop(operand))
         if not free:
             free.append(num_rows)
             num_rows += 1
@@ -108,9 +115,12 @@ def machine_address() -> int:
 
 def _last_uses(tape: Tape) -> dict[int, int]:
     last: dict[int, int] = {}
-    for number, operation in enumerate(tape.operations):
-        if operation.name != "input":
-            last.update({o: number for o in (operation.left, operation.right) if isinstance(o, int)})
+    for number, (name, left, right) in enumerate(tape.operations):
+        if name != "input":
+            if isinstance(left, int):
+                last[left] = number
+            if isinstance(right, int):
+                last[right] = number
     return last
 
 
@@ -121,7 +131,7 @@ def _instruction(
         return INPUT, target, int(left_value), 0, 0.0
     if name == "log2":
         return LOG2, target, left, left, 0.0
-    code = 3 * NAMES.index(name)
+    code = _CODES[name]
     if right < 0:
         return code + 1, target, left, left, float(right_value)
     if left < 0:

@@ -22,22 +22,25 @@ from costmodel.metrics import (
     task_metrics,
 )
 from costmodel.model import CostModel, KnowsUncertainty
+from scripts.running.display import show_table
 
 SHOWN = ("pairwise_accuracy", "top1", "top5", "rmse", "r2", "kendall_tau")
 
 
 @dataclass(frozen=True)
 class JudgedTask:
-    """The model's metrics on one program on one target; one name may occur on several targets."""
+    """The model's metrics on one program on one target; ``label`` and ``group`` as in ``TaskFeatures``."""
 
     name: str
     target: str
+    label: str
+    group: str
     metrics: TaskMetrics
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Averages over ``tasks``; ``intervals`` (95 %) are of the model's averages, tasks drawn anew.
+    """Averages over ``tasks``; ``intervals`` (95 %) are of the model's averages, groups of tasks drawn anew.
 
     Metrics that no task has are left out.
     """
@@ -69,6 +72,21 @@ class Judgement:
         writer.writerows([task.name, task.target, *task.metrics.values()] for task in self.tasks)
         return text.getvalue()
 
+    def target_rows(self) -> list[tuple[object, ...]]:
+        """For a table: target, number of its tasks, the model's averages over them."""
+        rows: list[tuple[object, ...]] = []
+        for target in dict.fromkeys(task.target for task in self.tasks):
+            metrics = [task.metrics for task in self.tasks if task.target == target]
+            means = average(metrics)
+            rows.append((target, len(metrics), *(means[name] for name in SHOWN)))
+        return rows
+
+    def show_targets(self) -> None:
+        """Print the averages by target, if there are several."""
+        rows = self.target_rows()
+        if len(rows) > 1:
+            show_table("by target", ["target", "tasks", *SHOWN], rows)
+
     def rows(self) -> list[tuple[object, ...]]:
         """For a table: metric, model, its interval, random, ceiling."""
         rows: list[tuple[object, ...]] = []
@@ -88,7 +106,13 @@ def judge(model: CostModel, data: FeatureDataset, seed: int) -> Judgement:
         )
     chance = RandomModel(seed)
     judged = [
-        JudgedTask(task.name, task.target_name, task_metrics(model.score(task.trees), task.labels))
+        JudgedTask(
+            name=task.name,
+            target=task.target_name,
+            label=task.label,
+            group=task.group,
+            metrics=task_metrics(model.score(task.trees), task.labels),
+        )
         for task in tasks
     ]
     random = [task_metrics(chance.score(task.trees), task.labels) for task in tasks]
@@ -99,7 +123,7 @@ def judge(model: CostModel, data: FeatureDataset, seed: int) -> Judgement:
         model=average(scored),
         random=average(random),
         ceiling=average([ceiling for ceiling in ceilings if ceiling is not None]),
-        intervals=bootstrap_intervals(scored, np.random.default_rng(seed)),
+        intervals=bootstrap_intervals(scored, np.random.default_rng(seed), [task.group for task in judged]),
         tasks=judged,
     )
 

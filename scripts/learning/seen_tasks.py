@@ -1,6 +1,8 @@
 """Which tasks a checkpoint has learnt from: it is not judged on those unless the user says so.
 
-Under the splits ``within_task`` and ``by_target`` the same programs stand on both sides on purpose.
+Under the splits ``within_task`` and ``by_target`` the same programs stand on both sides on purpose: of the
+first the same division is the only one without candidates that were learnt from, of the second any on other
+targets will do.
 """
 
 from __future__ import annotations
@@ -12,23 +14,28 @@ from typing import Any
 from costmodel.checkpoint import read_header
 from datasets.splits import group_key
 from datasets.table import RecordTable, TaskTable
+from scripts.options.data import DataConfig
 from scripts.running.display import say
 
-NOTE = "trained_on"
-SHARED_SPLITS = ("within_task", "by_target")
+NOTE, TARGETS = "trained_on", "targets"
+DIVISION = ("split", "seed", "test_fraction")
 
 
-def training_notes(table: RecordTable) -> dict[str, Any]:
-    """For the notes of a checkpoint: the groups (``group_key``) that a split keeps together, and programs."""
-    return {NOTE: sorted({key for task in table.tasks for key in _keys(task)})}
+def training_notes(table: RecordTable, data: DataConfig, seed: int) -> dict[str, Any]:
+    """For a checkpoint: the groups (``group_key``), programs and targets learnt, and the division."""
+    return {
+        NOTE: sorted({key for task in table.tasks for key in _keys(task)}),
+        TARGETS: sorted({task.target.fingerprint for task in table.tasks}),
+        **_division(data, seed),
+    }
 
 
 def num_seen(
-    checkpoint: Path | None, table: RecordTable, split: str, seed: int, allow_seen: bool
+    checkpoint: Path | None, table: RecordTable, data: DataConfig, seed: int, allow_seen: bool
 ) -> int | None:
     """Tasks in groups that a checkpoint was trained on; None, and a warning, if it does not say.
 
-    ``split`` and ``seed`` made the table: equal to those of the training, they share what they mean to share.
+    ``data`` and ``seed`` made the table: equal to those of the training, they share what they mean to share.
 
     Raises:
         ValueError: there are some, and ``allow_seen`` is not set; one of them is named.
@@ -42,10 +49,12 @@ def num_seen(
             "on may be among them"
         )
         return None
-    if split in SHARED_SPLITS and (split, seed) == (notes.get("split"), notes.get("seed")):
+    if data.split == "within_task" and _division(data, seed) == {name: notes.get(name) for name in DIVISION}:
         return 0
     known = set(notes[NOTE])
-    seen = [task.name for task in table.tasks if not known.isdisjoint(_keys(task))]
+    seen = [task.label for task in table.tasks if not known.isdisjoint(_keys(task))]
+    if data.split == "by_target" and TARGETS in notes:
+        seen = [task.label for task in table.tasks if task.target.fingerprint in notes[TARGETS]]
     if seen and not allow_seen:
         raise ValueError(
             f"{checkpoint} was trained on {len(seen)} of the {len(table.tasks)} tasks it would be judged on "
@@ -58,3 +67,7 @@ def num_seen(
 def _keys(task: TaskTable) -> set[str]:
     """A program may be written with other parameters elsewhere."""
     return {group_key(task), task.program_hash}
+
+
+def _division(data: DataConfig, seed: int) -> dict[str, Any]:
+    return {"split": data.split, "seed": seed, "test_fraction": data.test_fraction}

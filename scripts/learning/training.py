@@ -62,7 +62,7 @@ def fit_model(
         except FloatingPointError as error:
             raise ValueError(f"training {model.name} diverged: {error}") from error
     train_s = time.perf_counter() - start_s
-    if not np.isfinite(model.score(data.trees)).all():
+    if not all(np.isfinite(model.score(task.trees)).all() for task in data.tasks):
         raise ValueError(
             f"training {model.name} diverged: its scores are not finite; a lower learning_rate may help"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ from scripts.running.launch import ROOT
 from scripts.running.outputs import code_version
 from scripts.suites.memory.results import MemoryResults
 from scripts.suites.memory.standings import memory_metrics, memory_table, stand_in_memory, write_table
+from scripts.suites.models.end_use import EndUseConfig, end_use_curves, end_use_rows
 from scripts.suites.operators.suite import KernelsConfig, OperatorSuite
 from scripts.suites.operators.timing import call_times
 from scripts.suites.ranking import rank_models
@@ -42,6 +44,7 @@ from scripts.suites.throughput import (
     compile_times,
     epoch_time,
     median,
+    peak_bytes,
     trial_rate,
 )
 from scripts.suites.triton_kernels import TritonConfig, triton_metrics
@@ -60,7 +63,8 @@ ALL = ("throughput", "ranking", "tune", "search")
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """``figure`` names the workloads of the suites ``search`` and ``tune``, and sizes the first.
+    """``figure`` names the workloads of the suites ``search``, ``end_use`` and ``tune``, and sizes the first
+    two; ``end_use`` names the models that are compared.
 
     ``workload`` is what the throughput is measured on, with ``num_compiled`` candidates of each kind
     and ``num_measured`` trials; ``search`` with its ``trials`` is what tunes. ``kernels`` says where the
@@ -80,6 +84,7 @@ class Benchmark:
     checkpoint: str = "shipped"
     search: Any = MISSING
     figure: ComparisonConfig = MISSING
+    end_use: EndUseConfig = field(default_factory=EndUseConfig)
     kernels: KernelsConfig = field(default_factory=KernelsConfig)
     triton: TritonConfig = field(default_factory=TritonConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
@@ -120,6 +125,22 @@ def throughput(config: Benchmark, target: Target, folder: Path) -> Values:
     return values
 
 
+def training(config: Benchmark, target: Target, folder: Path) -> Values:
+    """Seconds and memory that features of all records take, and an epoch on them; none are kept."""
+    option, table = _network(config), config.data.table()
+    start_s = time.perf_counter()
+    data, features_bytes = peak_bytes(lambda: dataset_of(table))
+    features_s = time.perf_counter() - start_s
+    epoch_s, epoch_bytes = peak_bytes(lambda: epoch_time(option, config.loss, data))
+    return {
+        "num_candidates": len(data),
+        "features_s": features_s,
+        "features_peak_mb": features_bytes / 1e6,
+        "train_epoch_s": epoch_s,
+        "train_peak_mb": epoch_bytes / 1e6,
+    }
+
+
 def ranking(config: Benchmark, target: Target, folder: Path) -> Values:
     """How well a network (model=...), XGBoost and the baselines rank the test side of the split."""
     learners = [_network(config).build(config.loss), GradientBoostingOption().build(config.loss)]
@@ -135,6 +156,20 @@ def search(config: Benchmark, target: Target, folder: Path) -> Values:
     guide = Guide(config.model, config.loss, config.checkpoint)
     comparisons = compare_searches(config.figure, annealer, guide, target, config.measure, folder)
     return dict(comparison_metrics(comparisons))
+
+
+def end_use(config: Benchmark, target: Target, folder: Path) -> Values:
+    """Trials that the annealer needs with each model, trained here, for 95 % of the best speed of all runs.
+
+    Workloads, seeds and trials are those of the figure; no workload may be learnt from.
+    """
+    annealer = annealer_of(config.search, "suite=end_use")
+    curves = end_use_curves(
+        config.end_use, config.figure, annealer, config.data, target, config.measure, config.seed, folder
+    )
+    header, rows, metrics = end_use_rows(curves)
+    show_table(f"trials to 95 % of the best, on {target.name}", header, rows)
+    return {**metrics, "num_seeds": config.figure.num_seeds, "num_trials": config.figure.guided_trials}
 
 
 def tune(config: Benchmark, target: Target, folder: Path) -> Values:
@@ -187,9 +222,11 @@ def triton(config: Benchmark, target: Target, folder: Path) -> Values:
 
 SUITES: dict[str, Callable[[Benchmark, Target, Path], Values]] = {
     "throughput": throughput,
+    "training": training,
     "ranking": ranking,
     "tune": tune,
     "search": search,
+    "end_use": end_use,
     "operators": operators,
     "awkward": awkward,
     "memory": memory,

@@ -66,7 +66,7 @@ def checkpoint(run: Run[Evaluate]) -> Metrics:
     model = open_trained(config.model, config.loss, config.checkpoint)
     table = config.data.divide(config.data.table(), config.seed).test
     file = checkpoint_file(config.model, config.loss, config.checkpoint)
-    seen = num_seen(file, table, config.data.split, config.seed, config.allow_seen)
+    seen = num_seen(file, table, config.data, config.seed, config.allow_seen)
     data = comparable_features("be judged on", table, config.data.feature_cache())
     baselines: list[CostModel] = [RooflineModel(), ConstantModel(), RandomModel(config.seed)]
     models = [model, *(baseline for baseline in baselines if baseline.name != model.name)]
@@ -76,6 +76,7 @@ def checkpoint(run: Run[Evaluate]) -> Metrics:
     ceiling = judgements[model.name].ceiling
     rows.append(("noise ceiling", *(ceiling.get(metric, float("nan")) for metric in SHOWN)))
     show_table(f"{len(data.learnable().tasks)} tasks, {len(data)} candidates", ["model", *SHOWN], rows)
+    judgements[model.name].show_targets()
     return {
         **judgements[model.name].flat(),
         **uncertainty_metrics(model, data),
@@ -109,7 +110,7 @@ def transfer(run: Run[Evaluate]) -> Metrics:
         raise ValueError("suite=transfer needs a trained network; give model=... and its checkpoint=...")
     table = config.data.divide(config.data.table(), config.seed).test
     file = checkpoint_file(config.model, config.loss, config.checkpoint)
-    num_seen(file, table, config.data.split, config.seed, config.allow_seen)
+    num_seen(file, table, config.data, config.seed, config.allow_seen)
     data = comparable_features("transfer to", table, config.data.feature_cache())
     outcomes = transfer_outcomes(model, config.model.build(config.loss), data, config.transfer, config.seed)
     write_transfer(run.folder, outcomes, config.seed)

@@ -46,9 +46,11 @@ class Outcome:
 
     ``way``: global, what was learnt from other tasks alone; local, the same model from this task's
     measurements alone; fine_tuned, the first trained on by these; global_local, the first plus a correction.
+    ``task`` is the label and ``group`` the group of ``TaskFeatures``.
     """
 
     task: str
+    group: str
     num_measured: int
     draw: int
     way: str
@@ -68,17 +70,19 @@ def transfer_outcomes(
         for done, (task, num, draw) in enumerate(jobs, start=1):
             if len(task) >= num + MIN_LEFT:
                 outcomes += _outcomes(model, fresh, task, num, draw, seed)
-            tick(done, len(jobs), task.name)
+            tick(done, len(jobs), task.label)
     return outcomes
 
 
 def mean_rows(outcomes: Sequence[Outcome], seed: int) -> list[tuple[int, str, int, float, float, float]]:
-    """Size, way, tasks, mean accuracy and its 95 % interval over tasks."""
+    """Size, way, tasks, mean accuracy and its 95 % interval over groups of tasks."""
+    groups = {each.task: each.group for each in outcomes}
     rows = []
     for size, way in itertools.product(sorted({each.num_measured for each in outcomes}), WAYS):
         means = _task_means(outcomes, size, way)
         named = [{"accuracy": mean} for mean, _ in means.values()]
-        low, high = bootstrap_intervals(named, np.random.default_rng(seed))["accuracy"]
+        rng = np.random.default_rng(seed)
+        low, high = bootstrap_intervals(named, rng, [groups[task] for task in means])["accuracy"]
         rows.append((size, way, len(named), float(np.mean([mean for mean, _ in means.values()])), low, high))
     return rows
 
@@ -144,7 +148,7 @@ def _outcomes(
         way: task_metrics(each.score(rest.trees), rest.labels)["pairwise_accuracy"]
         for way, each in models.items()
     }
-    return [Outcome(task.name, num, draw, way, value) for way, value in accuracies.items()]
+    return [Outcome(task.label, task.group, num, draw, way, value) for way, value in accuracies.items()]
 
 
 def _task_means(outcomes: Sequence[Outcome], size: int, way: str) -> dict[str, tuple[float, float]]:

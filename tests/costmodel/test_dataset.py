@@ -107,3 +107,35 @@ def test_a_sample_is_drawn_from_all_tasks_alike() -> None:
     np.testing.assert_array_equal(some.tasks[0].trees.programs[3], data.tasks[0].trees.programs[place])
     assert len(data.sampled(1000, np.random.default_rng(0))) == 60
     assert [len(task) for task in data.sampled(1, np.random.default_rng(0)).tasks] == [1, 1]
+
+
+def test_a_program_on_two_targets_is_two_tasks_of_one_group() -> None:
+    table = recorded("matmul", sample("matmul", 6))
+    elsewhere = replace(table, target=replace(table.target, name="elsewhere", l2_bytes=2 << 20))
+    other = recorded("pool2d", sample("pool2d", 6))
+    data = dataset_of(RecordTable((table, elsewhere, other)))
+    first, second, _ = data.tasks
+    assert first.name == second.name
+    assert first.label != second.label
+    assert first.group == second.group
+    for seed in range(4):
+        learning, apart = data.divided(0.5, np.random.default_rng(seed))
+        assert {task.group for task in learning.tasks}.isdisjoint(task.group for task in apart.tasks)
+        assert len(learning.tasks) + len(apart.tasks) == 3
+        assert {len(learning.tasks), len(apart.tasks)} == {1, 2}
+    assert data.divided(1.0, np.random.default_rng(0))[0].tasks
+
+
+def test_taken_trees_are_those_of_all_tasks_in_a_row() -> None:
+    tables = [
+        recorded(name, sample(name, num)) for name, num in (("matmul", 7), ("conv2d", 5), ("pool2d", 3))
+    ]
+    data = dataset_of(RecordTable(tuple(tables)))
+    rows = np.array([13, 8, 7, 0, 6, 0, 14, 11])
+    taken, expected = data.take(rows), data.trees.take(rows)
+    np.testing.assert_array_equal(taken.programs, expected.programs)
+    sums = [np.zeros(len(rows)), np.zeros(len(rows))]
+    for batch, result in zip((taken, expected), sums):
+        for group in batch.groups:
+            result[group.rows] = group.nodes.sum(axis=(1, 2))
+    np.testing.assert_array_equal(*sums)

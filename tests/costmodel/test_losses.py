@@ -21,6 +21,7 @@ LABELS = torch.tensor([[1.0, 0.5, 0.25, 0.0], [0.9, 1.0, 0.0, 0.0]])
 REAL = torch.tensor([[True, True, True, True], [True, True, False, False]])
 LOSSES: list[Loss] = [
     PairwiseLogistic(),
+    PairwiseLogistic(log_span=0.3),
     LambdaRank(),
     ListMLE(),
     LogTimeRegression(),
@@ -116,6 +117,26 @@ def test_nothing_to_compare_costs_nothing_and_has_a_finite_gradient(loss: Loss, 
     assert torch.isfinite(scores.grad).all()
 
 
-def test_a_negative_share_of_regression_is_refused() -> None:
+@pytest.mark.parametrize("wrong", [{"regression": -1}, {"log_span": -1}])
+def test_a_negative_share_or_span_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"-1"):
-        RankAndTime(regression=-1)
+        RankAndTime(**wrong)
+
+
+def test_with_a_log_span_slow_pairs_weigh_as_much_as_fast_ones_equally_far_apart() -> None:
+    labels = torch.tensor([[1.0, 0.8, 0.05, 0.04]])
+    scores = torch.zeros(1, 4, requires_grad=True)
+    PairwiseLogistic(log_span=0.1)(scores, labels, torch.ones(1, 4, dtype=torch.bool)).backward()
+    assert scores.grad is not None
+    fast, _, _, slow = (-scores.grad[0]).tolist()
+    assert fast == pytest.approx(-slow)
+    weighted = torch.zeros(1, 4, requires_grad=True)
+    PairwiseLogistic()(weighted, labels, torch.ones(1, 4, dtype=torch.bool)).backward()
+    assert weighted.grad is not None
+    assert float(weighted.grad[0, 2]) == pytest.approx(float(weighted.grad[0, 3]), rel=0.05)
+    failed = PairwiseLogistic(log_span=9.0)
+    real = torch.ones(1, 2, dtype=torch.bool)
+    order = torch.tensor([[1.0, -1.0]])
+    assert float(failed(order, torch.tensor([[0.5, 0.0]]), real)) < float(
+        failed(-order, torch.tensor([[0.5, 0.0]]), real)
+    )

@@ -113,6 +113,18 @@ def test_averages_leave_out_what_a_task_does_not_have() -> None:
     assert average([]) == {}
 
 
+def test_tasks_of_one_group_are_drawn_together() -> None:
+    values = np.random.default_rng(0).uniform(size=30)
+    once = [{"a": value} for value in values]
+    twice, groups = [*once, *once], [str(number) for number in range(30)] * 2
+    alone, apart, together = (
+        bootstrap_intervals(tasks, np.random.default_rng(1), keys)["a"]
+        for tasks, keys in ((once, None), (twice, None), (twice, groups))
+    )
+    assert together == pytest.approx(alone)
+    assert apart[1] - apart[0] < 0.85 * (together[1] - together[0])
+
+
 def test_bootstrap_intervals_hold_the_mean_and_shrink_with_tasks() -> None:
     rng = np.random.default_rng(0)
     tasks = [{"a": float(value), "b": math.nan} for value in rng.normal(size=400)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from costmodel.augmentation import with_exchanged_operands
 from costmodel.dataset import FeatureDataset, TaskFeatures
 from costmodel.encoders.treegru import TreeGRUConfig
 from costmodel.features.columns import NODE_COLUMNS, column_index
-from costmodel.network import Ranker
+from costmodel.network import Dropout, Ranker
 from costmodel.neural import NeuralModel
 from costmodel.precision import arithmetic
 from costmodel.steps import epoch_steps
@@ -141,7 +142,12 @@ def test_settings_that_cannot_be_are_refused(field: str, value: float) -> None:
 
 
 LONG = TrainConfig(
-    num_epochs=4, tasks_per_step=2, candidates_per_task=32, validation_fraction=0.4, exchange_probability=0.5
+    num_epochs=4,
+    tasks_per_step=2,
+    candidates_per_task=32,
+    validation_fraction=0.4,
+    exchange_probability=0.5,
+    dropout=0.2,
 )
 
 
@@ -246,3 +252,23 @@ def test_exchanged_operands_are_each_others_and_nothing_else_changes() -> None:
     half = with_exchanged_operands(trees, 0.5, np.random.default_rng(0))
     same = [(a.nodes == b.nodes).all(axis=(1, 2)) for a, b in zip(trees.groups, half.groups, strict=True)]
     assert 0 < np.concatenate(same).mean() < 1
+
+
+def test_dropout_changes_the_steps_alone_and_repeats() -> None:
+    config = TrainConfig(num_epochs=3, tasks_per_step=2, candidates_per_task=32, dropout=0.5)
+    assert losses(config) == losses(config)
+    assert losses(config)[0] != losses(replace(config, dropout=0.0))[0]
+    assert np.mean(losses(replace(config, num_epochs=10))[-3:]) < np.mean(losses(config)[:3])
+    trained = NeuralModel(SMALL, config)
+    trained.fit(dataset("matmul", "conv2d"), np.random.default_rng(0))
+    trees = task("matmul").trees
+    np.testing.assert_array_equal(trained.score(trees), trained.score(trees))
+
+
+def test_a_share_of_units_is_left_out_and_the_mean_stays() -> None:
+    units = torch.ones(200, 500)
+    kept = Dropout(0.25, torch.Generator().manual_seed(0))(units)
+    assert kept.unique().tolist() == pytest.approx([0.0, 1 / 0.75])
+    assert float(kept.mean()) == pytest.approx(1.0, abs=0.01)
+    with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\), got 1"):
+        TrainConfig(dropout=1.0)

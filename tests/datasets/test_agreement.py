@@ -59,7 +59,9 @@ def test_sampled_candidates_agree(sampled: list[Record]) -> None:
 def test_a_candidate_outside_the_space_is_named_with_its_task(sampled, changed: Any, reason: str) -> None:
     with_one_changed = [replace(sampled[0], **changed(sampled[0])), *sampled[1:]]
     [problem] = problems(with_one_changed)
-    assert re.match(rf"task task_a: 1 of \d+ candidates are not in its space, .*{reason}", problem), problem
+    assert re.match(
+        rf"task task_a on \S+ \(.*\): 1 of \d+ candidates are not in its space, .*{reason}", problem
+    ), problem
 
 
 def test_a_forbidden_combination_of_allowed_values_is_found(sampled: list[Record], target) -> None:
@@ -78,7 +80,7 @@ def test_a_program_that_hashes_otherwise_is_named(sampled: list[Record]) -> None
     [problem] = problems([replace(sampled[0], program_text="another\ntext\n")])
     assert "but its text has" in problem
     [problem] = problems([replace(sampled[0], operator="magic")])
-    assert problem.startswith("task task_a: ")
+    assert problem.startswith("task task_a on ")
     assert "magic" in problem
 
 

@@ -22,9 +22,9 @@ def judged() -> list[tuple[TaskTable, NDArray[np.bool_]]]:
     """Every published task, and which of its candidates are hopeless."""
     found = []
     for task in table_from_columns(load_columns(FILE)).tasks:
-        space = build_space(
-            make_operator(task.operator, task.parameters).program(), task.target, winograd=False
-        )
+        program = make_operator(task.operator, task.parameters).program()
+        has_winograd = any(name.startswith("winograd") for name in task.sketch_names)
+        space = build_space(program, task.target, winograd=has_winograd)
         found.append((task, space.is_hopeless(candidates_of(task, space))))
     return found
 
@@ -37,6 +37,11 @@ def test_no_hopeless_candidate_came_near_the_best(judged: list[tuple[TaskTable, 
     assert np.median(best) < 0.6
 
 
-def test_much_of_what_was_measured_was_hopeless(judged: list[tuple[TaskTable, NDArray[np.bool_]]]) -> None:
-    num_candidates = sum(len(task) for task, _ in judged)
-    assert sum(hopeless.sum() for _, hopeless in judged) > 0.4 * num_candidates
+def test_much_of_what_was_measured_before_was_hopeless(
+    judged: list[tuple[TaskTable, NDArray[np.bool_]]],
+) -> None:
+    shares = []
+    for target in {task.target.fingerprint for task, _ in judged}:
+        mine = [hopeless for task, hopeless in judged if task.target.fingerprint == target]
+        shares.append(np.concatenate(mine).mean())
+    assert max(shares) > 0.4  # on the target that was measured before such candidates were left out

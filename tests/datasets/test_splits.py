@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from datasets.splits import by_name, by_operator, by_target, by_task, check_disjoint, within_task
+from datasets.splits import by_name, by_operator, by_target, by_task, check_disjoint, folds, within_task
 from datasets.table import RecordTable, table_from_records
 
 NAMES = ("resnet18_c1", "resnet18_c12", "mobilenet_d9", "matmul_512", *(f"net_{n}" for n in range(10)))
@@ -117,6 +117,26 @@ def test_operators_and_targets_divide_tasks(make_record, target, other_target) -
     split = by_target(table, [other_target.fingerprint])
     assert [task.target for task in split.test.tasks] == [other_target]
     assert [task.target for task in split.train.tasks] == [target, target]
+
+
+def test_a_program_on_two_targets_stays_on_one_side(make_record, other_target) -> None:
+    records = [make_record(task=name) for name in NAMES]
+    table = table_from_records([*records, *(make_record(task=n, target=other_target) for n in NAMES)])
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        for split in (by_task(table, 0.3, rng), *folds(table, 3, rng)):
+            check_disjoint(split.train, split.test)
+            assert len(split.test.tasks) == 2 * len(names(split.test))
+            assert names(split.train) | names(split.test) == set(NAMES)
+
+
+def test_folds_judge_every_task_once(table: RecordTable) -> None:
+    divided = folds(table, 4, np.random.default_rng(0))
+    judged = sorted(name for split in divided for name in names(split.test))
+    assert judged == sorted(NAMES)
+    assert {len(split.test.tasks) for split in divided} == {3, 4}
+    with pytest.raises(ValueError, match="num_folds must be from 2 to the 14 groups of tasks, got 15"):
+        folds(table, 15, np.random.default_rng(0))
 
 
 def test_what_does_not_occur_is_named_with_what_does(table: RecordTable) -> None:

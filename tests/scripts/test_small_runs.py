@@ -8,7 +8,7 @@ import json
 import pytest
 
 from scripts.explain import explain
-from tests.scripts.tiny import Scripts, refusal
+from tests.scripts.tiny import TASKS, Scripts, refusal, write_data
 
 DATA = ["data.path=tiny.parquet", "data.test_fraction=0"]
 MATMUL = ["task=matmul", "task.m=16", "task.k=16", "task.n=32"]
@@ -54,6 +54,35 @@ def test_the_benchmark_of_throughput(scripts: Scripts) -> None:
     names = {"candidates_per_s", "compile_median_s", "trials_per_s", "train_epoch_s"}
     assert names | {"compile_random_median_s", "compile_annealed_median_s"} <= set(found)
     assert found["compile_median_s"] == found["compile_random_median_s"]
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_end_use_goes_on_where_it_was(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = ["suite=end_use", "debug=tiny", "data.path=tiny.parquet"]
+    found = scripts("benchmark", "run", *suite, "data.test_fraction=0")
+    assert {"matmul_512_treegru_trials95", "treegru_trials95", "roofline_trials95"} <= set(found)
+    assert min(found["treegru_trials95"], found["roofline_trials95"]) <= 4
+    (checkpoint,) = (scripts.folder / "run" / "checkpoints").iterdir()
+    made_s = checkpoint.stat().st_mtime_ns
+    again = scripts("benchmark", "run", *suite, "data.test_fraction=0")
+    assert {name: again[name] for name in found if "trials95" in name} == {
+        name: found[name] for name in found if "trials95" in name
+    }
+    assert checkpoint.stat().st_mtime_ns == made_s
+    learnt = [*suite, "data.split=by_operator", "data.held_out=[conv2d]"]
+    monkeypatch.setitem(TASKS, "large", ("matmul", {"m": 512, "k": 512, "n": 512}))
+    write_data(scripts.folder / "tiny.parquet")
+    assert "would learn from the workload matmul_512" in refusal(capsys, scripts, "benchmark", *learnt)
+
+
+def test_the_benchmark_of_training(scripts: Scripts) -> None:
+    found = scripts("benchmark", "run", "suite=training", *DATA)
+    assert found["num_candidates"] == 4 * 24
+    assert found["features_s"] > 0
+    assert found["train_epoch_s"] > 0
+    assert min(found["features_peak_mb"], found["train_peak_mb"]) > 50
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from costmodel import train as training
 from costmodel.checkpoint import read_header
 from datasets.parquet import save_records
 from scripts import train as train_script
-from tests.scripts.tiny import TASKS, Scripts, other_target, records_of, refusal, write_data
+from tests.scripts.tiny import TARGET, TASKS, Scripts, other_target, records_of, refusal, write_data
 
 DATA = ["data.path=tiny.parquet", "data.test_fraction=0"]
 TRAIN = [*DATA, "model.training.num_epochs=1"]
@@ -26,7 +26,7 @@ def test_a_checkpoint_is_not_judged_on_its_own_training_tasks(
     other = [*DATA, "data.split=by_name", "data.held_out=[matmul_tiny,third]", CHECKPOINT]
     sentence = refusal(capsys, scripts, "evaluate", *other)
     assert "was trained on 1 of the 2 tasks it would be judged on" in sentence
-    assert "third among them" in sentence
+    assert "third on imaginary (" in sentence
     assert "allow_seen=true" in sentence
     assert scripts("evaluate", "allowed", *other, "allow_seen=true")["num_seen_tasks"] == 1
 
@@ -40,6 +40,26 @@ def test_a_split_that_shares_tasks_on_purpose_is_judged_as_it_was_trained(
     assert "was trained on" in refusal(capsys, scripts, "evaluate", *within, CHECKPOINT, "seed=1")
 
 
+def test_what_was_learnt_from_another_share_of_the_candidates_has_been_seen(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    within = ["data.path=tiny.parquet", "data.split=within_task", "model.training.num_epochs=1"]
+    scripts("train", "train", *within, "data.test_fraction=0.2")
+    other = [*within[:2], "data.test_fraction=0.4", CHECKPOINT]
+    assert "was trained on" in refusal(capsys, scripts, "evaluate", *other)
+
+
+def test_on_targets_that_were_learnt_from_no_checkpoint_is_judged(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_two_targets(scripts.folder / "two.parquet")
+    data = ["data.path=two.parquet", "data.split=by_target"]
+    held_out, known = (f"data.held_out=[{each.fingerprint}]" for each in (other_target(), TARGET))
+    scripts("train", "train", *data, held_out, "model.training.num_epochs=1")
+    assert scripts("evaluate", "same", *data, held_out, CHECKPOINT, "seed=1")["num_seen_tasks"] == 0
+    assert "first on imaginary (" in refusal(capsys, scripts, "evaluate", *data, known, CHECKPOINT)
+
+
 def test_a_task_that_differs_in_its_epilogue_alone_has_been_seen(
     scripts: Scripts, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -48,13 +68,13 @@ def test_a_task_that_differs_in_its_epilogue_alone_has_been_seen(
     monkeypatch.setitem(TASKS, "third_relu", (operator, {**parameters, "relu": True}))
     write_data(scripts.folder / "relu.parquet", "third_relu", "matmul_tiny")
     other = ["data.path=relu.parquet", "data.split=by_name", "data.held_out=[third_relu]", CHECKPOINT]
-    assert "third_relu among them" in refusal(capsys, scripts, "evaluate", *other)
+    assert "third_relu on imaginary (" in refusal(capsys, scripts, "evaluate", *other)
 
 
 def test_a_checkpoint_that_does_not_say_what_it_has_seen_is_judged_with_a_warning(
     scripts: Scripts, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train_script, "training_notes", lambda table: {})
+    monkeypatch.setattr(train_script, "training_notes", lambda *_: {})
     scripts("train", "train", *TRAIN)
     assert "num_seen_tasks" not in scripts("evaluate", "evaluate", *DATA, CHECKPOINT)
     assert "does not say which tasks it was trained on" in capsys.readouterr().out
@@ -97,16 +117,15 @@ def test_what_was_learnt_is_saved_before_it_is_judged(
     assert read_header(scripts.folder / "train" / "checkpoint.safetensors").model == "treegru"
 
 
-def test_one_task_on_two_targets_has_a_row_each(scripts: Scripts) -> None:
-    records = [*records_of("first"), *records_of("matmul_tiny")]
-    save_records(
-        [*records, *records_of("matmul_tiny", target=other_target())], scripts.folder / "two.parquet"
-    )
+def test_one_task_on_two_targets_has_a_row_each(scripts: Scripts, capsys: pytest.CaptureFixture[str]) -> None:
+    write_two_targets(scripts.folder / "two.parquet")
     metrics = scripts("train", "train", *DATA, "data.path=two.parquet", "model=constant")
     assert metrics["num_test_tasks"] == 2
     with (scripts.folder / "train" / "tasks.csv").open(newline="") as file:
         rows = [(row["task"], row["target"]) for row in csv.DictReader(file)]
     assert rows == [("matmul_tiny", "imaginary"), ("matmul_tiny", "elsewhere")]
+    shown = capsys.readouterr().out
+    assert all(words in shown for words in ("by target", "imaginary", "elsewhere"))
 
 
 def test_a_configured_baseline_is_not_replaced_by_the_default_one(scripts: Scripts, tmp_path: Path) -> None:
@@ -151,3 +170,9 @@ def test_trees_have_no_loss_to_show(scripts: Scripts, capsys: pytest.CaptureFixt
     shown = capsys.readouterr().out
     assert "training xgboost: 10 of 10\n" in shown
     assert "loss nan" not in shown
+
+
+def write_two_targets(path: Path) -> None:
+    """Two tasks, the one that ``by_task`` keeps apart on another target too."""
+    elsewhere = records_of("matmul_tiny", target=other_target())
+    save_records([*records_of("first"), *records_of("matmul_tiny"), *elsewhere], path)

@@ -22,7 +22,7 @@ CEILING = "noise ceiling"
 
 @dataclass(frozen=True)
 class Row:
-    """One model with one loss on one split, the mean of its seeds; intervals (95 %) are over tasks.
+    """One model with one loss on one split, the mean of its seeds; intervals (95 %) are over groups of tasks.
 
     ``trials95``: candidates measured in the order of its scores until one comes to 95 % of the best known.
     ``ahead``: its pairwise accuracy minus that of the reference on the same tasks. NaN where unknown.
@@ -83,8 +83,15 @@ def flat(rows: Sequence[Row], ceilings: Mapping[str, Mapping[str, float]]) -> di
 
 
 def ceilings_of(cells: Sequence[Cell]) -> dict[str, Mapping[str, float]]:
-    """The noise ceiling of each split, as far as candidates were measured twice."""
-    return {cell.split: cell.ceiling for cell in reversed(cells)}
+    """The noise ceiling of each split, the mean over its parts, as far as candidates were measured twice."""
+    known: dict[str, dict[str, list[float]]] = {}
+    for cell in cells:
+        for metric, value in cell.ceiling.items():
+            known.setdefault(cell.split, {}).setdefault(metric, []).append(value)
+    return {
+        split: {metric: float(np.mean(values)) for metric, values in metrics.items()}
+        for split, metrics in known.items()
+    }
 
 
 def write_tables(folder: Path, rows: Sequence[Row], ceilings: Mapping[str, Mapping[str, float]]) -> None:
@@ -185,19 +192,21 @@ def draw_curves(path: Path, rows: Sequence[Row], ceilings: Mapping[str, Mapping[
 def _row(same: Sequence[Cell], reference: Sequence[Cell], seed: int) -> Row:
     tasks = seed_means(same)
     ranked = average(list(tasks.values()))
-    intervals = bootstrap_intervals(list(tasks.values()), np.random.default_rng(seed))
+    groups = {task: group for cell in same for task, group in cell.groups.items()}
+    rng = np.random.default_rng(seed)
+    intervals = bootstrap_intervals(list(tasks.values()), rng, [groups[task] for task in tasks])
     values: dict[str, Any] = {}
     for metric in METRICS:
         low, high = intervals[metric]
         values |= {metric: ranked[metric], f"low_{metric}": low, f"high_{metric}": high}
     first = same[0]
-    ahead, (low_ahead, high_ahead) = difference(tasks, seed_means(reference), seed)
+    ahead, (low_ahead, high_ahead) = difference(tasks, seed_means(reference), groups, seed)
     return Row(
         split=first.split,
         model=first.model,
         loss=first.loss,
-        num_train=first.num_train,
-        num_seeds=len(same),
+        num_train=round(np.mean([cell.num_train for cell in same])),
+        num_seeds=len({cell.seed for cell in same}),
         num_tasks=len(tasks),
         ahead=ahead,
         low_ahead=low_ahead,
@@ -210,23 +219,28 @@ def _row(same: Sequence[Cell], reference: Sequence[Cell], seed: int) -> Row:
 
 
 def seed_means(cells: Sequence[Cell]) -> dict[str, TaskMetrics]:
-    """The metrics of every task, averaged over seeds."""
-    names = cells[0].tasks if cells else ()
-    return {name: average([cell.tasks[name] for cell in cells]) for name in names}
+    """The metrics of every task, averaged over seeds; the parts of a split have different tasks."""
+    names = dict.fromkeys(name for cell in cells for name in cell.tasks)
+    return {name: average([cell.tasks[name] for cell in cells if name in cell.tasks]) for name in names}
 
 
 def difference(
-    tasks: Mapping[str, TaskMetrics], reference: Mapping[str, TaskMetrics], seed: int
+    tasks: Mapping[str, TaskMetrics],
+    reference: Mapping[str, TaskMetrics],
+    groups: Mapping[str, str],
+    seed: int,
 ) -> tuple[float, tuple[float, float]]:
     """Mean and interval of the difference in pairwise accuracy, task by task; NaN without a reference.
 
     Tasks differ more than models do, so this interval is far narrower than those of the two averages.
     """
     name = "pairwise_accuracy"
-    pairs = [{name: tasks[task][name] - reference[task][name]} for task in tasks if task in reference]
+    shared = [task for task in tasks if task in reference]
+    pairs = [{name: tasks[task][name] - reference[task][name]} for task in shared]
     if not pairs:
         return float("nan"), (float("nan"), float("nan"))
-    return average(pairs)[name], bootstrap_intervals(pairs, np.random.default_rng(seed))[name]
+    rng = np.random.default_rng(seed)
+    return average(pairs)[name], bootstrap_intervals(pairs, rng, [groups[task] for task in shared])[name]
 
 
 def _with_interval(row: Row, metric: str) -> str:

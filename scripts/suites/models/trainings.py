@@ -7,7 +7,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from costmodel.dataset import FeatureDataset
 from costmodel.feature_cache import source_hash
 from costmodel.metrics import TaskMetrics
 from costmodel.model import CostModel
-from datasets.splits import Split, by_operator, by_target
+from datasets.splits import Split, by_operator, by_target, folds
 from datasets.table import RecordTable
 from scripts.learning.judgement import judge, scoring_rate
 from scripts.learning.training import comparable_features, fit_model
@@ -31,6 +31,12 @@ from scripts.running.outputs import write_text
 from scripts.running.schemas import reject_added_keys
 
 SPLITS = ("by_task", "within_task", "by_operator", "by_target")
+FOLDS = "folds"
+"""The tasks that ``by_task`` learns from, in parts: each judges what was learnt from the others.
+
+Options are chosen here, so that the tasks that ``by_task`` keeps apart can judge the choice.
+"""
+NUM_FOLDS = 4
 
 WITHIN_TASK = 0.2
 """Share of every task's candidates that ``within_task`` keeps apart."""
@@ -47,8 +53,9 @@ class ModelTableConfig:
     ``models`` and ``losses`` are names of files under ``configs/model`` and ``configs/loss``; options may
     follow a name, as in ``treegru model.network.hidden=96`` and ``mixture loss.pairwise=1``. Models that
     minimise no loss of ours are trained once for all losses, and those that learn nothing once for all
-    seeds. ``overrides`` are for all networks. ``num_records`` are sizes of the training set, 0 for all of it.
-    ``reference`` is the model that the others' difference is taken to.
+    seeds. Unless ``every_pair`` is set, only the first model is trained with all losses, and the others with
+    the first loss. ``overrides`` are for all networks. ``num_records`` are sizes of the training set, 0 for
+    all of it. ``reference`` is the model that the others' difference is taken to.
     """
 
     models: list[str] = field(
@@ -69,15 +76,16 @@ class ModelTableConfig:
         ]
     )
     splits: list[str] = field(default_factory=lambda: list(SPLITS))
-    num_seeds: int = 3
+    every_pair: bool = False
+    num_seeds: int = 1
     num_records: list[int] = field(default_factory=lambda: [0])
     overrides: list[str] = field(default_factory=list)
     reference: str = REFERENCE
 
     def __post_init__(self) -> None:
         for split in self.splits:
-            if split not in SPLITS:
-                raise ValueError(f"table.splits must be among {', '.join(SPLITS)}, got {split!r}")
+            if split not in (*SPLITS, FOLDS):
+                raise ValueError(f"table.splits must be among {', '.join((*SPLITS, FOLDS))}, got {split!r}")
         if self.num_seeds < 1 or not (self.models and self.losses and self.splits and self.num_records):
             raise ValueError(
                 "table.models, losses, splits and num_records must not be empty, and table.num_seeds must be "
@@ -88,6 +96,12 @@ class ModelTableConfig:
             raise ValueError(f"table.reference must be among table.models, {models}; got {self.reference!r}")
         if min(self.num_records) < 0:
             raise ValueError(f"table.num_records must not be negative, got {min(self.num_records)}")
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Models with losses that are compared."""
+        pairs = itertools.product(self.models, self.losses)
+        first = (self.models[0], self.losses[0])
+        return [p for p in pairs if self.every_pair or p[0] == first[0] or p[1] == first[1]]
 
 
 @dataclass(frozen=True)
@@ -115,7 +129,11 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Cell:
-    """One training and its judgement. ``tasks``: metrics by task and target, NaN where a task has none."""
+    """One training and its judgement.
+
+    ``tasks``: metrics by task and target, NaN where a task has none; ``groups``: of the same, as in
+    ``TaskFeatures``.
+    """
 
     split: str
     model: str
@@ -127,13 +145,14 @@ class Cell:
     candidates_per_s: float
     num_parameters: int
     tasks: Mapping[str, TaskMetrics]
+    groups: Mapping[str, str]
     ceiling: Mapping[str, float]
 
 
 def contestants(config: ModelTableConfig) -> list[Contestant]:
     """All combinations that differ; ValueError (or Hydra's) names a model or a loss that does not exist."""
     found: dict[tuple[str, str], Contestant] = {}
-    for model, loss in itertools.product(config.models, config.losses):
+    for model, loss in config.pairs():
         chosen = [f"model={model.split()[0]}", f"loss={loss.split()[0]}"]
         options = [*loss.split()[1:], *model.split()[1:]]
         uses_loss = _composed([*chosen, *options]).model.uses_loss
@@ -155,13 +174,12 @@ def run_cells(config: ModelTableConfig, data: DataConfig, seed: int, folder: Pat
     table, records = data.table(), data.file_hash()
     competing = contestants(config)
     cells = []
-    for name in config.splits:
-        split = divided(name, table, data, seed)
-        if split is None:
-            continue
+    splits = ((name, divisions(name, table, data, seed)) for name in config.splits)
+    parts = ((name, place, each) for name, several in splits for place, each in enumerate(several))
+    for name, place, split in parts:
         sides = _Sides(split, data)
         for contestant, size, number in _trainings(config, competing):
-            facts = [records, name, data.test_fraction, data.held_out, size, number, seed]
+            facts = [records, name, place, data.test_fraction, data.held_out, size, number, seed]
             path = folder / "cells" / f"{contestant.digest(facts)}.json"
             cell = read_cell(path)
             if cell is None:
@@ -172,22 +190,25 @@ def run_cells(config: ModelTableConfig, data: DataConfig, seed: int, folder: Pat
     return cells
 
 
-def divided(name: str, table: RecordTable, data: DataConfig, seed: int) -> Split | None:
-    """The two sides; ``by_operator`` and ``by_target`` learn from the operator or target with most tasks.
+def divisions(name: str, table: RecordTable, data: DataConfig, seed: int) -> list[Split]:
+    """Pairs of sides, one but for ``FOLDS``.
 
-    None, with a word about it, if there is but one.
+    ``by_operator`` and ``by_target`` learn from the operator or target with most tasks. There are none, with
+    a word about it, if there is but one.
     """
+    if name == FOLDS:
+        whole = replace(data, split="by_task").divide(table, seed)
+        return folds(whole.train, NUM_FOLDS, np.random.default_rng(seed))
     if name in ("by_task", "within_task"):
         fraction = data.test_fraction if name == "by_task" else WITHIN_TASK
-        chosen = DataConfig(path=data.path, split=name, test_fraction=fraction, held_out=data.held_out)
-        return chosen.divide(table, seed)
+        return [replace(data, split=name, test_fraction=fraction).divide(table, seed)]
     keys = [t.operator if name == "by_operator" else t.target.fingerprint for t in table.tasks]
     most = max(sorted(set(keys)), key=keys.count)
     others = set(keys) - {most}
     if not others:
         say(f"{name}: left out, as all records are of one {name.removeprefix('by_')} ({most})")
-        return None
-    return by_operator(table, others) if name == "by_operator" else by_target(table, others)
+        return []
+    return [by_operator(table, others) if name == "by_operator" else by_target(table, others)]
 
 
 def read_cell(path: Path) -> Cell | None:
@@ -242,7 +263,8 @@ def _trained(contestant: Contestant, split: str, sides: _Sides, size: int, seed:
         train_s=train_s,
         candidates_per_s=scoring_rate(model, test),
         num_parameters=model.num_parameters,
-        tasks={f"{task.name} on {task.target}": task.metrics for task in judgement.tasks},
+        tasks={task.label: task.metrics for task in judgement.tasks},
+        groups={task.label: task.group for task in judgement.tasks},
         ceiling={name: value for name, value in judgement.ceiling.items() if math.isfinite(value)},
     )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codegen.measure.config import MeasureConfig
@@ -15,10 +16,25 @@ from scripts.learning.guide import Guide
 from scripts.options.figures import ComparisonConfig
 from scripts.options.searches import AnnealerConfig, RandomConfig, SearchOption
 from scripts.running.display import progress
-from scripts.suites.search_efficiency.curves import Comparison, curves_of, draw_curves, write_curves
+from scripts.suites.search_efficiency.curves import (
+    Comparison,
+    Curves,
+    curves_of,
+    draw_curves,
+    write_curves,
+)
 from scripts.tuning.measured_search import PoolMeasurer, reproduce_command, search_identity, search_schedules
 from search.journal import open_journal
 from search.tuner import Trial
+
+
+@dataclass(frozen=True)
+class Method:
+    """What proposes so many trials, and the model that it asks."""
+
+    search: SearchOption
+    guide: Guide
+    num_trials: int
 
 
 def compare_searches(
@@ -30,33 +46,50 @@ def compare_searches(
     folder: Path,
 ) -> list[Comparison]:
     """Make all runs, or what is left of them; writes the curves and the plot to ``folder``."""
-    options: dict[str, SearchOption] = {
-        "random": RandomConfig(trials=config.random_trials, plan=guided.plan),
-        "annealer": replace(guided, trials=config.guided_trials),
+    num_random, num_guided = config.random_trials, config.guided_trials
+    methods = {
+        "random": Method(RandomConfig(trials=num_random, plan=guided.plan), guide, num_random),
+        "annealer": Method(replace(guided, trials=num_guided), guide, num_guided),
     }
+    curves = searched_curves(config, methods, target, measure, folder / "runs")
+    comparisons = [
+        Comparison(workload, each["random"], each["annealer"]) for workload, each in curves.items()
+    ]
+    write_curves(folder / "search_efficiency.csv", comparisons)
+    draw_curves(folder / "search_efficiency.png", comparisons, lambda name: WORKLOADS[name].flops)
+    return comparisons
+
+
+def searched_curves(
+    config: ComparisonConfig,
+    methods: Mapping[str, Method],
+    target: Target,
+    measure: MeasureConfig,
+    folder: Path,
+) -> dict[str, dict[str, Curves]]:
+    """Curves by workload and method, a row per seed; journals in ``folder`` go on with what is missing."""
+    runs = config.num_seeds * len(config.workloads)
+    num_trials = runs * sum(method.num_trials for method in methods.values())
     done = 0
-    comparisons = []
+    found: dict[str, dict[str, Curves]] = {}
     with MeasurePool(measure, reproduce_command) as pool, progress("trials") as tick:
         for workload in config.workloads:
             space = build_space(WORKLOADS[workload].program(), target)
             measurer = PoolMeasurer(pool, WORKLOADS[workload], space)
-            latencies: dict[str, list[list[float | None]]] = {method: [] for method in options}
-            for seed, (method, option) in itertools.product(range(config.num_seeds), options.items()):
-                name = f"{workload}_{method}_{seed}"
+            latencies: dict[str, list[list[float | None]]] = {name: [] for name in methods}
+            seeds = range(config.num_seeds)
+            for seed, (name, method) in itertools.product(seeds, methods.items()):
+                run = f"{workload}_{name}_{seed}"
 
-                def on_trial(trial: Trial, name: str = name) -> None:
+                def on_trial(trial: Trial, run: str = run) -> None:
                     nonlocal done
                     done += 1
-                    tick(done, config.num_trials, name)
+                    tick(done, num_trials, run)
 
-                identity = search_identity(option, guide, measurer, measure, seed)
-                predictor = guide.predictor(space, seed)
-                with open_journal(folder / "runs" / f"{name}.jsonl", identity) as journal:
-                    result = search_schedules(option, predictor, measurer, seed, journal, on_trial)
-                latencies[method].append([trial.latency_s for trial in result.history])
-            random = curves_of(latencies["random"], config.random_trials)
-            annealer = curves_of(latencies["annealer"], config.guided_trials)
-            comparisons.append(Comparison(workload, random, annealer))
-    write_curves(folder / "search_efficiency.csv", comparisons)
-    draw_curves(folder / "search_efficiency.png", comparisons, lambda name: WORKLOADS[name].flops)
-    return comparisons
+                identity = search_identity(method.search, method.guide, measurer, measure, seed)
+                predictor = method.guide.predictor(space, seed)
+                with open_journal(folder / f"{run}.jsonl", identity) as journal:
+                    result = search_schedules(method.search, predictor, measurer, seed, journal, on_trial)
+                latencies[name].append([trial.latency_s for trial in result.history])
+            found[workload] = {n: curves_of(latencies[n], m.num_trials) for n, m in methods.items()}
+    return found

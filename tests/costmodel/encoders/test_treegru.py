@@ -23,7 +23,7 @@ def network(hidden: int = 16, readout: int = 24) -> Ranker:
     """Random weights, input scaling of real features."""
     torch.manual_seed(0)
     result = Ranker(TreeGRUConfig(hidden=hidden, readout=readout))
-    result.measure_inputs(dataset("matmul", "conv2d").trees)
+    result.measure_inputs([dataset("matmul", "conv2d").trees])
     return result
 
 

@@ -16,9 +16,9 @@ SUITE = ["suite=transfer", "debug=tiny", *DATA, "checkpoint=train/checkpoint.saf
 def outcomes(task: str, local: tuple[float, float], tuned: tuple[float, float]) -> list[Outcome]:
     found = []
     for draw in (0, 1):
-        found += [Outcome(task, 8, draw, way, 0.5) for way in ("global", "global_local")]
-        found.append(Outcome(task, 8, draw, "local", local[draw]))
-        found.append(Outcome(task, 8, draw, "fine_tuned", tuned[draw]))
+        found += [Outcome(task, task, 8, draw, way, 0.5) for way in ("global", "global_local")]
+        found.append(Outcome(task, task, 8, draw, "local", local[draw]))
+        found.append(Outcome(task, task, 8, draw, "fine_tuned", tuned[draw]))
     return found
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import json
+from dataclasses import replace
 
 import pytest
 
 from datasets.parquet import save_records
 from scripts.suites.models import trainings
 from scripts.suites.models.report import difference, markdown, rows_of
-from scripts.suites.models.trainings import Cell
-from tests.scripts.tiny import TASKS, Scripts, other_target, records_of, refusal
+from scripts.suites.models.trainings import Cell, ModelTableConfig
+from tests.scripts.tiny import TASKS, Scripts, other_target, records_of, refusal, write_data
 
 SUITE = ["suite=models", "debug=tiny", "data.path=tiny.parquet"]
 
@@ -18,7 +20,10 @@ SUITE = ["suite=models", "debug=tiny", "data.path=tiny.parquet"]
 def cell(model: str, seed: int = 0, accuracy: float = 0.8, size: int = 0) -> Cell:
     names = {"pairwise_accuracy": accuracy, "top1": 0.5, "top5": 0.9, "kendall_tau": 0.6, "trials95": 4.0}
     tasks = {"first": names, "second": {**names, "pairwise_accuracy": accuracy - 0.2}}
-    return Cell("by_task", model, "-", seed, size, size or 100, 1.0 + seed, 50.0, 7, tasks, {"top1": 0.99})
+    groups = {name: name for name in tasks}
+    return Cell(
+        "by_task", model, "-", seed, size, size or 100, 1.0 + seed, 50.0, 7, tasks, groups, {"top1": 0.99}
+    )
 
 
 def test_a_run_that_was_killed_goes_on(scripts: Scripts, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,6 +81,31 @@ def test_splits_by_operator_and_target_need_two_of_them(
     assert scripts("evaluate", "two", *few, "data.path=two.parquet")["num_trainings"] == 2
 
 
+def test_folds_judge_the_tasks_to_learn_from_and_no_others(scripts: Scripts) -> None:
+    shapes = {"fourth": {"m": 20, "k": 32, "n": 48}, "fifth": {"m": 48, "k": 32, "n": 32}}
+    for name, shape in shapes.items():
+        scripts.monkeypatch.setitem(TASKS, name, ("matmul", shape))
+    write_data(scripts.folder / "six.parquet")
+    few = [*SUITE, "data.path=six.parquet", "data.test_fraction=0", "table.splits=[folds]"]
+    found = scripts("evaluate", "run", *few, "table.models=[xgboost,roofline]")
+    assert found["num_trainings"] == 4 * (2 + 1)
+    with (scripts.folder / "run" / "models.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["model"], row["num_tasks"], row["num_seeds"]) for row in rows] == [
+        ("xgboost", "5", "2"),
+        ("roofline", "5", "1"),
+    ]
+    cells = [json.loads(path.read_text()) for path in (scripts.folder / "run" / "cells").iterdir()]
+    judged = {label.split(" on ")[0] for each in cells for label in each["tasks"]}
+    assert judged == set(TASKS) - {"matmul_tiny"}
+
+
+def test_losses_are_for_the_first_model_unless_every_pair_is_asked_for() -> None:
+    config = ModelTableConfig(models=["treegru", "gnn"], losses=["rank_and_time", "pairwise"])
+    assert config.pairs() == [("treegru", "rank_and_time"), ("treegru", "pairwise"), ("gnn", "rank_and_time")]
+    assert len(replace(config, every_pair=True).pairs()) == 4
+
+
 def test_options_may_follow_the_name_of_a_model(scripts: Scripts, capsys: pytest.CaptureFixture[str]) -> None:
     few = [*SUITE, "table.splits=[by_task]", "table.num_seeds=1", "table.losses=['mixture loss.pairwise=1']"]
     wide = "table.models=[treegru,'treegru model.network.hidden=16 model.network.readout=16']"
@@ -106,5 +136,5 @@ def test_a_row_is_the_mean_of_seeds_and_an_interval_over_tasks() -> None:
 def test_a_model_is_compared_with_the_reference_learnt_from_as_much() -> None:
     cells = [cell("a", size=10), cell("b", accuracy=0.7, size=10), cell("b", accuracy=0.9, size=20)]
     assert rows_of(cells, "b", seed=0)[0].ahead == pytest.approx(0.1)
-    ahead, _ = difference(cells[0].tasks, {}, seed=0)
+    ahead, _ = difference(cells[0].tasks, {}, {}, seed=0)
     assert ahead != ahead  # NaN: there is no reference
