@@ -20,7 +20,8 @@ def chosen_workloads(path: Path, only: Sequence[str], target: Target) -> list[Wo
     tasks = load_tasks(path)
     chosen = [task for task in tasks if any(fnmatchcase(task.name, pattern) for pattern in only)]
     if not chosen:
-        raise ValueError(f"only={list(only)} matches none of the {len(tasks)} tasks in {path}")
+        names = ", ".join(task.name for task in tasks)
+        raise ValueError(f"only={list(only)} matches none of the {len(tasks)} tasks in {path}: {names}")
     return [make_workload(task, target) for task in chosen]
 
 

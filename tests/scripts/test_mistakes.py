@@ -47,6 +47,7 @@ MISTAKES: list[tuple[str, list[str], str]] = [
     ("train", ["experiment=search_efficiency"], "experiment/search_efficiency.yaml sets search, which this"),
     ("train", ["data.held_out=abc"], "data.held_out must be a list, such as data.held_out=[one,two]"),
     ("measure", ["knobs=[1]"], "knobs must be names with values, such as knobs={one:1,two:2}, got '[1]'"),
+    ("collect", ["only=[nothing]"], "tasks.yaml: resnet18_c1, "),
     ("describe", ["search=random"], "describe.py has no search=...; its groups are data, logger"),
     (
         "attribute",
