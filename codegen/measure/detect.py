@@ -44,6 +44,7 @@ def detect_target(
     num_threads: int | None = None,
     vector_width: VectorWidth = "auto",
     *,
+    bf16_dot: bool = False,
     host: HostCpu | None = None,
     cpu_folder: Path = CPU_FOLDER,
     groups: ControlGroups | None = None,
@@ -54,12 +55,14 @@ def detect_target(
         num_threads: cores to use; by default all that the process may run on and its container has time for.
         vector_width: bits of a vector register; by default the widest there is. 256 on a wider CPU
             turns AVX-512 off in LLVM as well, so that only 16 registers exist.
+        bf16_dot: see ``Target``.
         host: the CPU; the one at hand by default.
         cpu_folder: where the kernel describes caches, ``/sys/devices/system/cpu``.
         groups: where it describes the limits of containers; those of this process by default.
 
     Raises:
-        ValueError: the CPU has no AVX2 with FMA, the width is not there, or there are not that many cores.
+        ValueError: the CPU has no AVX2 with FMA, the width is not there, there are not that many cores, or it
+            cannot multiply pairs of bfloat16.
     """
     host = read_host_cpu() if host is None else host
     bits = _chosen_bits(host, vector_width)
@@ -69,7 +72,8 @@ def detect_target(
     threads = available if num_threads is None else num_threads
     caches = read_caches(cpu_folder)
     return Target(
-        name=f"{host.model}, {threads} thread{'s' if threads > 1 else ''}, {bits}-bit vectors",
+        name=f"{host.model}, {threads} thread{'s' if threads > 1 else ''}, {bits}-bit vectors"
+        + ", bf16 products" * bf16_dot,
         cpu=host.model,
         llvm_cpu=host.llvm_cpu,
         llvm_features=llvm_feature_text(host.features, bits),
@@ -80,6 +84,7 @@ def detect_target(
         l2_bytes=caches.l2_bytes,
         l3_bytes=caches.l3_bytes,
         cache_line_bytes=caches.line_bytes,
+        bf16_dot=bf16_dot,
     )
 
 
