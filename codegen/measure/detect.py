@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -15,6 +15,9 @@ from codegen.target import LANE_FEATURES, Target
 VectorWidth: TypeAlias = Literal["auto", 512, 256]
 
 CPU_FOLDER = Path("/sys/devices/system/cpu")
+
+_BF16_NAME = ", bf16 products"
+"""What a target's name ends with where ``bf16_dot`` is on."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def detect_target(
     caches = read_caches(cpu_folder)
     return Target(
         name=f"{host.model}, {threads} thread{'s' if threads > 1 else ''}, {bits}-bit vectors"
-        + ", bf16 products" * bf16_dot,
+        + _BF16_NAME * bf16_dot,
         cpu=host.model,
         llvm_cpu=host.llvm_cpu,
         llvm_features=llvm_feature_text(host.features, bits),
@@ -86,6 +89,11 @@ def detect_target(
         cache_line_bytes=caches.line_bytes,
         bf16_dot=bf16_dot,
     )
+
+
+def without_bf16(target: Target) -> Target:
+    """The same machine, detected without the wish for products in bfloat16."""
+    return replace(target, name=target.name.removesuffix(_BF16_NAME), bf16_dot=False)
 
 
 def read_host_cpu() -> HostCpu:
