@@ -17,6 +17,9 @@ def compiler_name() -> str:
 LANE_FEATURES = {4: (), 8: ("avx2", "fma"), 16: ("avx512f", "avx512bw", "avx512dq", "avx512vl")}
 """What vectors of so many lanes need of an x86 CPU, in LLVM's names."""
 
+BF16_FEATURE = "avx512bf16"
+"""What ``Target.bf16_dot`` needs besides."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
@@ -24,7 +27,8 @@ class Target:
 
     ``vector_lanes`` counts float32 per vector register (16 for AVX-512, 8 for AVX2). Caches are those of
     one core: of a shared one the whole, but not the instances of other cores. ``llvm_cpu`` and
-    ``llvm_features`` go to LLVM as they are.
+    ``llvm_features`` go to LLVM as they are. ``bf16_dot`` lets schedules round the operands of matrix
+    products and convolutions to bfloat16 and multiply them in pairs, for a much larger rounding error.
     """
 
     name: str
@@ -38,15 +42,23 @@ class Target:
     l2_bytes: int
     l3_bytes: int
     cache_line_bytes: int = 64
+    bf16_dot: bool = False
 
     def __post_init__(self) -> None:
         if self.vector_lanes not in (4, 8, 16):
             raise ValueError(f"vector_lanes must be 4, 8 or 16, got {self.vector_lanes}")
         if self.num_threads < 1:
             raise ValueError(f"num_threads must be positive, got {self.num_threads}")
+        has_pairs = self.vector_lanes == 16 and f"+{BF16_FEATURE}" in self.llvm_features.split(",")
+        if self.bf16_dot and not has_pairs:
+            raise ValueError(
+                f"bf16_dot needs 512-bit vectors and {BF16_FEATURE}, which {self.name} does not have"
+            )
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits over every field but the name."""
+        """16 hex digits over every field but the name; ``bf16_dot`` counts where it is on."""
         fields = {key: value for key, value in asdict(self).items() if key != "name"}
+        if not self.bf16_dot:
+            del fields["bf16_dot"]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]

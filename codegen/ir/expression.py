@@ -17,7 +17,10 @@ from codegen.ir.affine import Affine
 from codegen.ir.arithmetic import Int
 
 UnaryOp: TypeAlias = Literal["exp", "neg", "sqrt", "tanh", "erf", "abs", "reciprocal"]
-BinaryOp: TypeAlias = Literal["add", "sub", "mul", "div", "max", "min"]
+BinaryOp: TypeAlias = Literal["add", "sub", "mul", "div", "max", "min", "pair", "dot_pairs"]
+"""``pair`` rounds two numbers to bfloat16 and keeps both in the place of one; ``dot_pairs`` adds the product
+of the first numbers of two such and that of the second ones. Schedules make them, no program holds them."""
+
 Reducer: TypeAlias = Literal["sum", "max"]
 
 

@@ -9,12 +9,24 @@ from typing import Any
 import numpy as np
 
 from codegen.ir.expression import BinaryOp, Reducer, UnaryOp
+from codegen.precision import rounded
 
 
 def _erf(x: Any) -> Any:
     from scipy.special import erf
 
     return erf(x)
+
+
+def _pair(low: Any, high: Any) -> complex:
+    """Two numbers in one place, as the interpreter can hold them."""
+    numbers = rounded(np.array([low, high], dtype=np.float32), "bfloat16")
+    return complex(*numbers.tolist())
+
+
+def _dot_pairs(left: complex, right: complex) -> float:
+    """Zero stands for a pair of zeros."""
+    return left.real * right.real + left.imag * right.imag
 
 
 UNARY: dict[UnaryOp, Callable[[Any], Any]] = {
@@ -34,6 +46,8 @@ BINARY: dict[BinaryOp, Callable[[Any, Any], Any]] = {
     "div": np.divide,
     "max": np.maximum,
     "min": np.minimum,
+    "pair": _pair,
+    "dot_pairs": _dot_pairs,
 }
 """Maximum and minimum carry NaN along, unlike Python's max and min."""
 

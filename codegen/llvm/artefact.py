@@ -17,10 +17,11 @@ from pathlib import Path
 import llvmlite.binding as llvm
 
 from codegen.ir.text import loop_text
+from codegen.llvm.build import compile_object
 from codegen.llvm.description import description_text, read_description
 from codegen.llvm.header import c_header
 from codegen.llvm.kernel import Kernel
-from codegen.llvm.native import load_object
+from codegen.llvm.native import load_objects
 from codegen.llvm.signature import Signature
 from codegen.target import LANE_FEATURES, Target
 
@@ -44,7 +45,7 @@ def save_kernel(kernel: Kernel, folder: str | Path, metadata: Mapping[str, objec
     files = {
         "loops.txt": loop_text(kernel.loops).encode(),
         "kernel.ll": kernel.text.encode(),
-        "kernel.o": kernel.native.code,
+        "kernel.o": compile_object(kernel.text, kernel.target),
     }
     try:
         description = description_text(kernel.signature, kernel.target, files, metadata)
@@ -82,7 +83,7 @@ def load(folder: str | Path) -> Kernel:
             f"kernel in {folder} needs the CPU features {', '.join(missing)}, which this CPU lacks"
         )
     try:
-        native = load_object(files["kernel.o"], signature)
+        native = load_objects((files["kernel.o"],), signature)
     except ValueError as error:
         raise ValueError(f"kernel.o in {folder} cannot be used: {error}") from error
     return Kernel(signature, target, native, files["kernel.ll"].decode(errors="replace"))

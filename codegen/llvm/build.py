@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 
 import llvmlite.binding as llvm
 
 from codegen.ir.loops import LoopProgram
 from codegen.llvm.emit import emit_module
 from codegen.llvm.kernel import Kernel
-from codegen.llvm.native import initialize_llvm, load_object
+from codegen.llvm.native import initialize_llvm, load_objects
 from codegen.target import Target
 
 CODEGEN_LEVEL = 2
@@ -29,22 +26,16 @@ def compile_program(loops: LoopProgram, target: Target) -> Kernel:
     Raises:
         ValueError: if the program has unknown Ints, or needs threads and there is no OpenMP runtime.
     """
-    with _no_collection():
-        module = emit_module(loops, target)
-        code = compile_object(module.text, target)
-        return Kernel(module.signature, target, load_object(code, module.signature), module.text, loops)
+    module = emit_module(loops, target)
+    work, entries = module.parts
+    codes = (compile_object(work, target), _shared_object(entries, target))
+    return Kernel(module.signature, target, load_objects(codes, module.signature), module.text, loops)
 
 
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Without the cyclic garbage collector, which would look in vain through all that emission makes."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+@lru_cache(maxsize=256)
+def _shared_object(text: str, target: Target) -> bytes:
+    """What many candidates have in common is made once; a few kilobytes each."""
+    return compile_object(text, target)
 
 
 def compile_object(text: str, target: Target) -> bytes:

@@ -20,7 +20,13 @@ FORMAT = 2
 FILES = ("loops.txt", "kernel.ll", "kernel.o")
 """What a folder holds beside ``kernel.json``, each with its SHA-256 there."""
 
-JSON_KINDS: Mapping[type, str] = {int: "an integer", str: "a string", list: "a list", dict: "an object"}
+JSON_KINDS: Mapping[type, str] = {
+    int: "an integer",
+    bool: "true or false",
+    str: "a string",
+    list: "a list",
+    dict: "an object",
+}
 
 Value = TypeVar("Value")
 
@@ -127,6 +133,7 @@ def _target(fields: Mapping[str, Any]) -> Target:
     unknown = sorted(fields.keys() - kinds.keys())
     if unknown:
         raise ValueError(f"target has no {unknown[0]}, only {', '.join(kinds)}")
+    fields = {"bf16_dot": False, **fields}  # older kernels do not name it
     return Target(**{name: _of(fields, name, kind) for name, kind in kinds.items()})
 
 

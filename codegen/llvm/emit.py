@@ -1,13 +1,14 @@
 """A whole program as the text of one LLVM module.
 
 The module defines two functions over one array of pointers (see ``codegen.llvm.signature``):
-``<symbol>_prepack(args)`` fills the packed buffers, and ``<symbol>_run(args)`` computes the output.
+``<symbol>_prepack(args)`` fills the packed buffers, and ``<symbol>_run(args)`` computes the output, where
+several threads do so by having each of them run ``<symbol>_member(args)``.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from codegen.ir.known import require_known
 from codegen.ir.loops import Buffer, LoopProgram, Scope
@@ -22,9 +23,14 @@ from codegen.target import Target
 
 @dataclass(frozen=True)
 class ModuleText:
-    """LLVM IR, and how to call it."""
+    """LLVM IR, and how to call it.
+
+    ``text`` is the whole module. ``parts`` are two modules that make it up: what computes, and the entry
+    points that many candidates of a task have in common, so that their object need not be made again.
+    """
 
     text: str
+    parts: tuple[str, str]
     signature: Signature
 
 
@@ -33,40 +39,56 @@ def emit_module(program: LoopProgram, target: Target) -> ModuleText:
     require_known(program)
     arguments = tuple(b for b in program.buffers if b.scope not in (Scope.REGISTER, Scope.TABLE))
     symbol = re.sub(r"\W", "_", program.name) or "kernel"
-    declarations: set[str] = set()
     body = plan_nodes(program.body, program.buffers, target.vector_lanes)
     num_threads = num_useful_threads(body, target.num_threads)
-    parts: list[str] = []
-    writer = _new_writer(arguments, declarations)
+    work, entries = _Functions(), _Functions()
+    writer = _new_writer(arguments, work.declarations)
     if num_threads > 1:
         _slice_locals(writer, arguments)
         emit_streaming(writer, lambda: emit_team(writer, body))
-        parts += _function("internal void @member", arguments, writer, MEMBER_LINES)
-        parts += _function_of_lines(
-            f"void @{symbol}_run(ptr %args)",
-            [f"  call void @GOMP_parallel(ptr @member, ptr %args, i32 {num_threads}, i32 0)"],
-        )
-        declarations |= TEAM_DECLARATIONS
+        work.lines.extend(_function(f"hidden void @{symbol}_member", arguments, writer, MEMBER_LINES))
+        work.declarations.update(TEAM_DECLARATIONS)
+        call = f"  call void @GOMP_parallel(ptr @{symbol}_member, ptr %args, i32 {num_threads}, i32 0)"
+        entries.lines.extend(_function_of_lines(f"void @{symbol}_run(ptr %args)", [call]))
+        entries.declarations.add(PARALLEL_DECLARATION)
     else:
         emit_streaming(writer, lambda: emit_nodes(writer, body))
-        parts += _function(f"void @{symbol}_run", arguments, writer)
-    writer = _new_writer(arguments, declarations)
+        work.lines.extend(_function(f"void @{symbol}_run", arguments, writer))
+    writer = _new_writer(arguments, entries.declarations)
     emit_nodes(writer, plan_nodes(program.prepack, program.buffers, target.vector_lanes))
-    parts += _function(f"void @{symbol}_prepack", arguments, writer)
-    parts += [f"declare {declaration}" for declaration in sorted(declarations)]
-    parts += [NONTEMPORAL] * any(buffer.is_streamed for buffer in arguments)
-    text = "\n".join(["@zero = internal constant float 0.0", *parts, _attributes(target), ""])
-    return ModuleText(text, Signature(symbol, arguments, num_threads, prepack_inputs(program)))
+    entries.lines.extend(_function(f"void @{symbol}_prepack", arguments, writer))
+    whole = _Functions(work.lines + entries.lines, work.declarations | entries.declarations)
+    if num_threads > 1:
+        entries.declarations.add(f"void @{symbol}_member(ptr)")
+    is_streamed = any(buffer.is_streamed for buffer in arguments)
+    parts = (_module(work, target, is_streamed), _module(entries, target, False))
+    signature = Signature(symbol, arguments, num_threads, prepack_inputs(program))
+    return ModuleText(_module(whole, target, is_streamed), parts, signature)
 
 
-TEAM_DECLARATIONS = frozenset(
-    {
-        "void @GOMP_parallel(ptr, ptr, i32, i32)",
-        "void @GOMP_barrier()",
-        "i32 @omp_get_thread_num()",
-        "i32 @omp_get_num_threads()",
-    }
-)
+@dataclass(frozen=True)
+class _Functions:
+    """Lines of definitions, and the declarations that they need."""
+
+    lines: list[str] = field(default_factory=list)
+    declarations: set[str] = field(default_factory=set)
+
+
+def _module(functions: _Functions, target: Target, is_streamed: bool) -> str:
+    declarations = [f"declare {declaration}" for declaration in sorted(functions.declarations)]
+    metadata = [NONTEMPORAL] * is_streamed
+    lines = [ZERO, *functions.lines, *declarations, *metadata, _attributes(target), ""]
+    return "\n".join(lines)
+
+
+ZERO = "@zero = internal constant float 0.0"
+"""What is read where there is nothing to read."""
+
+
+PARALLEL_DECLARATION = "void @GOMP_parallel(ptr, ptr, i32, i32)"
+
+TEAM_DECLARATIONS = ("void @GOMP_barrier()", "i32 @omp_get_thread_num()", "i32 @omp_get_num_threads()")
+"""What a member of a team calls."""
 
 
 MEMBER_LINES = (

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import platform
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
+from itertools import count
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -53,13 +55,12 @@ Call = Any
 
 @dataclass(frozen=True)
 class NativeCode:
-    """Entry points of a loaded object; ``engine`` owns the memory they are in.
+    """Entry points of loaded objects; ``library`` owns the memory they are in.
 
     ``bench`` takes the array of pointers and a number of calls to make of ``run``.
     """
 
-    code: bytes
-    engine: llvm.ExecutionEngine
+    library: Any
     run: Call
     prepack: Call
     bench: Call
@@ -74,30 +75,54 @@ def initialize_llvm() -> None:
         llvm.set_option("codegen", option)
 
 
-def load_object(code: bytes, signature: Signature) -> NativeCode:
-    """Link an object into this process.
+def load_objects(codes: tuple[bytes, ...], signature: Signature) -> NativeCode:
+    """Link objects into this process.
 
     Raises:
-        ValueError: if it is no whole object for this architecture, lacks an entry point, or needs threads
-            and there is no OpenMP runtime.
+        ValueError: if one is no whole object for this architecture, they lack an entry point, or they need
+            threads and there is no OpenMP runtime.
     """
     initialize_llvm()
-    _require_object(code)
-    if b"GOMP_parallel" in code:
-        load_openmp()
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
-    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-    engine.finalize_object()
-
-    def entry(part: str) -> int:
-        address: int = engine.get_function_address(f"{signature.symbol}_{part}")
-        if not address:
-            raise ValueError(f"it has no function {signature.symbol}_{part}")
-        return address
-
-    run = entry("run")
+    builder = llvm.JITLibraryBuilder()
+    for code in codes:
+        _require_object(code)
+        builder.add_object_img(code)
+    if any(b"GOMP_parallel" in code for code in codes):
+        for name, address in load_openmp().addresses.items():
+            builder.import_symbol(name, address)
+    names = [f"{signature.symbol}_{part}" for part in ("run", "prepack")]
+    for name in names:
+        builder.export_symbol(name)
+    library = _link(builder)
+    run, prepack = (library[name] for name in names)
     bench = partial(_repeated, _repeat(), run)
-    return NativeCode(code, engine, _ENTRY(run), _ENTRY(entry("prepack")), bench)
+    return NativeCode(library, _ENTRY(run), _ENTRY(prepack), bench)
+
+
+def _link(builder: llvm.JITLibraryBuilder) -> Any:
+    number = next(_library_numbers())
+    linker = _linker(number // LIBRARIES_PER_LINKER)
+    try:
+        library = builder.add_current_process().link(linker, str(number))
+    except RuntimeError as error:
+        raise ValueError(f"LLVM cannot link it: {str(error).strip()}") from error
+    library.linker = linker  # which must not be closed before
+    return library
+
+
+LIBRARIES_PER_LINKER = 256
+"""LLVM keeps some kilobytes for each library that there ever was, and looks through them."""
+
+
+@cache
+def _library_numbers() -> Iterator[int]:
+    return count()
+
+
+@lru_cache(maxsize=1)
+def _linker(number: int) -> llvm.LLJIT:
+    """A new one for each number; the one before lives as long as its libraries."""
+    return llvm.create_lljit_compiler(suppress_errors=True)
 
 
 _ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_void_p)

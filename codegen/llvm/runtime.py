@@ -6,18 +6,26 @@ import ctypes
 import ctypes.util
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-
-import llvmlite.binding as llvm
+from typing import Any, cast
 
 SYMBOLS = ("GOMP_parallel", "GOMP_barrier", "omp_get_thread_num", "omp_get_num_threads")
 
 
+@dataclass(frozen=True)
+class OpenMp:
+    """A loaded runtime: the file it came from, and where its functions are."""
+
+    path: str
+    addresses: Mapping[str, int]
+
+
 @cache
-def load_openmp() -> str:
-    """Load the runtime once and make its functions known to LLVM; returns the path it came from.
+def load_openmp() -> OpenMp:
+    """Load the runtime, once.
 
     Candidates in order: what an imported torch has loaded already (the same file, hence the same
     instance), the file inside an installed torch, which is not imported for it, the system's libgomp.
@@ -29,13 +37,11 @@ def load_openmp() -> str:
     for path in _candidates():
         try:
             library = ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
-            addresses = [ctypes.cast(getattr(library, name), ctypes.c_void_p).value for name in SYMBOLS]
+            addresses = {name: _address(getattr(library, name)) for name in SYMBOLS}
         except (OSError, AttributeError):
             tried.append(path)
             continue
-        for name, address in zip(SYMBOLS, addresses, strict=True):
-            llvm.add_symbol(name, address)
-        return path
+        return OpenMp(path, addresses)
     looked = ", ".join(tried) or "torch and the system libraries"
     raise ValueError(
         f"no OpenMP runtime found (looked at {looked}): install torch or libgomp, "
@@ -50,6 +56,10 @@ def has_openmp() -> bool:
     except ValueError:
         return False
     return True
+
+
+def _address(function: Any) -> int:
+    return cast(int, ctypes.cast(function, ctypes.c_void_p).value)
 
 
 def _candidates() -> Iterator[str]:

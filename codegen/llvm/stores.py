@@ -134,7 +134,7 @@ def _store_value(writer: Writer, store: PlannedStore) -> None:
 
 def _updated(writer: Writer, reducer: Reducer | None, old: str, value: PlannedExpr, width: int) -> str:
     is_vector = width > 1
-    if reducer == "sum" and isinstance(value, PlannedBinary) and value.op == "mul":
+    if reducer == "sum" and isinstance(value, PlannedBinary) and value.op in ("mul", "dot_pairs"):
         return add_product(writer, value, old, is_vector)
     evaluated = evaluate(writer, value)
     new = spread(writer, evaluated) if is_vector else evaluated[0]

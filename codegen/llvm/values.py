@@ -27,6 +27,7 @@ from codegen.llvm.functions import (
 )
 from codegen.llvm.logistic import Logistic, as_logistic
 from codegen.llvm.memory import can_yield_zero, load
+from codegen.llvm.pairs import add_dot_of_pairs, emit_pair
 from codegen.llvm.plan import (
     MemoryAccess,
     PlannedBinary,
@@ -38,7 +39,7 @@ from codegen.llvm.plan import (
 )
 from codegen.llvm.registers import read_register
 from codegen.llvm.tables import with_numbers
-from codegen.llvm.writer import Predicate, Writer, float_literal, float_type
+from codegen.llvm.writer import Predicate, Writer, float_literal, float_type, zero
 
 Value = tuple[str, bool]
 """SSA name or literal, and whether it is a vector of the current width."""
@@ -70,11 +71,12 @@ def evaluate_vector(writer: Writer, expr: PlannedExpr) -> str:
 
 
 def add_product(writer: Writer, product: PlannedBinary, addend: str, is_vector: bool) -> str:
-    """``addend + left * right`` in one rounding."""
+    """``addend + left * right`` in one rounding, or with the products of two pairs."""
     left, right = evaluate(writer, product.left), evaluate(writer, product.right)
+    add = add_dot_of_pairs if product.op == "dot_pairs" else fma
     if is_vector:
-        return fma(writer, spread(writer, left), spread(writer, right), addend, writer.width)
-    return fma(writer, left[0], right[0], addend, 1)
+        return add(writer, spread(writer, left), spread(writer, right), addend, writer.width)
+    return add(writer, left[0], right[0], addend, 1)
 
 
 def greater(writer: Writer, left: str, right: str, width: int) -> str:
@@ -124,6 +126,10 @@ def _binary(writer: Writer, expr: PlannedBinary) -> Value:
     one, two = (spread(writer, left), spread(writer, right)) if is_vector else (left[0], right[0])
     if expr.op in ("max", "min"):
         return _extreme(writer, expr, one, two, width), is_vector
+    if expr.op == "pair":
+        return emit_pair(writer, one, two, width), is_vector
+    if expr.op == "dot_pairs":
+        return add_dot_of_pairs(writer, one, two, zero(width), width), is_vector
     return writer.value(f"f{expr.op} contract {float_type(width)} {one}, {two}"), is_vector
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -15,6 +15,9 @@ from codegen.target import LANE_FEATURES, Target
 VectorWidth: TypeAlias = Literal["auto", 512, 256]
 
 CPU_FOLDER = Path("/sys/devices/system/cpu")
+
+_BF16_NAME = ", bf16 products"
+"""What a target's name ends with where ``bf16_dot`` is on."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ def detect_target(
     num_threads: int | None = None,
     vector_width: VectorWidth = "auto",
     *,
+    bf16_dot: bool = False,
     host: HostCpu | None = None,
     cpu_folder: Path = CPU_FOLDER,
     groups: ControlGroups | None = None,
@@ -54,12 +58,14 @@ def detect_target(
         num_threads: cores to use; by default all that the process may run on and its container has time for.
         vector_width: bits of a vector register; by default the widest there is. 256 on a wider CPU
             turns AVX-512 off in LLVM as well, so that only 16 registers exist.
+        bf16_dot: see ``Target``.
         host: the CPU; the one at hand by default.
         cpu_folder: where the kernel describes caches, ``/sys/devices/system/cpu``.
         groups: where it describes the limits of containers; those of this process by default.
 
     Raises:
-        ValueError: the CPU has no AVX2 with FMA, the width is not there, or there are not that many cores.
+        ValueError: the CPU has no AVX2 with FMA, the width is not there, there are not that many cores, or it
+            cannot multiply pairs of bfloat16.
     """
     host = read_host_cpu() if host is None else host
     bits = _chosen_bits(host, vector_width)
@@ -69,7 +75,8 @@ def detect_target(
     threads = available if num_threads is None else num_threads
     caches = read_caches(cpu_folder)
     return Target(
-        name=f"{host.model}, {threads} thread{'s' if threads > 1 else ''}, {bits}-bit vectors",
+        name=f"{host.model}, {threads} thread{'s' if threads > 1 else ''}, {bits}-bit vectors"
+        + _BF16_NAME * bf16_dot,
         cpu=host.model,
         llvm_cpu=host.llvm_cpu,
         llvm_features=llvm_feature_text(host.features, bits),
@@ -80,7 +87,13 @@ def detect_target(
         l2_bytes=caches.l2_bytes,
         l3_bytes=caches.l3_bytes,
         cache_line_bytes=caches.line_bytes,
+        bf16_dot=bf16_dot,
     )
+
+
+def without_bf16(target: Target) -> Target:
+    """The same machine, detected without the wish for products in bfloat16."""
+    return replace(target, name=target.name.removesuffix(_BF16_NAME), bf16_dot=False)
 
 
 def read_host_cpu() -> HostCpu:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -44,6 +45,36 @@ def torch_binders(operator: Operator, num_threads: int) -> dict[str, Binder]:
     return binders
 
 
+def torch_bf16_binder(operator: Operator, num_threads: int) -> Binder | None:
+    """Eager PyTorch on tensors that are bfloat16 from the start, images NHWC, and a result that stays so.
+
+    Rounding is not timed. Sets torch's threads for the process. None for what is no product or convolution.
+    """
+    torch.set_num_threads(num_threads)
+    if not isinstance(operator, (Conv2d, Matmul)):
+        return None
+    layer = operator
+
+    def bind(operands: Operands) -> Runner:
+        if isinstance(layer, Matmul):
+            run = _bind_matmul(layer, operands, is_packed=False, dtype=torch.bfloat16)
+        else:
+            run = _bind_conv2d(layer, operands, torch.channels_last, is_packed=False, dtype=torch.bfloat16)
+        return lambda: _Widened(run())
+
+    return bind
+
+
+@dataclass(frozen=True)
+class _Widened:
+    """NumPy has no bfloat16."""
+
+    y: torch.Tensor
+
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> NDArray[np.float32]:
+        return np.asarray(self.y.float())
+
+
 def _can_pack() -> bool:
     """These operators carry an underscore: another version of torch may not have them."""
     return torch._C._has_mkldnn and all(
@@ -53,10 +84,14 @@ def _can_pack() -> bool:
 
 
 def _bind_conv2d(
-    operator: Conv2d, operands: Operands, memory_format: torch.memory_format, is_packed: bool
+    operator: Conv2d,
+    operands: Operands,
+    memory_format: torch.memory_format,
+    is_packed: bool,
+    dtype: torch.dtype = torch.float32,
 ) -> Runner:
     """The same convolution on tensors that are stored as asked; storing them so is not timed."""
-    tensors = _tensors(operator, operands)
+    tensors = _tensors(operator, operands, dtype)
     is_channels_last = operator.layout == "NHWC"
 
     def stored(image: torch.Tensor) -> torch.Tensor:
@@ -116,8 +151,10 @@ def _packed_convolution(
     return layer
 
 
-def _bind_matmul(operator: Matmul, operands: Operands, is_packed: bool) -> Runner:
-    tensors = _tensors(operator, operands)
+def _bind_matmul(
+    operator: Matmul, operands: Operands, is_packed: bool, dtype: torch.dtype = torch.float32
+) -> Runner:
+    tensors = _tensors(operator, operands, dtype)
     a = tensors["a"].mT if operator.transpose_a else tensors["a"]
     b = tensors["b"].mT if operator.transpose_b else tensors["b"]
     bias, residual = tensors.get("bias"), tensors.get("residual")
@@ -150,6 +187,9 @@ def _finish(y: torch.Tensor, residual: torch.Tensor | None, relu: bool) -> torch
     return y.relu_() if relu else y
 
 
-def _tensors(operator: Conv2d | Matmul, operands: Operands) -> dict[str, torch.Tensor]:
+def _tensors(operator: Conv2d | Matmul, operands: Operands, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     shapes = operator.user_shapes()
-    return {name: torch.from_numpy(array.reshape(shapes[name])).clone() for name, array in operands.items()}
+    return {
+        name: torch.from_numpy(array.reshape(shapes[name])).clone().to(dtype)
+        for name, array in operands.items()
+    }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -41,6 +42,15 @@ class RecentTasks(Generic[T]):
         return self._tasks[key]
 
 
+@contextmanager
+def illegal_is_refused() -> Iterator[None]:
+    """What lowers candidates: an illegal schedule is a fact about the candidate, no mistake."""
+    try:
+        yield
+    except ScheduleError as error:
+        raise ConstraintError(str(error)) from error
+
+
 class LlvmWorkbench:
     """Keeps the space, inputs and reference of the tasks it has seen last."""
 
@@ -55,10 +65,8 @@ class LlvmWorkbench:
         """See ``Workbench``."""
         task = self._tasks.of(job)
         start_s = time.perf_counter()
-        try:
+        with illegal_is_refused():
             loops = task.space.lower_named(job.candidate)
-        except ScheduleError as error:
-            raise ConstraintError(str(error)) from error
         kernel = compile_program(loops, job.cpu)
         compile_s = time.perf_counter() - start_s
         bound = kernel.bind(**task.oracle.constants)

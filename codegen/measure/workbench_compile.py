@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from codegen.gpu_target import GpuTarget
 from codegen.measure.config import MeasureConfig
-from codegen.measure.jobs import ConstraintError, MeasureJob, Trial
-from codegen.measure.workbench import RecentTasks
+from codegen.measure.jobs import MeasureJob, Trial
+from codegen.measure.workbench import RecentTasks, illegal_is_refused
 from codegen.ops import make_operator
-from codegen.schedule import ScheduleError, Space, build_space
+from codegen.schedule import Space, build_space
 from codegen.triton.candidate import candidate_kernels
 from codegen.triton.compile import compile_kernel, use_compiler
 from codegen.triton.compile_cache import CompileCache
@@ -37,10 +37,8 @@ class CompileWorkbench:
     def build(self, job: MeasureJob) -> Trial:
         """See ``Workbench``; an error of the compiler is kept as well."""
         start_s = time.perf_counter()
-        try:
+        with illegal_is_refused():
             kernels = candidate_kernels(self._spaces.of(job), job.candidate)
-        except ScheduleError as error:
-            raise ConstraintError(str(error)) from error
         for kernel in kernels:
             key = self._cache.key(kernel, job.gpu)
             if self._cache.get(key) is not None:

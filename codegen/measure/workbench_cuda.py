@@ -14,11 +14,11 @@ from codegen.gpu_target import GpuTarget
 from codegen.ir.expression import loads
 from codegen.ir.loops import LoopProgram, Scope, Store, walk_nodes
 from codegen.measure.config import MeasureConfig
-from codegen.measure.jobs import ConstraintError, MeasureJob, Trial
+from codegen.measure.jobs import MeasureJob, Trial
 from codegen.measure.oracle import Oracle
-from codegen.measure.workbench import RecentTasks
+from codegen.measure.workbench import RecentTasks, illegal_is_refused
 from codegen.ops import make_operator
-from codegen.schedule import ScheduleError, Space, build_space
+from codegen.schedule import Space, build_space
 from codegen.triton.candidate import candidate_launch
 from codegen.triton.compile import use_compiler
 from codegen.triton.module import emit_module
@@ -77,11 +77,9 @@ class GpuWorkbench:
         """See ``Workbench``; a kernel is compiled when it is first run, by the check."""
         task = self._tasks.of(job)
         start_s = time.perf_counter()
-        try:
+        with illegal_is_refused():
             loops = task.space.lower_named(job.candidate)
             source = emit_module(loops, job.gpu.precision, candidate_launch(job.candidate))
-        except ScheduleError as error:
-            raise ConstraintError(str(error)) from error
         call = _bound(import_source(source, self._folder.name), loops, task)
         return _DeviceTrial(call, task, self._clock, time.perf_counter() - start_s)
 

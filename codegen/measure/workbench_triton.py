@@ -15,12 +15,12 @@ import numpy as np
 from codegen.gpu_target import GpuTarget
 from codegen.ir.loops import LoopProgram
 from codegen.measure.config import MeasureConfig
-from codegen.measure.jobs import ConstraintError, MeasureJob, Trial
+from codegen.measure.jobs import MeasureJob, Trial
 from codegen.measure.oracle import Oracle
-from codegen.measure.workbench import RecentTasks
+from codegen.measure.workbench import RecentTasks, illegal_is_refused
 from codegen.ops import make_operator
 from codegen.precision import Precision
-from codegen.schedule import ScheduleError, Space, build_space
+from codegen.schedule import Space, build_space
 from codegen.triton.module import emit_module
 from codegen.triton.run import call_module, import_source, use_interpreter
 
@@ -44,11 +44,9 @@ class InterpreterWorkbench:
         """See ``Workbench``."""
         task = self._tasks.of(job)
         start_s = time.perf_counter()
-        try:
+        with illegal_is_refused():
             loops = task.space.lower_named(job.candidate)
             source = emit_module(loops, job.gpu.precision)
-        except ScheduleError as error:
-            raise ConstraintError(str(error)) from error
         module = import_source(source, self._folder.name)
         return _Interpreted(module, loops, task.oracle, job.gpu.precision, time.perf_counter() - start_s)
 

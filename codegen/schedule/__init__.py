@@ -9,6 +9,7 @@ from codegen.ir.expression import Program
 from codegen.schedule.candidates import Candidates, concatenate
 from codegen.schedule.errors import ScheduleError
 from codegen.schedule.flatten import flatten_program
+from codegen.schedule.rules.bf16_pairs import bf16_sketches
 from codegen.schedule.rules.contraction_knobs import contraction_sketches
 from codegen.schedule.rules.elementwise import elementwise_sketches
 from codegen.schedule.rules.gpu_contraction import gpu_contraction_sketches
@@ -49,7 +50,8 @@ def build_space(
     """Every schedule of a program that the sketch rules know, on a target.
 
     The space's program is the flattened one: same bytes, fewer dimensions. Sketches of Winograd's algorithm,
-    whose rounding error is larger, come last, or not at all without ``winograd``.
+    whose rounding error is larger, come last, or not at all without ``winograd``; those that multiply in
+    bfloat16 are there where ``Target.bf16_dot`` asks for them.
 
     Raises:
         ValueError: if no rule applies.
@@ -60,4 +62,5 @@ def build_space(
         return Space(flat, target, on_gpu)
     sketches = next(filter(None, (rule(flat, target) for rule in RULES)), ())
     with_winograd = winograd_sketches(flat, target) if winograd else ()
-    return Space(flat, target, (*sketches, *separated_sketches(flat, target), *with_winograd))
+    others = (*separated_sketches(flat, target), *bf16_sketches(flat, target))
+    return Space(flat, target, (*sketches, *others, *with_winograd))

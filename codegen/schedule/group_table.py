@@ -76,6 +76,20 @@ class GroupTable:
         np.put_along_axis(padded, columns, nearest, axis=1)
         return padded[:, :-1]
 
+    def neighbours(self, sketch: int, position: IntArray) -> IntArray:
+        """Every point that differs from the given one, of shape (num_columns,), in one group alone."""
+        parts = []
+        for group in range(self._num_groups[sketch]):
+            columns = self._columns[sketch, group]
+            columns = columns[columns < self.num_columns]
+            first = self._offset[sketch, group]
+            rows = self._rows[first : first + self._size[sketch, group], : len(columns)]
+            rows = rows[(rows != position[columns]).any(axis=1)]
+            part = np.repeat(position[None], len(rows), axis=0)
+            part[:, columns] = rows
+            parts.append(part)
+        return np.concatenate(parts)
+
     def nearest(self, sketches: IntArray, positions: NDArray[np.floating[Any]]) -> IntArray:
         """Of every group the allowed row that differs least in sum from the given positions."""
         result = np.zeros(positions.shape, dtype=np.int64)

@@ -32,7 +32,6 @@ class IdleCores:
     def __init__(self, sketches: tuple[Sketch, ...], num_cores: int, flops: int) -> None:
         self._most = min(num_cores, flops // LEAST_FLOPS_PER_CORE) // 2
         self._is_judged = np.array([_finest(sketch) > self._most for sketch in sketches])
-        self._alone = _alone(sketches)
         num_axes = max(len(sketch.tilings) for sketch in sketches)
         self._width = max([1, *(len(tiling.knobs) for sketch in sketches for tiling in sketch.tilings)])
         self._extents = np.ones((len(sketches), num_axes), dtype=np.int64)
@@ -55,28 +54,23 @@ class IdleCores:
         """Shape (N,); positions as in ``Candidates``."""
         if not self._is_judged.any():
             return np.zeros(len(sketches), dtype=np.bool_)
+        shares, _ = self._shares(sketches, positions)
+        return np.asarray((shares <= self._most) & self._is_judged[sketches])
+
+    def finest(self, sketches: IntArray, positions: IntArray) -> int:
+        """The row whose work is in most shares; of several, the one of the least tiles."""
+        shares, sizes = self._shares(sketches, positions)
+        return int(np.lexsort((sizes, -shares))[0])
+
+    def _shares(self, sketches: IntArray, positions: IntArray) -> tuple[IntArray, NDArray[np.float64]]:
+        """Parallel iterations, and the size of a tile with what is beyond an axis; each of shape (N,)."""
         places = self._columns[sketches] + np.arange(0, positions.size, positions.shape[1])[:, None]
         values = self._values.take(self._starts[sketches] + positions.take(places))
         tiles = values[:, :: self._width]
         for knob in range(1, self._width):
             tiles = tiles * values[:, knob :: self._width]
         shares = np.multiply.reduce(-(-self._extents[sketches] // tiles), axis=1)
-        return np.asarray((shares <= self._most) & self._is_judged[sketches])
-
-    def finer(self, sketches: IntArray, positions: IntArray, rng: np.random.Generator) -> IntArray:
-        """Positions for shorter tiles: knobs that are in no group with others get lesser values."""
-        lesser = (positions * rng.random(positions.shape)).astype(np.int64)
-        return np.where(self._alone[sketches], lesser, positions)
-
-
-def _alone(sketches: tuple[Sketch, ...]) -> NDArray[np.bool_]:
-    """Which columns of each sketch hold a knob of a tiling that may take any value; (sketches, columns)."""
-    result = np.zeros((len(sketches), max(len(sketch.knobs) for sketch in sketches)), dtype=np.bool_)
-    for number, sketch in enumerate(sketches):
-        tiled = {name for tiling in sketch.tilings for name in tiling.knobs}
-        alone = {group.knobs[0].name for group in sketch.groups if len(group.knobs) == 1}
-        result[number, : len(sketch.knobs)] = [knob.name in tiled & alone for knob in sketch.knobs]
-    return result
+        return shares, np.multiply.reduce(tiles, axis=1, dtype=np.float64)
 
 
 def _finest(sketch: Sketch) -> int:

@@ -19,6 +19,7 @@ from codegen.schedule.errors import require
 from codegen.schedule.group_table import GroupTable
 from codegen.schedule.idle import IdleCores
 from codegen.schedule.instantiate import instantiate
+from codegen.schedule.neighbours import Neighbours
 from codegen.schedule.simplify import simplify_loops
 from codegen.schedule.sketch import Sketch
 from codegen.target import Target
@@ -27,8 +28,14 @@ NamedCandidate = Mapping[str, object]
 """``{"sketch": name, "knobs": {knob name: value}}``, the form that records and JSON files hold."""
 
 
-_NUM_REDRAWS = 8
-"""Rounds of drawing, each for what the round before found hopeless."""
+_NUM_DRAWS = (1, 1, 1, 1, 1, 1, 1, 1, 16, 64, 256, 1024)
+"""Of each candidate, in rounds of drawing for what the round before found hopeless: few are left at last."""
+
+_MOST_DRAWS = 65_536
+"""Candidates held at once in such a round."""
+
+_NUM_MOVES = 8
+"""Tried for a candidate before all its neighbours are looked through."""
 
 AnyTarget = TypeVar("AnyTarget", Target, GpuTarget, default=Target)
 
@@ -38,8 +45,7 @@ class Space(Generic[AnyTarget]):
 
     Every operation on candidates is batched; a generator makes each stream repeatable. What leaves half of
     the cores idle (see ``IdleCores``) is *hopeless*: it is counted, enumerated, decoded and lowered like any
-    other candidate, so that records of it stay good, but neither sampled nor moved to by ``mutate``. What
-    ``nearest`` gives may be hopeless.
+    other candidate, so that records of it stay good, but neither sampled nor moved to.
     """
 
     def __init__(self, program: Program, target: AnyTarget, sketches: tuple[Sketch, ...]) -> None:
@@ -51,6 +57,7 @@ class Space(Generic[AnyTarget]):
         self._table = GroupTable(sketches)
         num_cores = target.num_threads if isinstance(target, Target) else 1
         self._idle_cores = IdleCores(sketches, num_cores, program.flops)
+        self._neighbours = Neighbours(self._table, self._idle_cores)
 
     def count(self) -> int:
         """Number of points, exactly; some of them lower to equal kernels (see ``canonical``)."""
@@ -61,10 +68,9 @@ class Space(Generic[AnyTarget]):
         return self._idle_cores(candidates.sketches, candidates.positions)
 
     def sample(self, num: int, rng: np.random.Generator) -> Candidates:
-        """``num`` points: a sketch at random, then uniform within it, anew for what is hopeless.
+        """``num`` points: a sketch at random, then uniform over what is not hopeless in it.
 
-        Where most draws are hopeless, as for small programs on many cores, those with finer tiles stand in
-        for them, and the sample is no longer uniform over the rest.
+        Where hardly any point of a sketch is worth a trial, those nearest to hopeless draws stand in.
         """
         sketches = rng.integers(len(self.sketches), size=num)
         return self._sample(sketches, rng)
@@ -74,16 +80,20 @@ class Space(Generic[AnyTarget]):
     ) -> Candidates:
         """One neighbour of each candidate: one group of knobs chosen anew, now and then another sketch.
 
-        A move to another sketch keeps the groups of knobs that both have. A candidate that would move to what
-        is hopeless stays as it is, or is sampled anew if it is hopeless itself.
+        A move to another sketch keeps the groups of knobs that both have. No candidate stays as it is, nor
+        moves to what is hopeless, unless all neighbours within its sketch are; a hopeless one then is
+        sampled anew.
         """
         moved = self._moved(candidates, rng, sketch_change)
-        rows = np.flatnonzero(self.is_hopeless(moved))
-        kept = candidates[rows]
-        moved.sketches[rows], moved.positions[rows] = kept.sketches, kept.positions
-        rows = rows[self.is_hopeless(kept)]
-        if len(rows):
-            moved.positions[rows] = self._sample(moved.sketches[rows], rng).positions
+        rows = np.flatnonzero(self._is_useless(moved, candidates))
+        for _ in range(_NUM_MOVES):
+            if not len(rows):
+                return moved
+            again = self._moved(candidates[rows], rng, sketch_change)
+            moved.sketches[rows], moved.positions[rows] = again.sketches, again.positions
+            rows = rows[self._is_useless(again, candidates[rows])]
+        for row in rows:
+            self._put_neighbour(moved, row, candidates, rng)
         return moved
 
     def counterparts(self, candidates: Candidates, rng: np.random.Generator) -> Candidates:
@@ -109,8 +119,15 @@ class Space(Generic[AnyTarget]):
         return sizes
 
     def nearest(self, sketches: NDArray[np.int64], positions: NDArray[np.floating[Any]]) -> Candidates:
-        """The points of these sketches that differ least in sum from the positions, fractions too."""
-        return Candidates(sketches, self._table.nearest(sketches, positions))
+        """The points of these sketches that differ least in sum from the positions, fractions too.
+
+        Where such a point is hopeless, groups of knobs change until it is not: the one whose change takes it
+        the least way, as far as one is enough.
+        """
+        found = Candidates(sketches, self._table.nearest(sketches, positions))
+        for row in np.flatnonzero(self.is_hopeless(found)):
+            found.positions[row] = self._neighbours.mended(found[row : row + 1], positions[row])
+        return found
 
     def enumerate(self, limit: int) -> Candidates:
         """The first ``limit`` points in a fixed order: sketch by sketch, the last group of knobs fastest."""
@@ -195,26 +212,46 @@ class Space(Generic[AnyTarget]):
         return self.sketches[int(self.decode([named]).sketches[0])].errors
 
     def _sample(self, sketches: NDArray[np.int64], rng: np.random.Generator) -> Candidates:
-        """One of each given sketch; where draws stay hopeless, as for many cores, one of finer tiles."""
+        """One of each given sketch."""
         sampled = Candidates(sketches, self._table.sample(sketches, rng))
         self._redraw(sampled, lambda rows: self._table.sample(sketches[rows], rng))
-        rows = self._redraw(
-            sampled, lambda rows: self._idle_cores.finer(sketches[rows], sampled.positions[rows], rng)
-        )
-        sampled.positions[rows] = 0
         return sampled
 
-    def _redraw(
-        self, drawn: Candidates, draw: Callable[[NDArray[np.int64]], NDArray[np.int64]]
-    ) -> NDArray[np.int64]:
-        """Put other positions in hopeless rows; returns the rows that are hopeless to the last."""
+    def _redraw(self, drawn: Candidates, draw: Callable[[NDArray[np.int64]], NDArray[np.int64]]) -> None:
+        """Put other positions in hopeless rows: drawn anew, more and more of them, or mended at last."""
         rows = np.flatnonzero(self.is_hopeless(drawn))
-        for _ in range(_NUM_REDRAWS):
+        for wanted in _NUM_DRAWS:
             if not len(rows):
-                break
-            drawn.positions[rows] = draw(rows)
-            rows = rows[self.is_hopeless(drawn[rows])]
-        return rows
+                return
+            num_draws = min(wanted, max(_MOST_DRAWS // len(rows), 1))
+            tried = np.repeat(rows, num_draws)
+            positions = draw(tried)
+            is_good = ~self._idle_cores(drawn.sketches[tried], positions).reshape(len(rows), num_draws)
+            first = np.arange(len(rows)) * num_draws + is_good.argmax(axis=1)
+            drawn.positions[rows] = positions[first]
+            rows = rows[~is_good.any(axis=1)]
+        for row in rows:
+            drawn.positions[row] = self._neighbours.mended(drawn[row : row + 1], drawn.positions[row])
+
+    def _is_useless(self, moved: Candidates, candidates: Candidates) -> NDArray[np.bool_]:
+        """Whether a move led nowhere or to what is hopeless."""
+        is_same = (moved.positions == candidates.positions).all(axis=1)
+        useless: NDArray[np.bool_] = self.is_hopeless(moved) | (
+            is_same & (moved.sketches == candidates.sketches)
+        )
+        return useless
+
+    def _put_neighbour(
+        self, moved: Candidates, row: np.int64, candidates: Candidates, rng: np.random.Generator
+    ) -> None:
+        """Any neighbour within the candidate's sketch that is worth a trial, where draws found none."""
+        alone = candidates[row : row + 1]
+        good = self._neighbours.worthwhile(alone)
+        moved.sketches[row], moved.positions[row] = alone.sketches[0], alone.positions[0]
+        if len(good):
+            moved.positions[row] = good.positions[rng.integers(len(good))]
+        elif self.is_hopeless(alone)[0]:
+            moved.positions[row] = self._sample(alone.sketches, rng).positions[0]
 
     def _moved(self, candidates: Candidates, rng: np.random.Generator, sketch_change: float) -> Candidates:
         """A neighbour of each candidate, be it hopeless or not; in arrays of its own."""

@@ -31,17 +31,21 @@ from scripts.running.schemas import store
 
 @dataclass(frozen=True, kw_only=True)
 class TargetConfig:
-    """The machine at hand, or part of it. ``vector_width`` is auto, 512 or 256 (bits)."""
+    """The machine at hand, or part of it. ``vector_width`` is auto, 512 or 256 (bits).
+
+    ``bf16_dot`` adds schedules that multiply in bfloat16, with a tolerance of their own.
+    """
 
     num_threads: int | None = None
     vector_width: str = "auto"
+    bf16_dot: bool = False
 
     def detect(self) -> Target:
         """The target; ValueError names what this CPU lacks."""
         widths: dict[str, VectorWidth] = {"auto": "auto", "512": 512, "256": 256}
         if self.vector_width not in widths:
             raise ValueError(f"target.vector_width must be auto, 512 or 256, got {self.vector_width}")
-        return detect_target(self.num_threads, widths[self.vector_width])
+        return detect_target(self.num_threads, widths[self.vector_width], bf16_dot=self.bf16_dot)
 
 
 def read_task(task: Mapping[str, Any]) -> tuple[str, Operator]:

@@ -17,6 +17,7 @@ from codegen.llvm.emit import emit_module
 from codegen.ops import Conv2d, Matmul, Operator, Pool2d, Softmax, Transpose
 from codegen.precision import Precision
 from codegen.schedule import build_space
+from codegen.target import BF16_FEATURE
 from codegen.triton.candidate import candidate_source
 from tests.codegen.llvm.loop_building import cpu_target
 from tests.targets import make_gpu_target
@@ -30,6 +31,7 @@ class Case:
     sketch: str
     knobs: dict[str, int]
     l3_bytes: int | None = None
+    bf16_dot: bool = False
 
 
 MATMUL_KNOBS = {"m_register": 2, "m_inner": 2, "n_inner": 1, "m_outer": 1, "n_outer": 2, "k_unroll": 2}
@@ -54,6 +56,14 @@ CASES = {
         num_threads=1,
         sketch="vector_n.packed_a",
         knobs={"n_register": 16, **MATMUL_KNOBS},
+    ),
+    "matmul_of_pairs": Case(
+        Matmul(m=5, k=7, n=19, bias=True),
+        lanes=16,
+        num_threads=1,
+        sketch="vector_n.packed_a.bf16",
+        knobs={"n_register": 16, **MATMUL_KNOBS},
+        bf16_dot=True,
     ),
     "matmul_16_lanes": Case(
         Matmul(m=5, k=3, n=37),
@@ -149,6 +159,9 @@ def test_the_texts_of_a_candidate_are_what_they_were(name: str, golden: Callable
     target = cpu_target(case.lanes, case.num_threads)
     if case.l3_bytes is not None:
         target = replace(target, l3_bytes=case.l3_bytes)
+    if case.bf16_dot:
+        features = f"{target.llvm_features},+{BF16_FEATURE}"
+        target = replace(target, llvm_features=features, bf16_dot=True)
     space = build_space(case.operator.program(), target)
     loops = space.lower_named({"sketch": case.sketch, "knobs": case.knobs})
     golden(f"{name}.loops", loop_text(loops))

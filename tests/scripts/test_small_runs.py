@@ -7,6 +7,8 @@ import json
 
 import pytest
 
+from codegen.measure.detect import read_host_cpu
+from codegen.target import BF16_FEATURE
 from scripts.explain import explain
 from tests.scripts.tiny import TASKS, Scripts, refusal, write_data
 
@@ -139,6 +141,25 @@ def test_the_benchmark_of_operators_is_stored_and_made_again_without_tuning(
     assert "operators.csv, line 2" in refusal(capsys, scripts, "benchmark", *OPERATORS, results)
     (folder / "winners.json").write_text(kept.decode().replace('"fingerprint": "', '"fingerprint": "0'))
     assert "is of the target" in refusal(capsys, scripts, "benchmark", *OPERATORS, results)
+
+
+@pytest.mark.slow
+def test_products_in_bfloat16_stand_beside_those_in_float32(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = f"kernels.results={scripts.folder / 'results'}"
+    wish = "target.bf16_dot=true"
+    if not read_host_cpu().features.get(BF16_FEATURE):
+        assert "bf16_dot needs" in refusal(capsys, scripts, "benchmark", *OPERATORS, wish)
+        return
+    scripts("benchmark", "run", *OPERATORS, results, "kernels.store=all")
+    found = scripts("benchmark", "short", *OPERATORS, results, wish)
+    assert found["matmul_512_correct"] == 1
+    assert found["matmul_512_looprank_float32_latency_s"] > 0
+    assert found["matmul_512_torch_bf16_latency_s"] > 0
+    assert "bf16_dot needs 512-bit vectors" in refusal(
+        capsys, scripts, "benchmark", *OPERATORS, wish, "target.vector_width=256"
+    )
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from codegen.ir.expression import Axis, Program
 from codegen.schedule.rules.contraction import Choice, Contraction, choices, match
 from codegen.schedule.rules.contraction_lowering import limits, lower_contraction
@@ -13,8 +15,10 @@ _MAX_UNROLLED_STEPS = 16
 """Copies of the register tile in the innermost body; more only costs compile time and code cache."""
 
 
-def contraction_sketches(program: Program, target: Target) -> tuple[Sketch, ...]:
-    """One sketch per structure; none if the program is no contraction."""
+def contraction_sketches(
+    program: Program, target: Target, is_wanted: Callable[[Choice], bool] = lambda choice: True
+) -> tuple[Sketch, ...]:
+    """One sketch per wanted structure; none if the program is no contraction."""
     contraction = match(program, target)
     if contraction is None:
         return ()
@@ -28,6 +32,7 @@ def contraction_sketches(program: Program, target: Target) -> tuple[Sketch, ...]
             tilings=_tilings(contraction),
         )
         for choice in choices(contraction)
+        if is_wanted(choice)
     )
 
 

@@ -12,9 +12,13 @@ from codegen.ops import Operator
 
 OURS = "looprank"
 
-BESIDE = ("torch_packed", "tvm_trials", "tvm_seconds")
-"""Contestants that the best library is not chosen from: operators of torch that have no public interface, and
-TVM's tuned kernels."""
+OURS_IN_FLOAT32 = "looprank_float32"
+
+TORCH_BF16 = "torch_bf16"
+
+BESIDE = ("torch_packed", "tvm_trials", "tvm_seconds", OURS_IN_FLOAT32, TORCH_BF16)
+"""Contestants that the best library is not chosen from: operators of torch that have no public interface,
+TVM's tuned kernels, and where ours may multiply in bfloat16, ours that do not and torch that does."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
-from codegen.measure.peers import Binder
+from codegen.measure.detect import without_bf16
+from codegen.measure.peers import Binder, kernel_binder
 from codegen.measure.peers_tvm import has_tvm_expression, tune_with_tvm, tvm_binders
 from codegen.ops import AWKWARD_WORKLOADS, ROUND_NEIGHBOURS, WORKLOADS, Operator
 from codegen.target import Target
@@ -23,9 +24,9 @@ from scripts.suites.operators.page import (
     show_standings,
 )
 from scripts.suites.operators.plots import draw_ratios, draw_roofline
-from scripts.suites.operators.standings import Standing, standing_metrics
+from scripts.suites.operators.standings import OURS_IN_FLOAT32, TORCH_BF16, Standing, standing_metrics
 from scripts.suites.operators.table_file import merged, read_standings, write_standings
-from scripts.suites.operators.timing import time_winners
+from scripts.suites.operators.timing import compile_winner, time_winners
 from scripts.tuning.stored_winners import (
     FILE,
     StoredWinner,
@@ -155,19 +156,31 @@ class OperatorSuite:
         return tuner.tune_all(self.workloads, usable if self.config.store == "better" else {})
 
     def _others(self, winners: Mapping[str, StoredWinner]) -> dict[str, Mapping[str, Binder]]:
-        """TVM's kernels by workload, tuned now or in an earlier part of this run."""
-        if not self.config.tvm:
+        """Further contestants by workload, made now or in an earlier part of this run."""
+        return {name: {**self._tvm(name, winners[name]), **self._beside_bf16(name)} for name in winners}
+
+    def _tvm(self, name: str, winner: StoredWinner) -> Mapping[str, Binder]:
+        """TVM's kernels, where they are asked for."""
+        operator = self.workloads[name]
+        if not (self.config.tvm and has_tvm_expression(operator)):
             return {}
-        binders: dict[str, Mapping[str, Binder]] = {}
-        for name, winner in winners.items():
-            operator = self.workloads[name]
-            if not has_tvm_expression(operator):
-                continue
-            say(f"TVM tunes {name} in {winner.trials} trials")
-            folder = self.folder / "tvm" / f"{name}_{winner.trials}"
-            tune_with_tvm(operator, self.target, winner.trials, folder, self.seed)
-            binders[name] = tvm_binders(operator, self.target, folder, winner.search_s)
-        return binders
+        say(f"TVM tunes {name} in {winner.trials} trials")
+        folder = self.folder / "tvm" / f"{name}_{winner.trials}"
+        tune_with_tvm(operator, self.target, winner.trials, folder, self.seed)
+        return tvm_binders(operator, self.target, folder, winner.search_s)
+
+    def _beside_bf16(self, name: str) -> Mapping[str, Binder]:
+        """Where ours may multiply in bfloat16: torch that does, and our stored winner that does not."""
+        if not self.target.bf16_dot:
+            return {}
+        from codegen.measure.peers_torch import torch_bf16_binder
+
+        operator, exact = self.workloads[name], without_bf16(self.target)
+        binder = torch_bf16_binder(operator, exact.num_threads)
+        binders = {TORCH_BF16: binder} if binder else {}
+        stored = read_winners(target_folder(self.root / self.config.results, exact) / FILE, exact)
+        kernel = compile_winner(operator, stored[name], exact) if name in stored else None
+        return {**binders, OURS_IN_FLOAT32: kernel_binder(kernel)} if kernel else binders
 
     def _require_stored(self, usable: Mapping[str, StoredWinner]) -> None:
         """Says which workloads have no winner; ValueError if none has one."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from codegen.llvm.build import compile_program
+from codegen.llvm.kernel import Kernel
 from codegen.measure.bandwidth import BandwidthMeter
 from codegen.measure.peak import measure_peak
 from codegen.measure.peers import Binder, PeerTimes, settle
@@ -120,11 +121,19 @@ def call_times(target: Target, seed: int) -> dict[str, float]:
     return values
 
 
-def _compare(
-    operator: Operator, winner: StoredWinner, target: Target, seed: int, others: Mapping[str, Binder]
-) -> Mapping[str, PeerTimes] | None:
+def compile_winner(operator: Operator, winner: StoredWinner, target: Target) -> Kernel | None:
+    """The kernel of a stored winner; None if that is of another workload or no longer in its space."""
     space = build_space(operator.program(), target)
     if not (winner.is_of(operator) and winner.is_in(space)):
         return None
-    kernel = compile_program(space.lower_named(winner.candidate), target)
-    return compare(operator, kernel, seed, others, space.errors(winner.candidate))
+    return compile_program(space.lower_named(winner.candidate), target)
+
+
+def _compare(
+    operator: Operator, winner: StoredWinner, target: Target, seed: int, others: Mapping[str, Binder]
+) -> Mapping[str, PeerTimes] | None:
+    kernel = compile_winner(operator, winner, target)
+    if kernel is None:
+        return None
+    errors = build_space(operator.program(), target).errors(winner.candidate)
+    return compare(operator, kernel, seed, others, errors)

@@ -14,7 +14,7 @@ COUNT_RUNTIMES = """
 import sys
 {first}
 from codegen.llvm.runtime import load_openmp
-path = load_openmp()
+path = load_openmp().path
 assert ("torch" in sys.modules) == {has_torch}
 import torch
 maps = open("/proc/self/maps").read().splitlines()

@@ -121,6 +121,22 @@ def test_every_library_computes_the_same_operator(operator: Operator) -> None:
     _assert_libraries_agree(operator, {"torch", "torch_nchw"})
 
 
+@pytest.mark.parametrize(
+    "operator", [MATMUL, CONV, dataclasses.replace(CONV, layout="NHWC", bias=True)], ids=str
+)
+def test_torch_computes_it_in_bfloat16_too(operator: Operator) -> None:
+    pytest.importorskip("torch")
+    from codegen.measure.peers_torch import torch_bf16_binder
+
+    binder = torch_bf16_binder(operator, num_threads=1)
+    assert binder is not None
+    operands = peers.make_inputs(operator, np.random.default_rng(0))
+    reference = operator.reference(operands).ravel()
+    error = np.abs(np.asarray(binder(operands)()).ravel() - reference).max()
+    assert 1e-4 * np.abs(reference).max() < error < 0.05 * np.abs(reference).max()
+    assert torch_bf16_binder(Softmax(rows=5, cols=17), num_threads=1) is None
+
+
 def _assert_libraries_agree(operator: Operator, some_of: set[str]) -> None:
     operands = peers.make_inputs(operator, np.random.default_rng(0))
     reference = operator.reference(operands).ravel()

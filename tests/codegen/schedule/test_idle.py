@@ -73,6 +73,70 @@ def test_nothing_hopeless_is_sampled_or_moved_to(name: str, num_threads: int) ->
         space.decode([space.named(moved, row) for row in range(len(moved))])
 
 
+@pytest.mark.parametrize("num_threads", [2, 16, 32])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_move_leads_somewhere(name: str, num_threads: int) -> None:
+    space = space_of(name, num_threads)
+    rng = np.random.default_rng(1)
+    for start in (space.sample(400, rng), everywhere(space, 200)):
+        moved = space.mutate(start, rng)
+        assert (moved.keys() != start.keys()).all()
+        assert not space.is_hopeless(moved).any()
+
+
+@pytest.mark.parametrize("num_threads", [2, 16, 32])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_what_is_nearest_to_a_hopeless_point_is_not_hopeless(name: str, num_threads: int) -> None:
+    space = space_of(name, num_threads)
+    asked = everywhere(space, 300)
+    found = space.nearest(asked.sketches, asked.positions.astype(float))
+    space.decode([space.named(found, row) for row in range(len(found))])
+    assert not space.is_hopeless(found).any()
+    good = ~space.is_hopeless(asked)
+    assert np.array_equal(found.keys()[good], asked.keys()[good])
+    away = np.abs(found.positions - asked.positions).sum(axis=1)
+    for row in np.flatnonzero(~good)[:40]:
+        nearest = nearest_change_of_one_group(space, asked, row)
+        assert nearest is None or away[row] == nearest
+
+
+def nearest_change_of_one_group(space: Space, asked: Candidates, row: int) -> int | None:
+    """Positions that a point moves by if one group changes until it is not hopeless; None if none can."""
+    distances = []
+    number, start = int(asked.sketches[row]), 0
+    for group in space.sketches[number].groups:
+        columns = slice(start, start + len(group.knobs))
+        start += len(group.knobs)
+        positions = np.repeat(asked.positions[row][None], len(group.rows), axis=0)
+        positions[:, columns] = group.rows
+        options = Candidates(np.full(len(positions), number), positions)
+        away = np.abs(positions - asked.positions[row]).sum(axis=1)
+        distances += away[~space.is_hopeless(options)].tolist()
+    return min(distances, default=None)
+
+
+@pytest.mark.parametrize("num_threads", [16, 32])
+def test_a_sample_is_uniform_over_what_is_not_hopeless(num_threads: int) -> None:
+    space = space_of("convolution", num_threads)
+    rng = np.random.default_rng(3)
+    drawn, sampled = everywhere(space, 200_000), space.sample(20_000, rng)
+    kept = drawn[~space.is_hopeless(drawn)]
+    assert len(kept) < 0.6 * len(drawn)
+    for number, sketch in enumerate(space.sketches):
+        one, other = (c.positions[c.sketches == number] for c in (kept, sampled))
+        if len(one) < 200:
+            continue  # too few to tell
+        for column, knob in enumerate(sketch.knobs):
+            counts, found = (
+                np.bincount(positions[:, column], minlength=len(knob.values)) for positions in (one, other)
+            )
+            # Of both together, and one more: a value that is rare may be missing from either.
+            share = (counts + found + 1) / (len(one) + len(other) + 1)
+            sigma = np.sqrt(share * (1 - share) * (1 / len(one) + 1 / len(other)))
+            away = np.abs(counts / len(one) - found / len(other))
+            assert (away <= 5 * sigma + 3 / len(one)).all(), (sketch.name, knob.name)
+
+
 def test_what_is_hopeless_is_still_in_the_space() -> None:
     space = space_of("convolution", 2)
     candidates = everywhere(space, 100)
