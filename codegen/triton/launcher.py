@@ -44,7 +44,7 @@ class Launcher:
         shapes = [f"{operand.constant} = {operand.shape}" for operand in (*self.inputs, self.output)]
         kernels = (*self.prepack, *self.kernels)
         sizes = {block: size for _, kernel in kernels for block, size in kernel.blocks.items()}
-        tiles = [f"{block} = {size}" for block, size in sizes.items()]
+        tiles = [_TILES, *(f"{block} = {size}" for block, size in sizes.items())] if sizes else []
         return "\n".join([f"DTYPE = torch.{self.dtype}", *shapes, *tiles, _INTERPRETED])
 
     def functions(self) -> list[str]:
@@ -134,6 +134,8 @@ class Launcher:
         passed = ["out" if pointer == self.output.name else pointer for pointer in kernel.pointers]
         return call(f"{name}[({kernel.num_programs},)]", [*passed, *kernel.blocks, *self.options])
 
+
+_TILES = "# The grids and loops below are made for tiles of these sizes."
 
 _INTERPRETED = 'INTERPRETED = os.environ.get("TRITON_INTERPRET", "0") == "1"  # on a CPU, for checking'
 
