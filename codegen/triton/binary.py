@@ -43,22 +43,21 @@ class Binary:
     widest_load_bits: int
 
 
-def read_cubin(cubin: bytes, folder: Path) -> Binary:
-    """Of a binary for NVIDIA, by the tools that ship with Triton.
+def read_cubin(cubin: bytes, log: str, folder: Path) -> Binary:
+    """Of a binary for NVIDIA: what ``ptxas -v`` said of it, and its listing by Triton's own tool.
 
     Raises:
-        RuntimeError: a tool fails.
+        RuntimeError: the tool fails, or the log says nothing of registers.
     """
     from triton import knobs
 
     path = folder / "kernel.cubin"
     path.write_bytes(cubin)
-    usage = _output(knobs.nvidia.cuobjdump.path, "-res-usage", str(path))
-    registers, stack, local = (int(_found(rf"{name}:(\d+)", usage)) for name in ("REG", "STACK", "LOCAL"))
+    registers, stack = int(_found(r"Used (\d+) registers", log)), int(_found(r"(\d+) bytes stack frame", log))
     listing = read_listing(_output(knobs.nvidia.nvdisasm.path, "-ndf", "-c", str(path)))
     return Binary(
         num_registers=registers,
-        spilled_bytes=stack + local,
+        spilled_bytes=stack,
         num_instructions=listing[0],
         num_matrix_instructions=listing[1],
         widest_load_bits=listing[2],
