@@ -73,4 +73,5 @@ class GpuPrior:
         """Over the kernels of each candidate, which may have fewer than others."""
         with np.errstate(divide="ignore", invalid="ignore"):
             parts = [np.where(work.num_programs > 0, of(work).T, 0.0).T for work in works]
-        return np.sum(parts, axis=0)
+        total: Values = np.sum(parts, axis=0)
+        return total

@@ -67,7 +67,10 @@ class Launcher:
         return "\n".join([call(f"def {self.name}_prepare", parameters, f" -> {result}:"), *indented(lines)])
 
     def _out(self) -> str:
-        lines = ['"""Write the result to ``out``, which is contiguous and overlaps no input."""']
+        told = "Write the result to ``out``, which is contiguous and overlaps no input"
+        if self.packed:
+            told += f"; ``prepared`` is what ``{self.name}_prepare`` returned"
+        lines = [f'"""{told}."""']
         lines += [self._check(operand, self._device) for operand in self.inputs]
         lines.append(f'if _checked("out", out, {self.output.constant}, {self._device}) is not out:')
         lines.append(f'{INDENT}raise ValueError("out must be contiguous")')
@@ -90,8 +93,12 @@ class Launcher:
         takes = ", ".join(f"{operand.name} {list(operand.shape)}" for operand in self.inputs)
         new = f"torch.empty({self.output.constant}, dtype=DTYPE, device={self._device})"
         passed = [*(operand.name for operand in self.inputs), "out"]
+        told = f"From {takes}: {self.output.name} {list(self.output.shape)}."
+        if self.packed:
+            packs = ", ".join(operand.name for operand in self._constants)
+            told += f" Packs {packs} at each call: ``{self.name}_out`` need not."
         body = [
-            f'"""From {takes}: {self.output.name} {list(self.output.shape)}."""',
+            f'"""{told}"""',
             f"out = {new}",
             call(f"{self.name}_out", passed),
             "return out",

@@ -16,6 +16,7 @@ import numpy as np
 from codegen.gpu_target import GpuTarget
 from codegen.measure.compile_pool import Compilation, CompilePool
 from codegen.measure.config import MeasureConfig
+from codegen.measure.cores import usable_cores
 from codegen.measure.measurement import Failure
 from codegen.measure.pool import Finalist, MeasurePool
 from codegen.measure.workbench_triton import WORKBENCH as INTERPRETER
@@ -159,8 +160,8 @@ class GpuTuning:
         named = [space.named(proposed, row) for row in range(len(proposed))]
         jobs = [job_of(operator, space, candidate, self.seed) for candidate in named]
         rows, found, failures = [], [], []
-        cache = self.option.compile_cache()
-        with CompilePool(self.measure, reproduce_command, cache) as pool, progress("compiling") as tick:
+        cache, num = self.option.compile_cache(), usable_cores()
+        with CompilePool(self.measure, reproduce_command, cache, num) as pool, progress("compiling") as tick:
             for position, compilation in pool.compile(jobs):
                 if compilation.failure is None:
                     rows.append(position)

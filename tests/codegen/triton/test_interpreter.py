@@ -79,7 +79,8 @@ def check(operator: Operator, precision: Precision, num: int, rng: np.random.Gen
     space = build_space(operator.program(), make_gpu_target(precision))
     inputs = {name: rounded(array, precision.storage) for name, array in make_inputs(operator, rng).items()}
     dtype = getattr(torch, precision.storage)
-    tensors = [scattered(inputs[tensor.name], dtype, rng) for tensor in space.program.inputs]
+    shapes, names = operator.user_shapes(), [tensor.name for tensor in space.program.inputs]
+    tensors = [scattered(inputs[name].reshape(shapes[name]), dtype, rng) for name in names]
     expected = operator.reference(inputs)
     rtol, atol = tolerance(operator.program(), precision)
     drawn = space.sample(num or 60, rng)
