@@ -21,17 +21,11 @@ from codegen.schedule import build_space
 from scripts.learning.guide import Guide
 from scripts.options.gpu_target import GpuTargetConfig
 from scripts.options.groups import chosen_task, register_groups
-from scripts.running.display import progress, say, show_table
+from scripts.running.display import say, show_table
 from scripts.running.launch import Run, launch
 from scripts.running.outputs import Metrics
 from scripts.tuning.gpu_tuning import GpuTuning, require_measure
-from scripts.tuning.measured_search import (
-    PoolMeasurer,
-    journaled_search,
-    reproduce_command,
-    search_identity,
-    trial_reporter,
-)
+from scripts.tuning.measured_search import PoolMeasurer, journaled_search, reproduce_command, search_identity
 from scripts.tuning.winner import choose_winner, compare, comparison_rows, save_winner, winner_metrics
 
 
@@ -78,11 +72,10 @@ def run(run: Run[Tune]) -> Metrics:
     guide = Guide(config.model, config.loss, config.checkpoint if config.search.uses_model else "none")
     predictor = guide.predictor(space, config.seed)
     say(f"{name} on {space.target.name}: {space.count():.3g} schedules")
-    with MeasurePool(config.measure, reproduce_command) as pool, progress("tuning") as tick:
-        on_trial = trial_reporter(tick, config.search.trials, run.logger)
+    with MeasurePool(config.measure, reproduce_command) as pool:
         measurer = PoolMeasurer(pool, operator, space, config.seed)
         identity = search_identity(config.search, guide, measurer, config.measure, config.seed)
-        result = journaled_search(config.search, predictor, measurer, identity, run.folder, on_trial)
+        result = journaled_search(config.search, predictor, measurer, identity, run.folder, run.logger)
         winner = choose_winner(measurer.measure_finalists(result, config.num_finalists), space)
     kernel = save_winner(winner, operator, run.folder / "kernel")
     times = compare(operator, kernel, config.seed, errors=winner.errors)

@@ -38,7 +38,6 @@ from scripts.tuning.measured_search import (
     journaled_search,
     reproduce_command,
     search_identity,
-    trial_reporter,
 )
 from search.tuner import TuneResult
 
@@ -224,9 +223,7 @@ class GpuTuning:
         prior, settings = GpuPrior(measurer.space), self.bench.settings(self.measure)
         guide = AnalyticGuide(prior.config)
         identity = search_identity(self.search, guide, measurer, settings, self.seed) | {"gpu": gpu}
-        with progress("tuning") as tick:
-            on_trial = trial_reporter(tick, self.search.budget().num_trials or 0, logger)
-            return journaled_search(self.search, prior, measurer, identity, folder, on_trial)
+        return journaled_search(self.search, prior, measurer, identity, folder, logger)
 
 
 def timed(finalist: Finalist) -> Written | None:

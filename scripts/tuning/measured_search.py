@@ -24,7 +24,7 @@ from codegen.ops import Operator, operator_parameters
 from codegen.schedule.candidates import Candidates
 from codegen.schedule.space import Space
 from scripts.options.searches import SearchOption
-from scripts.running.display import Ticker, duration
+from scripts.running.display import Ticker, duration, progress
 from scripts.running.loggers import Logger
 from scripts.running.outputs import Metrics, write_text
 from search.journal import Journal, open_journal
@@ -109,13 +109,14 @@ def journaled_search(
     measurer: PoolMeasurer,
     identity: Mapping[str, Any],
     folder: Path,
-    on_trial: Callable[[Trial], None],
+    logger: Logger,
 ) -> TuneResult:
     """As ``search_schedules``, with the seed of the measurer; the folder gets the journal and the history.
 
     A journal of the same ``identity`` that is there already goes on; ValueError if it is of another.
     """
-    with open_journal(folder / "journal.jsonl", identity) as journal:
+    with progress("tuning") as tick, open_journal(folder / "journal.jsonl", identity) as journal:
+        on_trial = trial_reporter(tick, option.budget().num_trials or 0, logger)
         result = search_schedules(option, predictor, measurer, measurer.seed, journal, on_trial)
     write_history(folder / "history.csv", result.history)
     return result
