@@ -67,10 +67,10 @@ class Launcher:
         return "\n".join([call(f"def {self.name}_prepare", parameters, f" -> {result}:"), *indented(lines)])
 
     def _out(self) -> str:
-        told = "Write the result to ``out``, which is contiguous and overlaps no input"
+        told = "Write the result to ``out``, which is contiguous and overlaps no input."
         if self.packed:
-            told += f"; ``prepared`` is what ``{self.name}_prepare`` returned"
-        lines = [f'"""{told}."""']
+            told += f"\n\n``prepared`` is what ``{self.name}_prepare`` returned; without it that is called.\n"
+        lines = [f'"""{told}"""']
         lines += [self._check(operand, self._device) for operand in self.inputs]
         lines.append(f'if _checked("out", out, {self.output.constant}, {self._device}) is not out:')
         lines.append(f'{INDENT}raise ValueError("out must be contiguous")')
@@ -96,7 +96,7 @@ class Launcher:
         told = f"From {takes}: {self.output.name} {list(self.output.shape)}."
         if self.packed:
             packs = ", ".join(operand.name for operand in self._constants)
-            told += f" Packs {packs} at each call: ``{self.name}_out`` need not."
+            told += f"\n\nPacks {packs} at each call, which ``{self.name}_out`` need not.\n"
         body = [
             f'"""{told}"""',
             f"out = {new}",
