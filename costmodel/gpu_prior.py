@@ -18,7 +18,7 @@ from costmodel.gpu_calibration import fit_weights, terms_s
 from costmodel.model import Scores
 
 MIN_TRIALS = 32
-"""Measured candidates that weights are learnt from: six times as many as there are weights, nearly."""
+"""Measured candidates that weights are learnt from: five times as many as there are weights."""
 
 
 class GpuPrior:

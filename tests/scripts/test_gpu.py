@@ -52,6 +52,13 @@ def test_tuning_without_a_gpu_gives_verified_kernels_and_no_times(scripts: Scrip
         assert ast.literal_eval(row["knobs"]).keys() >= {"num_warps", "num_stages"}
 
 
+@pytest.mark.slow
+def test_compiling_ends_when_the_time_is_up(scripts: Scripts) -> None:
+    found = scripts("tune", "run", *NO_GPU, "search.max_elapsed_s=0.001")
+    assert found["num_compiled"] == found["num_verified"] == 1
+    assert found["num_proposed"] == 6
+
+
 def test_a_command_that_reproduces_a_job_examines_it_again(scripts: Scripts) -> None:
     operator = Matmul(m=64, k=64, n=32)
     target = make_gpu_target(Precision("float16"))
