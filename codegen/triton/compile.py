@@ -6,7 +6,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +68,26 @@ def triton_version() -> str:
     return version("triton")
 
 
+@dataclass(frozen=True)
+class Assembled:
+    """A compiled kernel: its form at each stage, by the names of Triton, and the log of its assembler."""
+
+    stages: Mapping[str, Any]
+    shared_bytes: int
+    log: str
+
+
 def compile_kernel(kernel: KernelSource, target: GpuTarget) -> Resources:
+    """Compile one kernel for the target's architecture, and read what its binary says; as ``assemble``."""
+    assembled = assemble(kernel, target)
+    return Resources(
+        shared_bytes=assembled.shared_bytes,
+        num_threads=kernel.launch.num_warps * target.warp_size,
+        **vars(_binary(assembled, target)),
+    )
+
+
+def assemble(kernel: KernelSource, target: GpuTarget) -> Assembled:
     """Compile one kernel for the target's architecture. The process has to ``use_compiler``.
 
     Pointers count as aligned to 16 bytes, as Triton finds those of torch tensors when it launches, and
@@ -99,12 +118,7 @@ def compile_kernel(kernel: KernelSource, target: GpuTarget) -> Resources:
                 compiled = triton.compile(
                     source, target=GPUTarget(target.backend, arch, target.warp_size), options=options
                 )
-        binary = _binary(compiled.asm, log.getvalue(), target, folder)
-        return Resources(
-            shared_bytes=compiled.metadata.shared,
-            num_threads=kernel.launch.num_warps * target.warp_size,
-            **vars(binary),
-        )
+        return Assembled(compiled.asm, compiled.metadata.shared, log.getvalue())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -153,7 +167,7 @@ def _without_key() -> Iterator[None]:
         cache.triton_key = key
 
 
-def _binary(asm: Any, log: str, target: GpuTarget, folder: Path) -> Binary:
+def _binary(assembled: Assembled, target: GpuTarget) -> Binary:
     if target.backend == "cuda":
-        return read_cubin(asm["cubin"], log, folder)
-    return read_amdgcn(asm["amdgcn"])
+        return read_cubin(assembled.stages["cubin"], assembled.log)
+    return read_amdgcn(assembled.stages["amdgcn"])
