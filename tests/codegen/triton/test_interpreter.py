@@ -104,7 +104,11 @@ def scattered(array: np.ndarray, dtype: Any, rng: np.random.Generator) -> Any:
     return tensor.copy_(torch.from_numpy(np.array(array, dtype=np.float32)))
 
 
-@pytest.mark.parametrize("precision", PRECISIONS, ids=lambda p: f"{p.storage}-{p.dot_input}")
+@pytest.mark.parametrize(
+    "precision",
+    [pytest.param(p, marks=[pytest.mark.slow] * (p.dot_input != "ieee")) for p in PRECISIONS],
+    ids=lambda p: f"{p.storage}-{p.dot_input}",
+)
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.operator_name)
 def test_every_sketch_of_an_operator_is_right_in_every_precision(
     operator: Operator, precision: Precision
