@@ -1,4 +1,4 @@
-"""Measure one candidate again, as the command in a failure says; on a GPU target, compile and verify it.
+"""Measure one candidate again, as the command in a failure says; for a GPU, compile and verify it first.
 
 python scripts/measure.py task=matmul task.m=64 ... sketch=NAME 'knobs={tile_m:4,...}'
 """
@@ -17,18 +17,16 @@ from omegaconf import MISSING
 
 from codegen.measure.config import MeasureConfig
 from codegen.measure.jobs import MeasureJob
-from codegen.measure.measurement import Measurement
 from codegen.measure.pool import MeasurePool
-from codegen.measure.timing import summarise
 from codegen.ops import operator_parameters
 from codegen.schedule import build_space
 from scripts.options.gpu_target import GpuTargetConfig
 from scripts.options.groups import read_task, register_groups
-from scripts.running.display import duration, say
+from scripts.running.display import say
 from scripts.running.launch import Run, launch
 from scripts.running.outputs import Metrics
-from scripts.tuning.gpu_resources import examined_metrics
-from scripts.tuning.measured_search import reproduce_command
+from scripts.tuning.gpu_resources import GpuBench, examined_metrics
+from scripts.tuning.measured_search import measurement_metrics, outcome_text, reproduce_command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,34 +60,12 @@ def run(run: Run[Measure]) -> Metrics:
     parameters = operator_parameters(operator)
     job = MeasureJob(operator.operator_name, parameters, space.target, candidate, config.seed)
     if on_gpu:
-        return {"task": name, **examined_metrics(job, config.measure, config.target.compile_cache())}
+        cache = config.target.compile_cache()
+        return {"task": name, **examined_metrics(job, config.measure, cache, GpuBench())}
     with MeasurePool(config.measure, reproduce_command) as pool:
         measurement = pool.measure_one(job)
-    say(f"{name} on {space.target.name}: {_outcome(measurement)}")
-    return {"task": name, "status": "ok", **_metrics(measurement)}
-
-
-def _outcome(measurement: Measurement) -> str:
-    if measurement.failure is not None:
-        return f"{measurement.failure.kind} failure: {measurement.failure.message}"
-    summary = summarise(measurement.times_s)
-    return (
-        f"{duration(summary.median_s)} (median of {summary.num_repeats}; the true median lies between "
-        f"{duration(summary.low_s)} and {duration(summary.high_s)} with probability {summary.coverage:.3f})"
-    )
-
-
-def _metrics(measurement: Measurement) -> Metrics:
-    spent = {"compile_s": measurement.compile_s, "total_s": measurement.total_s}
-    if measurement.failure is not None:
-        return {**spent, "status": measurement.failure.kind, "message": measurement.failure.message}
-    summary = summarise(measurement.times_s)
-    return {
-        **spent,
-        "latency_s": summary.median_s,
-        "latency_low_s": summary.low_s,
-        "latency_high_s": summary.high_s,
-    }
+    say(f"{name} on {space.target.name}: {outcome_text(measurement)}")
+    return {"task": name, "status": "ok", **measurement_metrics(measurement)}
 
 
 if __name__ == "__main__":

@@ -20,21 +20,13 @@ from codegen.measure.pool import MeasurePool
 from codegen.schedule import build_space
 from scripts.learning.guide import Guide
 from scripts.options.gpu_target import GpuTargetConfig
-from scripts.options.groups import listed_task, read_task, register_groups
-from scripts.running.display import progress, say, show_table
+from scripts.options.groups import chosen_task, register_groups
+from scripts.running.display import say, show_table
 from scripts.running.launch import Run, launch
 from scripts.running.outputs import Metrics
 from scripts.tuning.gpu_tuning import GpuTuning, require_measure
-from scripts.tuning.measured_search import (
-    PoolMeasurer,
-    reproduce_command,
-    search_identity,
-    search_schedules,
-    trial_reporter,
-    write_history,
-)
+from scripts.tuning.measured_search import PoolMeasurer, journaled_search, reproduce_command, search_identity
 from scripts.tuning.winner import choose_winner, compare, comparison_rows, save_winner, winner_metrics
-from search.journal import open_journal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +35,10 @@ class Tune:
 
     ``checkpoint`` is a file, ``shipped``, or ``none`` for a model that learns from the trials alone.
 
-    The ``num_finalists`` fastest candidates are measured again, in turn, before one is chosen; on a GPU
-    target with ``search.measure=false`` as many are compiled, verified and written, and none is timed. With
-    ``winograd=false`` 3 x 3 convolutions are summed as they are defined, with the smaller rounding error.
+    The ``num_finalists`` fastest candidates are measured again, in turn, before one is chosen. On a GPU
+    target the analytic model guides the search, not ``model``; with ``search.measure=false`` its best
+    ``search.trials`` candidates are compiled, ``num_finalists`` of them verified and written, none timed.
+    With ``winograd=false`` 3 x 3 convolutions are summed as they are defined, with a smaller rounding error.
     """
 
     seed: int = 0
@@ -70,7 +63,7 @@ class Tune:
 def run(run: Run[Tune]) -> Metrics:
     """Search, decide between the finalists, verify, compare, save."""
     config, start_s = run.config, time.monotonic()
-    name, operator = listed_task(Path(config.tasks), config.name) if config.tasks else read_task(config.task)
+    name, operator = chosen_task(config.tasks, config.name, config.task)
     if isinstance(config.target, GpuTargetConfig):
         tuning = GpuTuning(config.search, config.measure, config.target, config.num_finalists, config.seed)
         return tuning.run(name, operator, run.folder, run.logger)
@@ -79,13 +72,10 @@ def run(run: Run[Tune]) -> Metrics:
     guide = Guide(config.model, config.loss, config.checkpoint if config.search.uses_model else "none")
     predictor = guide.predictor(space, config.seed)
     say(f"{name} on {space.target.name}: {space.count():.3g} schedules")
-    with MeasurePool(config.measure, reproduce_command) as pool, progress("tuning") as tick:
-        on_trial = trial_reporter(tick, config.search.trials, run.logger)
+    with MeasurePool(config.measure, reproduce_command) as pool:
         measurer = PoolMeasurer(pool, operator, space, config.seed)
         identity = search_identity(config.search, guide, measurer, config.measure, config.seed)
-        with open_journal(run.folder / "journal.jsonl", identity) as journal:
-            result = search_schedules(config.search, predictor, measurer, config.seed, journal, on_trial)
-        write_history(run.folder / "history.csv", result.history)
+        result = journaled_search(config.search, predictor, measurer, identity, run.folder, run.logger)
         winner = choose_winner(measurer.measure_finalists(result, config.num_finalists), space)
     kernel = save_winner(winner, operator, run.folder / "kernel")
     times = compare(operator, kernel, config.seed, errors=winner.errors)

@@ -14,13 +14,12 @@ from codegen.measure.config import MeasureConfig
 from codegen.measure.jobs import MeasureJob
 from codegen.measure.measurement import Failure, FailureKind
 from codegen.measure.pool import MeasurePool
-from codegen.measure.workbench import RecentTasks
+from codegen.measure.workbench import MAX_SPACES, RecentTasks
 from codegen.measure.workbench_compile import CACHE_VARIABLE, WORKBENCH, gpu_space
 from codegen.schedule.errors import ScheduleError, require
 from codegen.triton.candidate import candidate_kernels
 from codegen.triton.compile import Resources, num_resident
 from codegen.triton.compile_cache import CompileCache
-from codegen.triton.kernels import KernelSource
 from codegen.triton.limits import Limits
 
 
@@ -68,7 +67,7 @@ class CompilePool:
         self._local = threading.local()
         self._pools = ExitStack()
         self._checks_limits = checks_limits
-        self._limits: RecentTasks[Limits] = RecentTasks(lambda job: Limits(gpu_space(job)))
+        self._limits: RecentTasks[Limits] = RecentTasks(lambda job: Limits(gpu_space(job)), MAX_SPACES)
 
     def __enter__(self) -> CompilePool:
         return self
@@ -88,12 +87,13 @@ class CompilePool:
         pending: dict[Future[Failure | None], tuple[int, tuple[str, ...]]] = {}
         for position, job in enumerate(jobs):
             try:
-                kernels = self._legal_kernels(job)
+                keys = self._keys(job)
+                known = self._known(job, keys)
+                if known is None:
+                    self._check_limits(job)
             except ScheduleError as error:
                 yield position, Compilation((), self._failure(job, "constraints", str(error)))
                 continue
-            keys = tuple(self._cache.key(kernel, job.gpu) for kernel in kernels)
-            known = self._known(job, keys)
             if known is not None:
                 yield position, replace(known, is_cached=True)
             else:
@@ -106,14 +106,17 @@ class CompilePool:
         """The limits of a job's space."""
         return self._limits.of(job)
 
-    def _legal_kernels(self, job: MeasureJob) -> tuple[KernelSource, ...]:
-        """The candidate's kernels; ScheduleError if it has none, or does not fit."""
-        limits = self.limits_of(job)
-        candidate = limits.space.decode([job.candidate])
+    def _keys(self, job: MeasureJob) -> tuple[str, ...]:
+        """Of the candidate's kernels in the cache; ScheduleError if it has none."""
+        kernels = candidate_kernels(self.limits_of(job).space, job.candidate)
+        return tuple(self._cache.key(kernel, job.gpu) for kernel in kernels)
+
+    def _check_limits(self, job: MeasureJob) -> None:
+        """ScheduleError if the candidate does not fit, and that is not to be left to the compiler."""
         if self._checks_limits:
-            complaint = limits.complaint(candidate, 0)
+            limits = self.limits_of(job)
+            complaint = limits.complaint(limits.space.decode([job.candidate]), 0)
             require(complaint is None, str(complaint))
-        return candidate_kernels(limits.space, job.candidate)
 
     def _finished(self, job: MeasureJob, keys: Sequence[str], failure: Failure | None) -> Compilation:
         known = self._known(job, keys)

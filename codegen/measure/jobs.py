@@ -50,6 +50,10 @@ class ConstraintError(Exception):
     """The candidate's schedule is illegal; raised by ``Workbench.build``."""
 
 
+class LostDeviceError(Exception):
+    """This process cannot use the device any more; raised by the trial that is at fault."""
+
+
 class Trial(Protocol):
     """A candidate that has been built and can be run."""
 

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from codegen.measure.config import MeasureConfig
 from codegen.measure.drift import MachineProbe, num_preemptions
-from codegen.measure.jobs import ConstraintError, MeasureJob, Trial, Workbench
+from codegen.measure.jobs import ConstraintError, LostDeviceError, MeasureJob, Trial, Workbench
 from codegen.measure.measurement import Failure, FailureKind, Measurement
 from codegen.measure.timing import CountPreemptions, TimeCalls, calibrate, time_repeats, time_undisturbed
 
@@ -31,8 +31,8 @@ class Bench:
     """What lives as long as the process.
 
     ``report_phase(phase, position)`` tells the owner what begins with which job, so that it can name it
-    if this process does not survive. ``is_exhausted``: an allocation has failed, so the process should
-    be replaced.
+    if this process does not survive. ``is_exhausted``: an allocation has failed or the device is lost, so
+    the process should be replaced.
     """
 
     config: MeasureConfig
@@ -64,12 +64,15 @@ def phase(bench: Bench, name: Phase, position: int, kind: FailureKind) -> Iterat
         raise
     except ConstraintError as error:
         raise TrialError("constraints", _first_line(error)) from error
+    except LostDeviceError as error:
+        bench.is_exhausted = True
+        raise TrialError("runtime", _first_line(error)) from error
     except MemoryError as error:
         bench.is_exhausted = True
         message = f"out of memory: the limit is {bench.config.memory_bytes} bytes (while {name})"
         raise TrialError("runtime", message) from error
     except Exception as error:
-        raise TrialError(kind, f"{type(error).__name__}: {_first_line(error)}") from error
+        raise TrialError(kind, described(error)) from error
 
 
 def prepare_task(bench: Bench, job: MeasureJob) -> None:
@@ -210,6 +213,13 @@ class _ColdTrial:
         return total_s
 
 
+def described(error: BaseException) -> str:
+    """The kind of an error and the first line that says what it is about."""
+    return f"{type(error).__name__}: {_first_line(error)}"
+
+
 def _first_line(error: BaseException) -> str:
-    lines = (line.strip() for line in str(error).splitlines())
+    # Where Triton shows the line of code before it says what is wrong with it, the latter is there alone.
+    text = getattr(error, "error_message", None) or str(error)
+    lines = (line.strip() for line in text.splitlines())
     return next((line for line in lines if line), "no message")[:MAX_MESSAGE_LENGTH]

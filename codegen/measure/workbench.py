@@ -21,14 +21,18 @@ from codegen.schedule import ScheduleError, Space, build_space
 T = TypeVar("T")
 
 MAX_TASKS = 3
-"""Tasks kept ready; each holds its operands and reference output."""
+"""Tasks kept ready where each holds its operands and reference output."""
+
+MAX_SPACES = 100
+"""Tasks kept ready where each holds its space alone."""
 
 
 class RecentTasks(Generic[T]):
-    """What a workbench keeps of the tasks it has seen last; ``make`` makes it of the first job of one."""
+    """What is kept of the ``most`` tasks seen last; ``make`` makes it of the first job of one."""
 
-    def __init__(self, make: Callable[[MeasureJob], T]) -> None:
+    def __init__(self, make: Callable[[MeasureJob], T], most: int = MAX_TASKS) -> None:
         self._make = make
+        self._most = most
         self._tasks: OrderedDict[tuple[str, str, str, int], T] = OrderedDict()
 
     def of(self, job: MeasureJob) -> T:
@@ -36,7 +40,7 @@ class RecentTasks(Generic[T]):
         key = job.task_key
         if key not in self._tasks:
             self._tasks[key] = self._make(job)
-            if len(self._tasks) > MAX_TASKS:
+            if len(self._tasks) > self._most:
                 self._tasks.popitem(last=False)
         self._tasks.move_to_end(key)
         return self._tasks[key]

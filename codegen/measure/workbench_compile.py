@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from codegen.gpu_target import GpuTarget
 from codegen.measure.config import MeasureConfig
 from codegen.measure.jobs import MeasureJob, Trial
-from codegen.measure.workbench import RecentTasks, illegal_is_refused
+from codegen.measure.trials import described
+from codegen.measure.workbench import MAX_SPACES, RecentTasks, illegal_is_refused
 from codegen.ops import make_operator
 from codegen.schedule import Space, build_space
 from codegen.triton.candidate import candidate_kernels
@@ -28,7 +29,7 @@ class CompileWorkbench:
     def __init__(self, cache: CompileCache) -> None:
         use_compiler()
         self._cache = cache
-        self._spaces: RecentTasks[Space[GpuTarget]] = RecentTasks(gpu_space)
+        self._spaces: RecentTasks[Space[GpuTarget]] = RecentTasks(gpu_space, MAX_SPACES)
 
     def prepare(self, job: MeasureJob) -> None:
         """See ``Workbench``."""
@@ -48,7 +49,7 @@ class CompileWorkbench:
             except (
                 Exception
             ) as error:  # Triton and its backends raise anything; it is what is known of the kernel
-                self._cache.put(key, _message(error))
+                self._cache.put(key, described(error))
                 raise
             self._cache.put(key, result)
         return _Compiled(time.perf_counter() - start_s)
@@ -62,13 +63,6 @@ def make_workbench(config: MeasureConfig) -> CompileWorkbench:
 def gpu_space(job: MeasureJob) -> Space[GpuTarget]:
     """The space that a job's candidate belongs to."""
     return build_space(make_operator(job.operator, job.parameters).program(), job.gpu)
-
-
-def _message(error: Exception) -> str:
-    """The kind of an error and the first line that says what it is about."""
-    text = getattr(error, "error_message", None) or str(error)
-    lines = (line.strip() for line in text.splitlines())
-    return f"{type(error).__name__}: {next((line for line in lines if line), 'no message')[:500]}"
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
-"""The workbench of Triton kernels on the GPU of this machine: emit, run, check, time by events."""
+"""The workbench of Triton kernels on the GPU of this machine: emit, compile, run, check, time by events."""
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,13 +16,16 @@ from codegen.gpu_target import GpuTarget
 from codegen.ir.expression import loads
 from codegen.ir.loops import LoopProgram, Scope, Store, walk_nodes
 from codegen.measure.config import MeasureConfig
-from codegen.measure.jobs import MeasureJob, Trial
+from codegen.measure.jobs import ConstraintError, LostDeviceError, MeasureJob, Trial
 from codegen.measure.oracle import Oracle
+from codegen.measure.trials import TrialError, described
 from codegen.measure.workbench import RecentTasks, illegal_is_refused
 from codegen.ops import make_operator
 from codegen.schedule import Space, build_space
+from codegen.schedule.errors import require
 from codegen.triton.candidate import candidate_launch
 from codegen.triton.compile import use_compiler
+from codegen.triton.limits import Limits
 from codegen.triton.module import emit_module
 from codegen.triton.run import import_source
 
@@ -29,35 +34,43 @@ WORKBENCH = "codegen.measure.workbench_cuda:make_workbench"
 _FLUSHED_BYTES = 256 * 2**20
 """Written before each timed call: several times the L2 cache of any GPU described here."""
 
+_OF_DRIVER = re.compile(r"CUDA error|Triton Error \[CUDA\]|HIP error|Triton Error \[HIP\]")
+"""In messages of torch and of Triton."""
+
 
 class DeviceClock(Protocol):
     """Times work on a device; the one thing that a test without a GPU puts in place of it."""
 
-    def seconds(self, call: Callable[[], None]) -> float:
-        """What one call takes on the device, its data evicted from the caches before."""
+    def seconds(self, call: Callable[[], None], num_calls: int) -> float:
+        """What the calls take on the device together, the data evicted from the caches before each."""
         ...
 
 
 class EventClock:
-    """CUDA events around each call, after writing more than the L2 cache holds, as ``do_bench`` does."""
+    """CUDA events around each call, after writing more than the L2 cache holds, as ``do_bench`` does.
+
+    All calls are queued before the first is waited for, so that the device finds the next launch ready: only
+    a launch that costs the processor more than writing the cache takes shows up in the time.
+    """
 
     def __init__(self) -> None:
         import torch
 
         self._flushed = torch.empty(_FLUSHED_BYTES, dtype=torch.int8, device="cuda")
 
-    def seconds(self, call: Callable[[], None]) -> float:
-        """See ``DeviceClock``; the resolution is half a microsecond."""
+    def seconds(self, call: Callable[[], None], num_calls: int) -> float:
+        """See ``DeviceClock``; the resolution is half a microsecond a call."""
         import torch
 
         event: Any = torch.cuda.Event  # without type information
-        start, end = (event(enable_timing=True) for _ in range(2))
-        self._flushed.zero_()
-        start.record()
-        call()
-        end.record()
+        pairs = [[event(enable_timing=True) for _ in range(2)] for _ in range(num_calls)]
+        for start, end in pairs:
+            self._flushed.zero_()
+            start.record()
+            call()
+            end.record()
         torch.cuda.synchronize()
-        return float(start.elapsed_time(end)) / 1e3
+        return sum(float(start.elapsed_time(end)) for start, end in pairs) / 1e3
 
 
 class GpuWorkbench:
@@ -74,13 +87,19 @@ class GpuWorkbench:
         self._tasks.of(job)
 
     def build(self, job: MeasureJob) -> Trial:
-        """See ``Workbench``; a kernel is compiled when it is first run, by the check."""
+        """See ``Workbench``; a kernel is compiled when it is first run, by the check.
+
+        What the rule of ``Limits`` says does not fit is not built.
+        """
         task = self._tasks.of(job)
         start_s = time.perf_counter()
         with illegal_is_refused():
+            complaint = task.limits.complaint(task.space.decode([job.candidate]), 0)
+            require(complaint is None, str(complaint))
             loops = task.space.lower_named(job.candidate)
             source = emit_module(loops, job.gpu.precision, candidate_launch(job.candidate))
-        call = _bound(import_source(source, self._folder.name), loops, task)
+        with device_errors():
+            call = _bound(import_source(source, self._folder.name), loops, task)
         return _DeviceTrial(call, task, self._clock, time.perf_counter() - start_s)
 
     def _make_task(self, job: MeasureJob) -> _Task:
@@ -95,7 +114,7 @@ class GpuWorkbench:
             for name, array in oracle.operands.items()
         }
         output = torch.empty(oracle.output.shape, dtype=dtype, device=self._device)
-        return _Task(space, oracle, tensors, output)
+        return _Task(space, Limits(space), oracle, tensors, output)
 
 
 def make_workbench(config: MeasureConfig) -> GpuWorkbench:
@@ -108,9 +127,34 @@ def make_workbench(config: MeasureConfig) -> GpuWorkbench:
     return GpuWorkbench("cuda", EventClock())
 
 
+@contextmanager
+def device_errors() -> Iterator[None]:
+    """Name what goes wrong with a kernel on the device.
+
+    Raises:
+        ConstraintError: the device has not what the kernel needs.
+        TrialError: the compiler refuses it (``compile``).
+        LostDeviceError: the driver reports an error, after which it may refuse everything.
+    """
+    from triton.compiler.errors import CompilationError
+    from triton.runtime.errors import OutOfResources, PTXASError
+
+    try:
+        yield
+    except OutOfResources as error:
+        raise ConstraintError(str(error)) from error
+    except (CompilationError, PTXASError) as error:
+        raise TrialError("compile", described(error)) from error
+    except RuntimeError as error:
+        if _OF_DRIVER.search(str(error)):
+            raise LostDeviceError(described(error)) from error
+        raise
+
+
 @dataclass(frozen=True)
 class _Task:
     space: Space[GpuTarget]
+    limits: Limits
     oracle: Oracle
     tensors: Mapping[str, Any]
     output: Any
@@ -139,10 +183,12 @@ class _DeviceTrial:
     def check(self) -> str | None:
         import torch
 
-        self.task.output.fill_(float("nan"))
-        self.call()
-        np.copyto(self.task.oracle.output, self.task.output.to(torch.float32).cpu().numpy())
+        with device_errors():
+            self.task.output.fill_(float("nan"))
+            self.call()
+            np.copyto(self.task.oracle.output, self.task.output.to(torch.float32).cpu().numpy())
         return self.task.oracle.complaint()
 
     def time_calls(self, num_calls: int) -> float:
-        return sum(self.clock.seconds(self.call) for _ in range(num_calls))
+        with device_errors():
+            return self.clock.seconds(self.call, num_calls)

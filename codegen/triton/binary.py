@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 
-_TOOL_TIMEOUT_S = 60.0
-
-_SASS = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P[0-9T]\w*\s+)?([A-Z][\w.]*)", re.MULTILINE)
-"""An instruction in nvdisasm's listing, without its predicate."""
+from codegen.triton.sass import instruction_mix
 
 _GCN = re.compile(r"^\t([a-z]+_\w+)", re.MULTILINE)
 """An instruction in AMD's assembly."""
 
-_WIDTHS = {"U8": 8, "S8": 8, "U16": 16, "S16": 16, "64": 64, "128": 128}
 _GCN_WIDTHS = {
     "ubyte": 8,
     "sbyte": 8,
@@ -43,33 +37,20 @@ class Binary:
     widest_load_bits: int
 
 
-def read_cubin(cubin: bytes, folder: Path) -> Binary:
-    """Of a binary for NVIDIA, by the tools that ship with Triton.
+def read_cubin(cubin: bytes, log: str) -> Binary:
+    """Of a binary for NVIDIA, and of what ``ptxas -v`` said as it made it.
 
     Raises:
-        RuntimeError: a tool fails.
+        RuntimeError: the log says nothing of registers.
     """
-    from triton import knobs
-
-    path = folder / "kernel.cubin"
-    path.write_bytes(cubin)
-    usage = _output(knobs.nvidia.cuobjdump.path, "-res-usage", str(path))
-    registers, stack, local = (int(_found(rf"{name}:(\d+)", usage)) for name in ("REG", "STACK", "LOCAL"))
-    listing = read_listing(_output(knobs.nvidia.nvdisasm.path, "-ndf", "-c", str(path)))
+    mix = instruction_mix(cubin)
     return Binary(
-        num_registers=registers,
-        spilled_bytes=stack + local,
-        num_instructions=listing[0],
-        num_matrix_instructions=listing[1],
-        widest_load_bits=listing[2],
+        num_registers=int(_found(r"Used (\d+) registers", log)),
+        spilled_bytes=int(_found(r"(\d+) bytes stack frame", log)),
+        num_instructions=mix.num_instructions,
+        num_matrix_instructions=mix.num_matrix,
+        widest_load_bits=mix.widest_load_bits,
     )
-
-
-def read_listing(listing: str) -> tuple[int, int, int]:
-    """Instructions in a listing of nvdisasm, those of matrix units, bits of the widest load of a thread."""
-    names = _SASS.findall(listing)
-    num_matrix = sum(name.split(".")[0].endswith("MMA") for name in names)
-    return len(names), num_matrix, max(map(_sass_load_bits, names), default=0)
 
 
 def read_amdgcn(assembly: str) -> Binary:
@@ -92,13 +73,6 @@ def read_amdgcn(assembly: str) -> Binary:
     )
 
 
-def _sass_load_bits(name: str) -> int:
-    operation, *parts = name.split(".")
-    if operation not in ("LDG", "LDGSTS"):
-        return 0
-    return next((_WIDTHS[part] for part in parts if part in _WIDTHS), 32)
-
-
 def _gcn_load_bits(name: str) -> int:
     match = re.fullmatch(r"(?:global|buffer)_load_([a-z]+(?:x\d)?)(?:_\w+)?", name)
     return _GCN_WIDTHS.get(match[1], 0) if match else 0
@@ -109,13 +83,3 @@ def _found(pattern: str, text: str) -> str:
     if match is None:
         raise RuntimeError(f"there is no {pattern} in what describes the binary")
     return match[1]
-
-
-def _output(*command: str) -> str:
-    try:
-        finished = subprocess.run(
-            command, capture_output=True, text=True, timeout=_TOOL_TIMEOUT_S, check=True
-        )
-    except subprocess.SubprocessError as error:
-        raise RuntimeError(f"{Path(command[0]).name} failed: {error}") from error
-    return finished.stdout

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +68,26 @@ def triton_version() -> str:
     return version("triton")
 
 
+@dataclass(frozen=True)
+class Assembled:
+    """A compiled kernel: its form at each stage, by the names of Triton, and the log of its assembler."""
+
+    stages: Mapping[str, Any]
+    shared_bytes: int
+    log: str
+
+
 def compile_kernel(kernel: KernelSource, target: GpuTarget) -> Resources:
+    """Compile one kernel for the target's architecture, and read what its binary says; as ``assemble``."""
+    assembled = assemble(kernel, target)
+    return Resources(
+        shared_bytes=assembled.shared_bytes,
+        num_threads=kernel.launch.num_warps * target.warp_size,
+        **vars(_binary(assembled, target)),
+    )
+
+
+def assemble(kernel: KernelSource, target: GpuTarget) -> Assembled:
     """Compile one kernel for the target's architecture. The process has to ``use_compiler``.
 
     Pointers count as aligned to 16 bytes, as Triton finds those of torch tensors when it launches, and
@@ -87,18 +109,16 @@ def compile_kernel(kernel: KernelSource, target: GpuTarget) -> Resources:
         source = ASTSource(function, signature, dict(kernel.blocks), _attributes(kernel, target))
         arch: Any = int(target.arch.removeprefix("sm_")) if target.backend == "cuda" else target.arch
         options = {"num_warps": kernel.launch.num_warps, "num_stages": kernel.launch.num_stages}
-        with knobs.cache.scope(), knobs.compilation.scope():
+        log = io.StringIO()
+        with knobs.cache.scope(), knobs.compilation.scope(), knobs.nvidia.scope(), _without_key():
             knobs.cache.dir = str(folder)
             knobs.compilation.always_compile = True
-            compiled = triton.compile(
-                source, target=GPUTarget(target.backend, arch, target.warp_size), options=options
-            )
-        binary = _binary(compiled.asm, target, folder)
-        return Resources(
-            shared_bytes=compiled.metadata.shared,
-            num_threads=kernel.launch.num_warps * target.warp_size,
-            **vars(binary),
-        )
+            knobs.nvidia.dump_ptxas_log = True
+            with redirect_stdout(log):
+                compiled = triton.compile(
+                    source, target=GPUTarget(target.backend, arch, target.warp_size), options=options
+                )
+        return Assembled(compiled.asm, compiled.metadata.shared, log.getvalue())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -134,7 +154,20 @@ def _attributes(kernel: KernelSource, target: GpuTarget) -> dict[tuple[int, ...]
     return attributes
 
 
-def _binary(asm: Any, target: GpuTarget, folder: Path) -> Binary:
+@contextmanager
+def _without_key() -> Iterator[None]:
+    """Spare the key of Triton's own cache, which is not asked here: for it the whole compiler is read."""
+    from triton.runtime import cache
+
+    key = cache.triton_key
+    cache.triton_key = triton_version
+    try:
+        yield
+    finally:
+        cache.triton_key = key
+
+
+def _binary(assembled: Assembled, target: GpuTarget) -> Binary:
     if target.backend == "cuda":
-        return read_cubin(asm["cubin"], folder)
-    return read_amdgcn(asm["amdgcn"])
+        return read_cubin(assembled.stages["cubin"], assembled.log)
+    return read_amdgcn(assembled.stages["amdgcn"])

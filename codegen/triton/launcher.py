@@ -44,7 +44,7 @@ class Launcher:
         shapes = [f"{operand.constant} = {operand.shape}" for operand in (*self.inputs, self.output)]
         kernels = (*self.prepack, *self.kernels)
         sizes = {block: size for _, kernel in kernels for block, size in kernel.blocks.items()}
-        tiles = [f"{block} = {size}" for block, size in sizes.items()]
+        tiles = [_TILES, *(f"{block} = {size}" for block, size in sizes.items())] if sizes else []
         return "\n".join([f"DTYPE = torch.{self.dtype}", *shapes, *tiles, _INTERPRETED])
 
     def functions(self) -> list[str]:
@@ -67,7 +67,10 @@ class Launcher:
         return "\n".join([call(f"def {self.name}_prepare", parameters, f" -> {result}:"), *indented(lines)])
 
     def _out(self) -> str:
-        lines = ['"""Write the result to ``out``, which is contiguous and overlaps no input."""']
+        told = "Write the result to ``out``, which is contiguous and overlaps no input."
+        if self.packed:
+            told += f"\n\n``prepared`` is what ``{self.name}_prepare`` returned; without it that is called.\n"
+        lines = [f'"""{told}"""']
         lines += [self._check(operand, self._device) for operand in self.inputs]
         lines.append(f'if _checked("out", out, {self.output.constant}, {self._device}) is not out:')
         lines.append(f'{INDENT}raise ValueError("out must be contiguous")')
@@ -90,8 +93,12 @@ class Launcher:
         takes = ", ".join(f"{operand.name} {list(operand.shape)}" for operand in self.inputs)
         new = f"torch.empty({self.output.constant}, dtype=DTYPE, device={self._device})"
         passed = [*(operand.name for operand in self.inputs), "out"]
+        told = f"From {takes}: {self.output.name} {list(self.output.shape)}."
+        if self.packed:
+            packs = ", ".join(operand.name for operand in self._constants)
+            told += f"\n\nPacks {packs} at each call, which ``{self.name}_out`` need not.\n"
         body = [
-            f'"""From {takes}: {self.output.name} {list(self.output.shape)}."""',
+            f'"""{told}"""',
             f"out = {new}",
             call(f"{self.name}_out", passed),
             "return out",
@@ -134,6 +141,8 @@ class Launcher:
         passed = ["out" if pointer == self.output.name else pointer for pointer in kernel.pointers]
         return call(f"{name}[({kernel.num_programs},)]", [*passed, *kernel.blocks, *self.options])
 
+
+_TILES = "# The grids and loops below are made for tiles of these sizes."
 
 _INTERPRETED = 'INTERPRETED = os.environ.get("TRITON_INTERPRET", "0") == "1"  # on a CPU, for checking'
 

@@ -20,6 +20,9 @@ Values = NDArray[np.float64]
 
 _REGISTER_BYTES = 4
 
+BOUNDS = ("arithmetic", "local", "l2", "memory", "waiting")
+"""What may hold a kernel up: its flops, bytes of each level from the nearest on, latency of loads."""
+
 
 @dataclass(frozen=True)
 class KernelWork:
@@ -101,8 +104,8 @@ def num_waves(work: KernelWork, device: GpuDevice) -> Values:
     return waves
 
 
-def estimated_s(work: KernelWork, device: GpuDevice, config: GpuRooflineConfig | None = None) -> Values:
-    """Seconds by the model, shape (N,); infinite where a program does not fit. An estimate, no measurement.
+def bounds_s(work: KernelWork, device: GpuDevice, config: GpuRooflineConfig | None = None) -> Values:
+    """Seconds that each of ``BOUNDS`` would take if nothing else took any, shape (len(BOUNDS), N).
 
     The busiest SM runs ``ceil(programs / SMs)`` programs; where fewer than are resident, they have the SM
     to themselves and its rates suffer for want of warps.
@@ -126,7 +129,13 @@ def estimated_s(work: KernelWork, device: GpuDevice, config: GpuRooflineConfig |
     waiting_s = (
         np.ceil(busiest / together) * work.num_steps * config.load_cycles / work.num_ahead / device.clock_hz
     )
-    bounds = np.stack(np.broadcast_arrays(arithmetic_s, local_s, l2_s, memory_s, waiting_s))
+    return np.stack(np.broadcast_arrays(arithmetic_s, local_s, l2_s, memory_s, waiting_s))
+
+
+def estimated_s(work: KernelWork, device: GpuDevice, config: GpuRooflineConfig | None = None) -> Values:
+    """Seconds by the model, shape (N,), infinite where a program does not fit: no measurement."""
+    config = config or GpuRooflineConfig()
+    bounds = bounds_s(work, device, config)
     # What is not the bottleneck overlaps with it only in part.
     seconds = bounds.max(axis=0) + 0.25 * (bounds.sum(axis=0) - bounds.max(axis=0)) + config.launch_s
-    return np.where(resident > 0, seconds, np.inf)
+    return np.where(num_resident(work, device) > 0, seconds, np.inf)

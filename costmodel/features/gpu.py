@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from codegen.gpu_device import gpu_device
 from codegen.gpu_target import GpuTarget
 from codegen.schedule.candidates import Candidates
 from codegen.schedule.space import Space
+from codegen.triton.compile import Resources
 from codegen.triton.limits import Limits
 from costmodel.encoders.gpu_roofline import KernelWork, num_resident, num_waves
 from costmodel.features.columns import Column, Scale
@@ -44,6 +45,8 @@ GPU_COLUMNS: tuple[Column, ...] = (
 
 _FIXED_REGISTERS = 24.0
 """Of a thread for addresses, masks and loop counters."""
+
+_REGISTER_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,14 @@ class GpuFeaturiser:
                 result[rows] += facts["programs"] * facts["steps"]
         return result
 
-    def facts(self, candidates: Candidates) -> GpuFacts:
-        """The work of each kernel, and the columns."""
+    def facts(
+        self, candidates: Candidates, compiled: Sequence[Sequence[Resources]] | None = None
+    ) -> GpuFacts:
+        """The work of each kernel, and the columns.
+
+        ``compiled`` has the kernels of each candidate as the compiler made them, those that pack constants
+        first; registers, spilled ones included, and shared memory are theirs then, not estimates.
+        """
         num_kernels = max(
             (self._sketch(n).num_kernels for n, _ in self.space.by_sketch(candidates)), default=0
         )
@@ -90,6 +99,9 @@ class GpuFeaturiser:
             kernels = self._facts(number, candidates, rows)
             values = self.space.values(number, candidates.positions[rows])
             found = [self._work(facts, values, shared[rows]) for facts in kernels]
+            if compiled is not None:
+                own = [compiled[row][-len(found) :] for row in rows]
+                found = [with_resources(w, [each[n] for each in own]) for n, w in enumerate(found)]
             for whole, part in zip(works, found):
                 for name, array in vars(whole).items():
                     array[rows] = getattr(part, name)
@@ -172,6 +184,13 @@ class GpuFeaturiser:
             "device_bandwidth": one * self.device.memory_bytes_per_s,
             "device_sms": one * self.device.num_sms,
         }
+
+
+def with_resources(work: KernelWork, compiled: Sequence[Resources]) -> KernelWork:
+    """The work of N kernels with what the compiler found of each."""
+    registers = [one.num_registers + one.spilled_bytes / _REGISTER_BYTES for one in compiled]
+    shared = [float(one.shared_bytes) for one in compiled]
+    return replace(work, num_registers=np.array(registers), shared_bytes=np.array(shared))
 
 
 def _multiplied(target: GpuTarget) -> str:

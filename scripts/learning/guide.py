@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,14 @@ class Guide:
         """The model at work on a space; ValueError as ``open_model``."""
         model = open_model(self.option, self.loss, self.checkpoint)
         return Predictor(model, space, seed, space.target.num_threads)
+
+    def identity(self) -> dict[str, Any]:
+        """What fixes all scores, by name; a checkpoint counts by content."""
+        return {
+            "model": asdict(self.option),
+            "loss": asdict(self.loss),
+            "checkpoint_sha256": self.checkpoint_sha256(),
+        }
 
     def checkpoint_sha256(self) -> str | None:
         """Of the bytes of the checkpoint, wherever it lies; None if no checkpoint is read."""

@@ -69,6 +69,11 @@ def listed_task(path: Path, name: str | None) -> tuple[str, Operator]:
     return name, make_operator(tasks[name].operator, tasks[name].parameters)
 
 
+def chosen_task(tasks: str | None, name: str | None, task: Mapping[str, Any]) -> tuple[str, Operator]:
+    """Name and operator: of ``listed_task`` where there is a list, else of ``read_task``."""
+    return listed_task(Path(tasks), name) if tasks else read_task(task)
+
+
 OPTIONS: dict[str, dict[str, type[Any]]] = {
     "model": {
         "neural": NeuralOption,

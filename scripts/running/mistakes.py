@@ -28,9 +28,22 @@ _WANTED = {
 
 _MISPLACED = r"^In '(.*)': \w+ raised while composing config:(?s:.*?)full_key: (\S+)"
 
+_UNFIT = re.compile(r"(\w+) is not a subclass of (\w+)")
+"""What OmegaConf says of an option of the wrong kind: the classes that it was given and wanted."""
+
+_UNFIT_SENTENCES = {
+    ("GpuTargetConfig", "TargetConfig"): (
+        "target is a GPU, and this command needs a CPU: target=auto, avx512, avx2 or one_thread; "
+        "tune.py, measure.py and benchmark.py suite=triton know GPUs"
+    )
+}
+
 
 def sentence(error: BaseException) -> str:
     """The error in one line, without the type names and stack of the libraries that raised it."""
+    unfit = _UNFIT.search(str(error))
+    if unfit and (unfit[1], unfit[2]) in _UNFIT_SENTENCES:
+        return _UNFIT_SENTENCES[unfit[1], unfit[2]]
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException):
         return _of_config(cause, str(error).partition("Error merging override ")[2])

@@ -25,6 +25,7 @@ from codegen.precision import Precision
 from codegen.schedule import Candidates, Space, build_space
 from codegen.triton.compile_cache import CompileCache
 from codegen.triton.limits import Limits
+from costmodel.encoders.gpu_roofline import spilled_bytes
 from costmodel.features.gpu import GpuFeaturiser
 from scripts.options.gpu_target import GpuTargetConfig
 from scripts.running.display import progress, show_table
@@ -39,9 +40,9 @@ class TritonConfig:
     """Workloads by pattern, and how many candidates.
 
     Of ``num_drawn`` random candidates of a workload that fit all targets, one of each sketch is taken: the
-    one that the interpreter is done with soonest, that is with the largest tiles. ``num_agreement`` random
-    candidates of all workloads together are compiled for each target to check the rule that tells what
-    fits. ``precision`` says how; its ``name`` and ``device`` do not matter.
+    one that the interpreter is done with soonest, with the largest tiles that registers hold.
+    ``num_agreement`` random candidates of all workloads together are compiled for each target to check the
+    rule that tells what fits. ``precision`` says how; its ``name`` and ``device`` do not matter.
     """
 
     workloads: tuple[str, ...] = ("*",)
@@ -143,13 +144,22 @@ def counted(
 
 
 def cases_of(name: str, operator: Operator, config: TritonConfig, seed: int) -> list[Case]:
-    """One candidate per sketch: of random ones that fit every target, that with fewest steps."""
+    """One candidate per sketch: of random ones that fit every target, that with fewest steps.
+
+    One that is expected to hold more in registers than there are is taken only where all are.
+    """
     spaces = [build_space(operator.program(), target) for target in config.targets()]
     space = spaces[0]
     candidates = space.sample(config.num_drawn, np.random.default_rng(seed))
     fits = np.all([Limits(each).fits(candidates) for each in spaces], axis=0)
-    steps = np.where(fits, GpuFeaturiser(space).num_steps(candidates), np.inf)
-    fewest = [int(rows[steps[rows].argmin()]) for _, rows in space.by_sketch(candidates)]
+    featuriser = GpuFeaturiser(space)
+    works = featuriser.facts(candidates).kernels
+    spills = np.any([spilled_bytes(work, featuriser.device) > 0 for work in works], axis=0)
+    steps = np.where(fits, featuriser.num_steps(candidates), np.inf)
+    fewest = [
+        int(rows[np.lexsort((steps[rows], spills[rows] | ~fits[rows]))[0]])
+        for _, rows in space.by_sketch(candidates)
+    ]
     return [Case(name, operator, space.named(candidates, row)) for row in fewest if np.isfinite(steps[row])]
 
 

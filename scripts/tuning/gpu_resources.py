@@ -1,40 +1,95 @@
-"""What scripts do with candidates for a GPU that need not be there."""
+"""What scripts do with candidates for a GPU, which need not be there."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
+from codegen.gpu_device import gpu_device
+from codegen.gpu_target import GpuTarget
 from codegen.measure.compile_pool import Compilation, CompilePool
 from codegen.measure.config import MeasureConfig
 from codegen.measure.jobs import MeasureJob
 from codegen.measure.pool import MeasurePool
-from codegen.measure.workbench_triton import WORKBENCH
+from codegen.measure.workbench_cuda import WORKBENCH as CUDA_WORKBENCH
+from codegen.measure.workbench_triton import WORKBENCH as INTERPRETER
+from codegen.triton.compile import occupancy
 from codegen.triton.compile_cache import CompileCache
 from scripts.running.display import say
 from scripts.running.outputs import Metrics
-from scripts.tuning.measured_search import reproduce_command
+from scripts.tuning.measured_search import measurement_metrics, outcome_text, reproduce_command
 
 
-def examined_metrics(job: MeasureJob, config: MeasureConfig, cache: CompileCache) -> Metrics:
-    """Compile a candidate and run it in Triton's interpreter; nothing is timed, and a failure is a result."""
+def name_of_gpu(target: GpuTarget) -> str:
+    """The GPU of this machine; ValueError if it has none of the target's architecture."""
+    import torch
+
+    if not torch.cuda.is_available():
+        raise ValueError(f"there is no GPU to measure {target.name} on")
+    properties: Any = torch.cuda.get_device_properties(0)
+    found = f"sm_{properties.major}{properties.minor}"
+    if torch.version.hip is not None:
+        found = properties.gcnArchName.split(":")[0]
+    if found != target.arch:
+        raise ValueError(f"the GPU of this machine is {found}, {target.name} is {target.arch}")
+    return str(properties.name)
+
+
+@dataclass(frozen=True)
+class GpuBench:
+    """Where candidates are timed: the GPU of this machine, in a process of its own.
+
+    A test without a GPU puts a workbench in its place that differs in its clock alone.
+    """
+
+    workbench: str = CUDA_WORKBENCH
+    search_path: tuple[str, ...] = ()
+    name_of_gpu: Callable[[GpuTarget], str] = name_of_gpu
+
+    def pool(self, config: MeasureConfig) -> MeasurePool:
+        """Measures there."""
+        return MeasurePool(self.settings(config), reproduce_command, self.workbench, self.search_path)
+
+    def settings(self, config: MeasureConfig) -> MeasureConfig:
+        """What holds there: the reference kernel is one of CPUs, and the clock flushes caches by itself."""
+        return replace(config, reference_every=0, flush_cache=False)
+
+
+def examined_metrics(job: MeasureJob, config: MeasureConfig, cache: CompileCache, bench: GpuBench) -> Metrics:
+    """Compile a candidate, run it in Triton's interpreter, and measure it if the bench has the GPU.
+
+    A failure is a result; without the GPU no time is among the results.
+    """
     with CompilePool(config, reproduce_command, cache, num_workers=1) as compiler:
         [(_, compilation)] = compiler.compile([job])
     failure = compilation.failure
     if failure is None:
-        with MeasurePool(config, reproduce_command, WORKBENCH) as interpreter:
+        with MeasurePool(config, reproduce_command, INTERPRETER) as interpreter:
             failure = interpreter.verify(job)
-    values = resource_metrics(compilation)
-    if failure is None:
-        say(f"{job.operator} on {job.gpu.name}: compiled, and right in the interpreter; nothing is timed")
+    values = resource_metrics(compilation, job.gpu)
+    if failure is not None:
+        say(f"{job.operator} on {job.gpu.name}: {failure.kind} failure: {failure.message}")
+        return {**values, "status": failure.kind, "message": failure.message}
+    say(f"{job.operator} on {job.gpu.name}: compiled, and right in the interpreter")
+    try:
+        gpu = bench.name_of_gpu(job.gpu)
+    except ValueError as error:
+        say(f"not measured: {error}")
         return {**values, "status": "ok"}
-    say(f"{job.operator} on {job.gpu.name}: {failure.kind} failure: {failure.message}")
-    return {**values, "status": failure.kind, "message": failure.message}
+    with bench.pool(config) as pool:
+        measurement = pool.measure_one(job)
+    say(f"{job.operator} on {gpu}: {outcome_text(measurement)}")
+    return {**values, "status": "ok", "gpu": gpu, **measurement_metrics(measurement)}
 
 
-def resource_metrics(compilation: Compilation) -> Metrics:
-    """Of the kernel that takes up most of each, flat."""
+def resource_metrics(compilation: Compilation, target: GpuTarget) -> Metrics:
+    """Of the kernel that takes up most of each, flat; ``occupancy`` is that of the kernel with the least."""
     found: dict[str, Any] = {"num_kernels": len(compilation.resources)}
     for resources in compilation.resources:
         for name, value in vars(resources).items():
             found[name] = max(found.get(name, 0), value)
+    device = gpu_device(target.device)
+    if compilation.resources:
+        found["occupancy"] = min(occupancy(resources, device) for resources in compilation.resources)
     return found

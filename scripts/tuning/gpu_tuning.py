@@ -7,7 +7,7 @@ import io
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +16,36 @@ import numpy as np
 from codegen.gpu_target import GpuTarget
 from codegen.measure.compile_pool import Compilation, CompilePool
 from codegen.measure.config import MeasureConfig
-from codegen.measure.jobs import MeasureJob
+from codegen.measure.cores import usable_cores
 from codegen.measure.measurement import Failure
-from codegen.measure.pool import MeasurePool
-from codegen.measure.workbench_cuda import WORKBENCH as CUDA_WORKBENCH
+from codegen.measure.pool import Finalist, MeasurePool
 from codegen.measure.workbench_triton import WORKBENCH as INTERPRETER
-from codegen.ops import Operator, operator_parameters
+from codegen.ops import Operator
 from codegen.schedule import Candidates, Space, build_space
 from codegen.triton.candidate import candidate_source
-from costmodel.gpu_prior import GpuPrior
+from costmodel.encoders.gpu_roofline import GpuRooflineConfig
+from costmodel.gpu_prior import MIN_TRIALS, GpuPrior
 from scripts.options.gpu_target import GpuTargetConfig
 from scripts.options.searches import SearchOption
 from scripts.running.display import progress, say, show_table
 from scripts.running.launch import ROOT
 from scripts.running.loggers import Logger
 from scripts.running.outputs import Metrics, code_version, write_text
-from scripts.tuning.gpu_resources import resource_metrics
-from scripts.tuning.measured_search import reproduce_command, trial_reporter, write_history
-from search.tuner import tune
-
-_PROPOSED_FOR_EACH = 4
-"""Candidates that are compiled for each one that is wanted."""
+from scripts.tuning.gpu_resources import GpuBench, resource_metrics
+from scripts.tuning.measured_search import (
+    PoolMeasurer,
+    job_of,
+    journaled_search,
+    reproduce_command,
+    search_identity,
+)
+from search.tuner import TuneResult
 
 
 def require_model(search: SearchOption) -> None:
     """ValueError if GPU kernels are to be ranked by a search that asks nothing but measurements."""
     if not search.measure and not search.uses_model:
-        raise ValueError("search.measure=false needs a search that asks a model, annealer or evolution")
+        raise ValueError("search.measure=false needs a search that asks a model: annealer or evolution")
 
 
 def require_measure(search: SearchOption) -> None:
@@ -51,13 +54,46 @@ def require_measure(search: SearchOption) -> None:
         raise ValueError("search.measure=false is for GPU targets: a CPU is there to measure on")
 
 
+def require_gpu(bench: GpuBench, target: GpuTarget) -> str:
+    """The name of the GPU to measure on; ValueError if there is none of the architecture."""
+    try:
+        return bench.name_of_gpu(target)
+    except ValueError as error:
+        hint = "search.measure=false ranks, compiles and verifies kernels without one"
+        raise ValueError(f"{error}; {hint}") from None
+
+
 @dataclass(frozen=True)
-class Ranked:
-    """A candidate that compiled, by the score of the analytic model with what the compiler found."""
+class AnalyticGuide:
+    """The analytic model, which guides every search for a GPU."""
+
+    config: GpuRooflineConfig
+
+    def identity(self) -> dict[str, Any]:
+        """What fixes all scores, by name."""
+        return {"model": {"name": "gpu_roofline", "min_trials": MIN_TRIALS, **asdict(self.config)}}
+
+
+@dataclass(frozen=True)
+class Written:
+    """A candidate that becomes a file, and its row in the table of files."""
+
+    candidate: Mapping[str, Any]
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A candidate that compiled, and its score by the analytic model with what the compiler found."""
 
     candidate: Mapping[str, Any]
     score: float
     compilation: Compilation
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """Lower is better: kernels that spill come after all others."""
+        return any(one.spilled_bytes for one in self.compilation.resources), -self.score
 
 
 @dataclass(frozen=True)
@@ -69,6 +105,7 @@ class GpuTuning:
     option: GpuTargetConfig
     num_kernels: int
     seed: int
+    bench: GpuBench = field(default_factory=GpuBench)
 
     def run(self, name: str, operator: Operator, folder: Path, logger: Logger) -> Metrics:
         """Search the operator's space; kernels as files in ``kernels``, best first."""
@@ -85,139 +122,140 @@ class GpuTuning:
     ) -> dict[str, Any]:
         """The analytic model's best that compile and are right; no time is known of any."""
         prior = GpuPrior(space)
-        searcher = self.search.searcher(space, prior)
+        proposed = self._proposed(space, prior)
+        compiled, failures = self._compiled(operator, space, prior, proposed)
+        kept, wrong = self._verified(operator, space, compiled)
+        failures += wrong
+        if not kept:
+            kinds = ", ".join(f"{failure.kind}: {failure.message}" for failure in failures[:3])
+            raise ValueError(f"no schedule was compiled and right ({kinds})")
+        rows = [Written(one.candidate, resource_metrics(one.compilation, space.target)) for one in kept]
+        write_kernels(operator, space, rows, folder / "kernels")
+        say(f"{len(kept)} kernels, compiled and right, are in {folder / 'kernels'}; none has been timed")
+        counts = Counter(failure.kind for failure in failures)
+        return {
+            "num_proposed": len(proposed),
+            "num_compiled": len(compiled),
+            "num_verified": len(kept),
+            "num_failed": len(failures),
+            **{f"num_failed_{kind}": count for kind, count in sorted(counts.items())},
+            "sketch": str(kept[0].candidate["sketch"]),
+            **rows[0].facts,
+        }
+
+    def _proposed(self, space: Space[GpuTarget], prior: GpuPrior) -> Candidates:
+        """What the search would try first, as many as it has trials, best first."""
         none = space.sample(0, np.random.default_rng(0)).keys()
-        wanted = _PROPOSED_FOR_EACH * self.num_kernels
-        candidates = searcher.propose(wanted, none, np.random.default_rng(self.seed))
-        ranked, failures = self._compiled(operator, space, prior, candidates)
-        num_compiled = len(ranked)
-        kept: list[Ranked] = []
+        num_trials = self.search.budget().num_trials or 0
+        found = self.search.searcher(space, prior).propose(num_trials, none, np.random.default_rng(self.seed))
+        order = np.argsort(-prior.score(found), kind="stable")
+        return Candidates(found.sketches[order], found.positions[order])
+
+    def _compiled(
+        self, operator: Operator, space: Space[GpuTarget], prior: GpuPrior, proposed: Candidates
+    ) -> tuple[list[Compiled], list[Failure]]:
+        """What compiles before the time is up, best first, and what does not."""
+        start_s, limit_s = time.monotonic(), self.search.budget().max_elapsed_s
+        named = [space.named(proposed, row) for row in range(len(proposed))]
+        jobs = [job_of(operator, space, candidate, self.seed) for candidate in named]
+        rows, found, failures = [], [], []
+        cache, num = self.option.compile_cache(), usable_cores()
+        with CompilePool(self.measure, reproduce_command, cache, num) as pool, progress("compiling") as tick:
+            for position, compilation in pool.compile(jobs):
+                if compilation.failure is None:
+                    rows.append(position)
+                    found.append(compilation)
+                else:
+                    failures.append(compilation.failure)
+                tick(len(found) + len(failures), len(jobs))
+                if limit_s is not None and time.monotonic() - start_s > limit_s:
+                    break
+        chosen = Candidates(proposed.sketches[rows], proposed.positions[rows])
+        scores = prior.score(chosen, [compilation.resources for compilation in found])
+        ranked = [Compiled(named[row], float(s), c) for row, s, c in zip(rows, scores, found, strict=True)]
+        return sorted(ranked, key=lambda one: one.rank), failures
+
+    def _verified(
+        self, operator: Operator, space: Space[GpuTarget], compiled: Sequence[Compiled]
+    ) -> tuple[list[Compiled], list[Failure]]:
+        """The first of them that are right in the interpreter, as many as are wanted, and what was wrong."""
+        kept: list[Compiled] = []
+        failures = []
         with MeasurePool(self.measure, reproduce_command, INTERPRETER) as pool, progress("verifying") as tick:
-            for one in ranked:
+            for one in compiled:
                 if len(kept) == self.num_kernels:
                     break
-                failure = pool.verify(self._job(operator, space, one.candidate))
+                failure = pool.verify(job_of(operator, space, one.candidate, self.seed))
                 if failure is None:
                     kept.append(one)
                 else:
                     failures.append(failure)
                 tick(len(kept), self.num_kernels)
-        if not kept:
-            kinds = ", ".join(f"{failure.kind}: {failure.message}" for failure in failures[:3])
-            raise ValueError(f"no schedule was compiled and right ({kinds})")
-        write_kernels(operator, space, kept, folder / "kernels")
-        say(f"{len(kept)} kernels, compiled and right, are in {folder / 'kernels'}; none has been timed")
-        counts = Counter(failure.kind for failure in failures)
-        return {
-            "num_proposed": len(candidates),
-            "num_compiled": num_compiled,
-            "num_verified": len(kept),
-            "num_failed": len(failures),
-            **{f"num_failed_{kind}": count for kind, count in sorted(counts.items())},
-            "sketch": str(kept[0].candidate["sketch"]),
-            **resource_metrics(kept[0].compilation),
-        }
-
-    def _compiled(
-        self, operator: Operator, space: Space[GpuTarget], prior: GpuPrior, candidates: Candidates
-    ) -> tuple[list[Ranked], list[Failure]]:
-        """What compiles, best first: kernels that spill come after all others."""
-        scores = prior.score(candidates)
-        named = [space.named(candidates, row) for row in range(len(candidates))]
-        jobs = [self._job(operator, space, candidate) for candidate in named]
-        found, failures = [], []
-        cache = self.option.compile_cache()
-        with CompilePool(self.measure, reproduce_command, cache) as pool, progress("compiling") as tick:
-            for position, compilation in pool.compile(jobs):
-                if compilation.failure is None:
-                    found.append(Ranked(named[position], float(scores[position]), compilation))
-                else:
-                    failures.append(compilation.failure)
-                tick(len(found) + len(failures), len(jobs))
-        spills = [sum(r.spilled_bytes for r in one.compilation.resources) > 0 for one in found]
-        order = sorted(range(len(found)), key=lambda row: (spills[row], -found[row].score))
-        return [found[row] for row in order], failures
+        return kept, failures
 
     def _measured(
         self, operator: Operator, space: Space[GpuTarget], folder: Path, logger: Logger
     ) -> dict[str, Any]:
-        """Trials on the GPU of this machine, guided by the analytic model."""
-        require_cuda(space.target)
-        # The reference kernel and the flushing of caches are those of CPUs; this workbench flushes by itself.
-        measure = replace(self.measure, reference_every=0, flush_cache=False)
-        prior = GpuPrior(space)
-        with MeasurePool(measure, reproduce_command, CUDA_WORKBENCH) as pool, progress("tuning") as tick:
-            result = tune(
-                space=space,
-                searcher=self.search.searcher(space, prior),
-                measurer=_PoolMeasurer(pool, self, operator, space),
-                model=prior if self.search.uses_model else None,
-                config=self.search.budget(),
-                rng=np.random.default_rng(self.seed),
-                on_trial=trial_reporter(tick, self.search.budget().num_trials or 0, logger),
-            )
-        write_history(folder / "history.csv", result.history)
-        measured = [(m.latency_s, row) for row, m in enumerate(result.measurements) if m.failure is None]
-        if not measured:
-            raise ValueError("no schedule could be measured; history.csv says why")
-        latency_s, row = min(measured)
-        best = Ranked(space.named(result.candidates, row), 0.0, Compilation(()))
-        write_kernels(operator, space, [best], folder / "kernels")
+        """Trials on the GPU of this machine, guided by the analytic model; finalists timed in turn."""
+        gpu = require_gpu(self.bench, space.target)
+        with self.bench.pool(self.measure) as pool:
+            measurer = PoolMeasurer(pool, operator, space, self.seed)
+            result = self._searched(measurer, gpu, folder, logger)
+            finalists = measurer.measure_finalists(result, self.num_kernels)
+        rows = [written for finalist in finalists if (written := timed(finalist)) is not None]
+        if not rows:
+            raise ValueError("no schedule could be measured; history.csv and journal.jsonl say why")
+        write_kernels(operator, space, rows, folder / "kernels")
+        say(f"{len(rows)} kernels are in {folder / 'kernels'}, every trial in {folder / 'history.csv'}")
+        best = rows[0].facts
         return {
-            "latency_s": latency_s,
+            **{name: best[name] for name in ("latency_s", "latency_low_s", "latency_high_s")},
+            "gflops": operator.flops / best["latency_s"] / 1e9,
+            "num_tied": sum(row.facts["is_tied"] for row in rows),
+            "gpu": gpu,
             "trials": len(result.history),
-            "num_failed": len(result.history) - len(measured),
-            "sketch": str(best.candidate["sketch"]),
+            "num_failed": sum(trial.latency_s is None for trial in result.history),
+            "stop_reason": result.stop_reason,
+            "sketch": str(rows[0].candidate["sketch"]),
         }
 
-    def _job(self, operator: Operator, space: Space[GpuTarget], candidate: Mapping[str, Any]) -> MeasureJob:
-        parameters = operator_parameters(operator)
-        return MeasureJob(operator.operator_name, parameters, space.target, candidate, self.seed)
+    def _searched(self, measurer: PoolMeasurer, gpu: str, folder: Path, logger: Logger) -> TuneResult:
+        prior, settings = GpuPrior(measurer.space), self.bench.settings(self.measure)
+        guide = AnalyticGuide(prior.config)
+        identity = search_identity(self.search, guide, measurer, settings, self.seed) | {"gpu": gpu}
+        return journaled_search(self.search, prior, measurer, identity, folder, logger)
 
 
-@dataclass(frozen=True)
-class _PoolMeasurer:
-    pool: MeasurePool
-    tuning: GpuTuning
-    operator: Operator
-    space: Space[GpuTarget]
-
-    def measure(self, candidates: Candidates) -> Any:
-        for row in range(len(candidates)):
-            named = self.space.named(candidates, row)
-            yield self.pool.measure_one(self.tuning._job(self.operator, self.space, named))
-
-
-def require_cuda(target: GpuTarget) -> None:
-    """ValueError if this machine has no GPU of the target's architecture."""
-    import torch
-
-    hint = "search.measure=false ranks, compiles and verifies kernels without one"
-    if not torch.cuda.is_available():
-        raise ValueError(f"there is no GPU to measure {target.name} on; {hint}")
-    major, minor = torch.cuda.get_device_capability()
-    if target.backend == "cuda" and target.arch != f"sm_{major}{minor}":
-        raise ValueError(
-            f"the GPU of this machine is sm_{major}{minor}, {target.name} is {target.arch}; {hint}"
-        )
+def timed(finalist: Finalist) -> Written | None:
+    """A finalist with its times; None if it failed."""
+    summary = finalist.summary
+    if summary is None:
+        return None
+    facts = {
+        "latency_s": summary.median_s,
+        "latency_low_s": summary.low_s,
+        "latency_high_s": summary.high_s,
+        "is_tied": finalist.is_tied,
+    }
+    return Written(finalist.job.candidate, facts)
 
 
-def write_kernels(operator: Operator, space: Space[GpuTarget], kept: Sequence[Ranked], folder: Path) -> None:
+def write_kernels(operator: Operator, space: Space[GpuTarget], rows: Sequence[Written], folder: Path) -> None:
     """A Python file for each candidate, numbered from the best on, and a table of them."""
     folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob("[0-9][0-9]_*.py"):
+        stale.unlink()
     version = code_version(ROOT)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    resources = list(resource_metrics(kept[0].compilation))
-    writer.writerow(["file", "sketch", "knobs", *resources])
+    columns = list(rows[0].facts)
+    writer.writerow(["file", "sketch", "knobs", *columns])
     shown = []
-    for number, one in enumerate(kept, start=1):
-        file = f"{number:02}_{str(one.candidate['sketch']).replace('.', '_')}.py"
-        write_text(folder / file, candidate_source(operator, space, one.candidate, version))
-        found = resource_metrics(one.compilation)
-        writer.writerow(
-            [file, one.candidate["sketch"], one.candidate["knobs"], *(found[r] for r in resources)]
-        )
-        shown.append((file, *(found[name] for name in resources)))
+    for number, row in enumerate(rows, start=1):
+        file = f"{number:02}_{str(row.candidate['sketch']).replace('.', '_')}.py"
+        write_text(folder / file, candidate_source(operator, space, row.candidate, version))
+        facts = [row.facts[name] for name in columns]
+        writer.writerow([file, row.candidate["sketch"], row.candidate["knobs"], *facts])
+        shown.append((file, *facts))
     write_text(folder / "kernels.csv", text.getvalue())
-    show_table("kernels", ["file", *resources], shown)
+    show_table("kernels", ["file", *columns], shown)

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,19 +19,26 @@ from codegen.measure.config import MeasureConfig
 from codegen.measure.jobs import MeasureJob
 from codegen.measure.measurement import Measurement
 from codegen.measure.pool import Finalist, MeasurePool
+from codegen.measure.timing import summarise
 from codegen.ops import Operator, operator_parameters
 from codegen.schedule.candidates import Candidates
 from codegen.schedule.space import Space
-from costmodel.predictor import Predictor
-from scripts.learning.guide import Guide
 from scripts.options.searches import SearchOption
-from scripts.running.display import Ticker, duration
+from scripts.running.display import Ticker, duration, progress
 from scripts.running.loggers import Logger
-from scripts.running.outputs import write_text
-from search.journal import Journal
+from scripts.running.outputs import Metrics, write_text
+from search.journal import Journal, open_journal
+from search.protocols import Model
 from search.tuner import Trial, TuneResult, tune
 
 HISTORY_COLUMNS = ("trial", "elapsed_s", "latency_s", "best_latency_s", "status", "arm")
+
+
+class Guide(Protocol):
+    """What tells models apart that guide a search."""
+
+    def identity(self) -> dict[str, Any]:
+        """JSON values that fix all scores, by name."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class PoolMeasurer:
 
     pool: MeasurePool
     operator: Operator
-    space: Space
+    space: Space[Any]
     seed: int = 0
 
     def job(self, candidates: Candidates, row: int) -> MeasureJob:
@@ -66,13 +73,18 @@ class PoolMeasurer:
         return sorted(finalists, key=lambda f: f.summary.median_s if f.summary else float("inf"))
 
     def _named_job(self, candidate: Mapping[str, Any]) -> MeasureJob:
-        parameters = operator_parameters(self.operator)
-        return MeasureJob(self.operator.operator_name, parameters, self.space.target, candidate, self.seed)
+        return job_of(self.operator, self.space, candidate, self.seed)
+
+
+def job_of(operator: Operator, space: Space[Any], candidate: Mapping[str, Any], seed: int) -> MeasureJob:
+    """A candidate, by names and values, as measuring processes take it."""
+    parameters = operator_parameters(operator)
+    return MeasureJob(operator.operator_name, parameters, space.target, candidate, seed)
 
 
 def search_schedules(
     option: SearchOption,
-    predictor: Predictor,
+    predictor: Model,
     measurer: PoolMeasurer,
     seed: int,
     journal: Journal | None,
@@ -89,6 +101,25 @@ def search_schedules(
         journal=journal,
         on_trial=on_trial,
     )
+
+
+def journaled_search(
+    option: SearchOption,
+    predictor: Model,
+    measurer: PoolMeasurer,
+    identity: Mapping[str, Any],
+    folder: Path,
+    logger: Logger,
+) -> TuneResult:
+    """As ``search_schedules``, with the seed of the measurer; the folder gets the journal and the history.
+
+    A journal of the same ``identity`` that is there already goes on; ValueError if it is of another.
+    """
+    with progress("tuning") as tick, open_journal(folder / "journal.jsonl", identity) as journal:
+        on_trial = trial_reporter(tick, option.budget().num_trials or 0, logger)
+        result = search_schedules(option, predictor, measurer, measurer.seed, journal, on_trial)
+    write_history(folder / "history.csv", result.history)
+    return result
 
 
 def trial_reporter(tick: Ticker, num_trials: int, logger: Logger) -> Callable[[Trial], None]:
@@ -112,11 +143,7 @@ def search_identity(
     settings: dict[str, Any] = {"search": asdict(replace(option, trials=1, max_elapsed_s=None))}
     settings |= {"searcher": type(option).__name__, "measure": asdict(measure), "seed": seed}
     if option.uses_model:
-        settings |= {
-            "model": asdict(guide.option),
-            "loss": asdict(guide.loss),
-            "checkpoint_sha256": guide.checkpoint_sha256(),
-        }
+        settings |= guide.identity()
     space = measurer.space
     return {
         "program": measurer.operator.program().hash,
@@ -126,7 +153,7 @@ def search_identity(
     }
 
 
-def _space_sha256(space: Space) -> str:
+def _space_sha256(space: Space[Any]) -> str:
     """Over the sketches in order: names, names and values of their knobs, what is shared and what allowed."""
     digest = hashlib.sha256()
     for sketch in space.sketches:
@@ -178,6 +205,31 @@ def write_history(path: Path, history: Sequence[Trial]) -> None:
         row = (getattr(trial, column) for column in HISTORY_COLUMNS)
         writer.writerow("" if value is None else value for value in row)
     write_text(path, text.getvalue())
+
+
+def outcome_text(measurement: Measurement) -> str:
+    """What became of a measurement, for a sentence."""
+    if measurement.failure is not None:
+        return f"{measurement.failure.kind} failure: {measurement.failure.message}"
+    summary = summarise(measurement.times_s)
+    return (
+        f"{duration(summary.median_s)} (median of {summary.num_repeats}; the true median lies between "
+        f"{duration(summary.low_s)} and {duration(summary.high_s)} with probability {summary.coverage:.3f})"
+    )
+
+
+def measurement_metrics(measurement: Measurement) -> Metrics:
+    """What became of a measurement, flat: its times, or kind and message of its failure."""
+    spent = {"compile_s": measurement.compile_s, "total_s": measurement.total_s}
+    if measurement.failure is not None:
+        return {**spent, "status": measurement.failure.kind, "message": measurement.failure.message}
+    summary = summarise(measurement.times_s)
+    return {
+        **spent,
+        "latency_s": summary.median_s,
+        "latency_low_s": summary.low_s,
+        "latency_high_s": summary.high_s,
+    }
 
 
 def gpu_overrides(target: GpuTarget) -> Mapping[str, object]:

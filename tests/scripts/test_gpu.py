@@ -31,14 +31,15 @@ pytest.importorskip("triton", reason="triton is not installed")
 MATMUL = ["task=matmul", "task.m=64", "task.k=64", "task.n=32"]
 PATIENT = ["target.cache=cache", "measure.timeout_s=120"]
 QUICK = ["search.anneal.num_chains=8", "search.anneal.num_steps=10", *PATIENT]
-NO_GPU = ["target=cuda_sm90", *MATMUL, *QUICK, "search.measure=false", "num_finalists=2"]
+NO_GPU = ["target=cuda_sm90", *MATMUL, *QUICK, "search.measure=false", "search.trials=6", "num_finalists=2"]
 
 
 def test_tuning_without_a_gpu_gives_verified_kernels_and_no_times(scripts: Scripts) -> None:
     found = scripts("tune", "run", *NO_GPU)
     assert (found["num_verified"], found["target"]) == (2, "cuda_sm90")
-    assert found["num_compiled"] >= 2
+    assert 2 <= found["num_compiled"] <= found["num_proposed"] == 6
     assert found["num_registers"] > 0
+    assert 0 < found["occupancy"] <= 1
     assert not [name for name in found if "latency" in name or "gflops" in name]
     folder = scripts.folder / "run" / "kernels"
     with (folder / "kernels.csv").open(newline="") as file:
@@ -49,6 +50,13 @@ def test_tuning_without_a_gpu_gives_verified_kernels_and_no_times(scripts: Scrip
         assert "target     cuda_sm90 (sm_90)" in text
         assert "@triton.jit" in text
         assert ast.literal_eval(row["knobs"]).keys() >= {"num_warps", "num_stages"}
+
+
+@pytest.mark.slow
+def test_compiling_ends_when_the_time_is_up(scripts: Scripts) -> None:
+    found = scripts("tune", "run", *NO_GPU, "search.max_elapsed_s=0.001")
+    assert found["num_compiled"] == found["num_verified"] == 1
+    assert found["num_proposed"] == 6
 
 
 def test_a_command_that_reproduces_a_job_examines_it_again(scripts: Scripts) -> None:
@@ -80,6 +88,24 @@ def test_a_mistake_about_a_gpu_is_one_sentence(
     scripts: Scripts, capsys: pytest.CaptureFixture[str], overrides: list[str], words: str
 ) -> None:
     assert words in refusal(capsys, scripts, "tune", *MATMUL, *overrides)
+
+
+@pytest.mark.parametrize("name", ["collect", "attribute", "reproduce", "benchmark"])
+def test_a_gpu_is_no_target_of_commands_for_cpus(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    sentence = refusal(capsys, scripts, name, "target=cuda_sm90")
+    assert "target is a GPU, and this command needs a CPU: target=auto" in sentence
+
+
+@pytest.mark.parametrize("name", ["random", "genetic", "exhaustive", "local_search", "tpe"])
+def test_kernels_are_ranked_by_a_search_that_asks_a_model(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    ranked = ["target=cuda_sm90", *MATMUL, "search.measure=false", f"search={name}"]
+    assert "needs a search that asks a model: annealer or evolution" in refusal(
+        capsys, scripts, "tune", *ranked
+    )
 
 
 def test_measuring_needs_a_gpu(scripts: Scripts, capsys: pytest.CaptureFixture[str]) -> None:

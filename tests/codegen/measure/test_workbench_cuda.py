@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -29,10 +30,11 @@ class CountedClock:
 
     num_calls = 0
 
-    def seconds(self, call: Callable[[], None]) -> float:
-        call()
-        self.num_calls += 1
-        return 40e-6
+    def seconds(self, call: Callable[[], None], num_calls: int) -> float:
+        for _ in range(num_calls):
+            call()
+        self.num_calls += num_calls
+        return num_calls * 40e-6
 
 
 def jobs() -> Iterator[MeasureJob]:
@@ -79,6 +81,50 @@ def test_a_candidate_outside_the_space_is_a_constraint_failure() -> None:
     measurement = run_trial(bench, replace(job, candidate={**job.candidate, "sketch": "none"}), None)
     assert measurement.failure is not None
     assert measurement.failure.kind == "constraints"
+
+
+def test_what_does_not_fit_the_device_is_a_constraint_failure() -> None:
+    bench = Bench(CONFIG, GpuWorkbench("cpu", CountedClock()), lambda phase, position: None)
+    job = replace(next(jobs()), parameters={"m": 512, "k": 512, "n": 512})
+    knobs = {"m_block": 256, "n_block": 128, "k_block": 128, "m_group": 1, "num_warps": 8, "num_stages": 5}
+    prepare_task(bench, job)
+    measurement = run_trial(bench, replace(job, candidate={"sketch": "dot", "knobs": knobs}), None)
+    assert measurement.failure is not None
+    assert measurement.failure.kind == "constraints"
+    assert "bytes of shared memory" in measurement.failure.message
+
+
+def errors() -> list[tuple[Exception, str, bool]]:
+    """An error of Triton or torch, the kind of failure that it is, and whether the process is done for."""
+    from triton.compiler.errors import CompilationError
+    from triton.runtime.errors import OutOfResources, PTXASError
+
+    illegal = "an illegal memory access was encountered"
+    return [
+        (OutOfResources(262144, 166912, "shared memory"), "constraints", False),
+        (PTXASError("unsupported instruction"), "compile", False),
+        (CompilationError("k = 0", ast.parse("k = 0").body[0], "no such name"), "compile", False),
+        (RuntimeError(f"Triton Error [CUDA]: {illegal}"), "runtime", True),
+        (RuntimeError(f"CUDA error: {illegal}"), "runtime", True),
+        (RuntimeError("shape mismatch"), "runtime", False),
+    ]
+
+
+@pytest.mark.parametrize(("error", "kind", "is_lost"), errors(), ids=lambda value: type(value).__name__)
+def test_what_goes_wrong_on_a_device_is_named(error: Exception, kind: str, is_lost: bool) -> None:
+    class FailingClock:
+        def seconds(self, call: Callable[[], None], num_calls: int) -> float:
+            raise error
+
+    bench = Bench(CONFIG, GpuWorkbench("cpu", FailingClock()), lambda phase, position: None)
+    job = next(jobs())
+    prepare_task(bench, job)
+    measurement = run_trial(bench, job, None)
+    assert measurement.times_s == ()
+    assert measurement.failure is not None
+    assert measurement.failure.kind == kind
+    assert measurement.failure.message
+    assert bench.is_exhausted == is_lost
 
 
 def test_without_a_gpu_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +32,7 @@ from codegen.ops import (
     tolerance,
 )
 from codegen.ops.elementwise import UNARY_OPS
-from codegen.precision import Precision, Storage, rounded
+from codegen.precision import Precision, rounded
 from codegen.schedule import build_space
 from codegen.triton.candidate import candidate_source
 from codegen.triton.module import emit_module
@@ -41,7 +43,7 @@ from tests.targets import make_gpu_target
 pytest.importorskip("triton", reason="triton is not installed")
 
 PRECISIONS = [Precision(), Precision("float32", "tf32"), Precision("float32", "float16")]
-PRECISIONS += [Precision("float16"), Precision("bfloat16")]
+PRECISIONS += [Precision("float32", "bfloat16"), Precision("float16"), Precision("bfloat16")]
 OPERATORS: list[Operator] = [
     Matmul(m=33, k=50, n=20, bias=True, relu=True, residual=True),
     Matmul(m=17, k=300, n=18, transpose_a=True),
@@ -52,6 +54,7 @@ OPERATORS: list[Operator] = [
     Conv2d(height=8, width=9, in_channels=3, out_channels=5, kernel=5, padding=2, layout="NHWC", batch=2),
     Conv2d(height=6, width=7, in_channels=5, out_channels=5, groups=5, padding=1, stride=(1, 2), bias=True),
     Conv2d(height=1, width=9, in_channels=4, out_channels=4, groups=4, padding=1),
+    Conv2d(height=3, width=5, in_channels=259, out_channels=17, kernel=1, residual=True),
     Pool2d(height=9, width=7, channels=3, kernel=3, padding=1),
     Pool2d(height=9, width=7, channels=3, kernel=3, padding=1, kind="average"),
     GlobalAveragePool(channels=5, height=17, width=17),
@@ -66,29 +69,66 @@ OPERATORS: list[Operator] = [
 ]
 
 
-def check(operator: Operator, precision: Precision, rng: np.random.Generator) -> None:
-    """One sampled schedule of an operator computes its reference."""
+def check(operator: Operator, precision: Precision, num: int, rng: np.random.Generator) -> set[str]:
+    """Sampled schedules compute the operator's reference as users call them; the sketches among them.
+
+    There are ``num`` of them, or one of each sketch where ``num`` is 0.
+    """
+    import torch
+
     space = build_space(operator.program(), make_gpu_target(precision))
-    drawn = make_inputs(operator, rng)
-    inputs = {name: rounded(array, precision.storage) for name, array in drawn.items()}
-    views = {tensor.name: inputs[tensor.name].reshape(tensor.shape) for tensor in space.program.inputs}
-    candidates = space.sample(1, rng)
-    actual = interpret_triton(space.lower(candidates, 0), views, precision)
-    expected = operator.reference(inputs).reshape(actual.shape)
+    inputs = {name: rounded(array, precision.storage) for name, array in make_inputs(operator, rng).items()}
+    dtype = getattr(torch, precision.storage)
+    shapes, names = operator.user_shapes(), [tensor.name for tensor in space.program.inputs]
+    tensors = [scattered(inputs[name].reshape(shapes[name]), dtype, rng) for name in names]
+    expected = operator.reference(inputs)
     rtol, atol = tolerance(operator.program(), precision)
-    np.testing.assert_allclose(actual, expected, rtol, atol, err_msg=str(space.named(candidates, 0)))
+    drawn = space.sample(num or 60, rng)
+    rows = range(num) if num else [int(rows[0]) for _, rows in space.by_sketch(drawn)]
+    for named in (space.named(drawn, row) for row in rows):
+        with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"):
+            module = import_source(candidate_source(operator, space, named, "0.1.0"), folder)
+            actual = getattr(module, operator.operator_name)(*tensors).to(torch.float32).numpy()
+        np.testing.assert_allclose(actual, expected.reshape(actual.shape), rtol, atol, err_msg=str(named))
+    return {space.sketches[int(drawn.sketches[row])].name for row in rows}
 
 
-@pytest.mark.parametrize("precision", PRECISIONS, ids=lambda p: f"{p.storage}-{p.dot_input}")
+def scattered(array: np.ndarray, dtype: Any, rng: np.random.Generator) -> Any:
+    """A tensor of these elements, with gaps between them in memory and the dimensions in any order."""
+    import torch
+
+    order, steps = rng.permutation(array.ndim), rng.integers(1, 4, array.ndim)
+    room = torch.full([array.shape[d] * steps[d] for d in order], torch.nan, dtype=dtype)
+    view = room[tuple(slice(None, None, int(steps[d])) for d in order)]
+    tensor = view.permute(*np.argsort(order).tolist())
+    return tensor.copy_(torch.from_numpy(np.array(array, dtype=np.float32)))
+
+
+@pytest.mark.parametrize(
+    "precision",
+    [pytest.param(p, marks=[pytest.mark.slow] * (p.dot_input != "ieee")) for p in PRECISIONS],
+    ids=lambda p: f"{p.storage}-{p.dot_input}",
+)
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.operator_name)
-def test_an_operator_is_right_in_every_precision(operator: Operator, precision: Precision) -> None:
-    check(operator, precision, np.random.default_rng(0))
+def test_every_sketch_of_an_operator_is_right_in_every_precision(
+    operator: Operator, precision: Precision
+) -> None:
+    found = check(operator, precision, 0, np.random.default_rng(0))
+    space = build_space(operator.program(), make_gpu_target(precision))
+    assert found == {sketch.name for sketch in space.sketches}
 
 
 @settings(max_examples=60)
-@given(operator=operators(), seed=seeds, storage=st.sampled_from(["float32", "float16", "bfloat16"]))
-def test_any_schedule_of_any_operator_is_right(operator: Operator, seed: int, storage: Storage) -> None:
-    check(operator, Precision(storage), np.random.default_rng(seed))
+@given(operator=operators(wide=True), seed=seeds, precision=st.sampled_from(PRECISIONS))
+def test_any_schedule_of_any_operator_is_right(operator: Operator, seed: int, precision: Precision) -> None:
+    check(operator, precision, 1, np.random.default_rng(seed))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", PRECISIONS, ids=lambda p: f"{p.storage}-{p.dot_input}")
+@pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.operator_name)
+def test_a_sample_of_every_space_is_right(operator: Operator, precision: Precision) -> None:
+    check(operator, precision, 10, np.random.default_rng(1))
 
 
 def test_an_epilogue_may_be_any_chain() -> None:
