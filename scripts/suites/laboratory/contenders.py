@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from costmodel.knobs.boosted import BoostedConfig, BoostedTrees
+from costmodel.knobs.factors import Factor, knob_factors
 from costmodel.knobs.features import knob_features
 from costmodel.knobs.gaussian_process import GaussianProcess, GaussianProcessConfig
 from costmodel.knobs.network import KnobNetwork, KnobNetworkConfig
@@ -70,6 +71,18 @@ class Ground:
     @cached_property
     def features(self) -> Array:
         return knob_features(self.table.values, self.table.positions)
+
+    @cached_property
+    def factors(self) -> list[Factor]:
+        return knob_factors(self.table.values, self.table.positions)
+
+    @property
+    def is_looked_up(self) -> bool:
+        """Whether ``guesses`` draws nothing at random: every record of sources with the same knobs counts."""
+        names = {name.lower() for name in self.table.knobs}
+        return self.num_source_records is None and all(
+            {name.lower() for name in source.knobs} == names for source in self.sources
+        )
 
     def guesses(self, rng: np.random.Generator) -> Array | None:
         """Shape (points, sources): what each source says; None without sources."""
@@ -130,7 +143,7 @@ def _model(name: ModelName, ground: Ground, guesses: Array | None, seed: int) ->
 
 def _gaussian_process(ground: Ground, guesses: Array | None, seed: int) -> Surrogate:
     del seed
-    return GaussianProcess(ground.features, GaussianProcessConfig(), guesses)
+    return GaussianProcess(ground.factors, GaussianProcessConfig(), guesses)
 
 
 def _boosted(ground: Ground, guesses: Array | None, seed: int) -> Surrogate:
