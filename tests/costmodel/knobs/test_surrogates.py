@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from codegen.schedule.candidates import Candidates
 from costmodel.knobs.boosted import BoostedConfig, BoostedTrees
+from costmodel.knobs.factors import knob_factors
 from costmodel.knobs.features import knob_features
 from costmodel.knobs.gaussian_process import GaussianProcess, GaussianProcessConfig
 from costmodel.knobs.network import KnobNetwork, KnobNetworkConfig
 from costmodel.knobs.surrogate import (
     Surrogate,
     SurrogateModel,
+    bent_logarithms,
     exponential_quantiles,
     log_expected_improvement,
     normal_scores,
@@ -46,7 +48,7 @@ def latencies_s() -> Array:
 
 
 SURROGATES: dict[str, Callable[[], Surrogate]] = {
-    "gaussian process": lambda: GaussianProcess(knob_features(VALUES, POSITIONS), GaussianProcessConfig()),
+    "gaussian process": lambda: GaussianProcess(knob_factors(VALUES, POSITIONS), GaussianProcessConfig()),
     "boosted trees": lambda: BoostedTrees(
         knob_features(VALUES, POSITIONS), BoostedConfig(), np.random.default_rng(0)
     ),
@@ -107,6 +109,36 @@ def test_failures_are_the_worst_and_too_few_trials_say_nothing(make: Callable[[]
     model.refit(candidates(rows), np.where(failed, np.nan, latencies_s()[rows]), failed)
     scores = model.score(candidates(np.arange(1, 120, 2)))
     assert scores[POSITIONS[1::2, 0] == 4].max() < np.quantile(scores, 0.8)
+
+
+class TwoMinds:
+    """Sure that the first point not tried is best on one scale, and the last one on the other."""
+
+    def fit(self, rows: NDArray[np.int64], targets: Array) -> None:
+        self.num = len(rows)
+
+    def predict(self) -> tuple[Array, Array]:
+        return np.arange(120.0), np.ones(120)
+
+    def mean_of(self, targets: Array) -> Array:
+        return -np.arange(120.0)
+
+
+def test_points_are_taken_from_both_scales_in_turn_and_tried_ones_come_last() -> None:
+    model, rows = SurrogateModel(Grid(), TwoMinds()), np.arange(20)
+    model.refit(candidates(rows), latencies_s()[rows], np.zeros(20, np.bool_))
+    order = np.argsort(-model.score(candidates(np.arange(120))))
+    assert order[:6].tolist() == [20, 119, 21, 118, 22, 117]
+    assert set(order[-20:].tolist()) == set(range(20))
+
+
+def test_bent_logarithms_know_the_best_and_the_median_alone() -> None:
+    times = np.exp(np.array([0.0, 0.3, 1.0, 2.0, 30.0]))
+    bent = bent_logarithms(times)
+    np.testing.assert_allclose(bent[:3], [0, 0.3, 1])
+    np.testing.assert_allclose(bent_logarithms(1e-6 * times), bent)
+    assert 1 < bent[3] < bent[4] < 5
+    np.testing.assert_array_equal(bent_logarithms(np.ones(4)), 0)
 
 
 def test_a_guess_ranks_before_the_first_trial() -> None:
