@@ -94,21 +94,13 @@ class GaussianProcess:
             self._restart(rows)
         elif len(rows) > len(self._rows):
             self._extend(rows[len(self._rows) :])
-        self._targets = targets
+        self._weights = solve_triangular(self._factor, targets, lower=True, check_finite=False)
 
     def predict(self) -> tuple[Array, Array]:
         """Mean and deviation of the target at every point, as if none had been tried."""
+        mean = self._weights.astype(np.float32) @ self._solved[: len(self._rows)]
         deviation = np.sqrt(np.maximum(self._variance, FLOOR) + self._nugget)
-        return self.mean_of(self._targets), deviation
-
-    def mean_of(self, targets: Array) -> Array:
-        """The mean at every point if the known trials had these targets, of mean 0 and deviation 1.
-
-        Nothing is learnt from them, so that another scale of the same times costs next to nothing.
-        """
-        weights = solve_triangular(self._factor, targets, lower=True, check_finite=False)
-        mean = weights.astype(np.float32) @ self._solved[: len(self._rows)]
-        return mean.astype(np.float64)
+        return mean.astype(np.float64), deviation
 
     def _learn(self, rows: IntArray, targets: Array) -> None:
         """Maximise the posterior of the hyperparameters on the best trials and a spread of the others."""

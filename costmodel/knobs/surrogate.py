@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,30 +32,18 @@ class Surrogate(Protocol):
         """Mean and (positive) deviation at every point, shape (points,) each."""
 
 
-@runtime_checkable
-class Rescalable(Protocol):
-    """A surrogate that can say what it would predict on another scale of the same times."""
-
-    def mean_of(self, targets: Array, /) -> Array:
-        """Shape (points,); targets of the known trials, with mean 0 and deviation 1."""
-
-
 class SurrogateModel:
     """What a search asks (``search.protocols.Model``): the expected improvement at a point, as a rank.
 
-    A scale of times decides what an improvement is worth. By the normal scores of their ranks no unit and
-    no tail of slow points matters, but a step ahead within a crowd of equals looks large; by logarithms
-    (above the median by their logarithm again) such steps are small, and far regions are worth a
-    trial. Neither is right for all spaces, so where the surrogate is ``Rescalable`` points are taken
-    from both orders in turn. Failures are as bad as the slowest success, or worse.
-
-    Scores are exponential quantiles over all points, so that an annealer's temperature means the same in
-    every space and the best stand well apart; points that were tried come last.
+    Times become normal scores of their ranks, failures the worst of all: neither a tail of slow points nor
+    their unit matters then. Scores are exponential quantiles of the expected improvement over all points,
+    so that an annealer's temperature means the same in every space and the best stand well apart;
+    points that were tried come last.
     ``guess`` (points,), lower is better, is what scores say before ``num_first`` trials.
     """
 
     def __init__(
-        self, points: Points, surrogate: Surrogate, guess: Array | None = None, num_first: int = 10
+        self, points: Points, surrogate: Surrogate, guess: Array | None = None, num_first: int = 6
     ) -> None:
         self._points = points
         self._surrogate = surrogate
@@ -80,46 +67,12 @@ class SurrogateModel:
         if len(fine) < self._num_first or fine.sum() < 2:
             return
         rows = self._points.rows(candidates)
-        ranks = standardised(normal_scores(np.where(fine, latencies_s, np.inf)))
-        self._surrogate.fit(rows, ranks)
+        targets = standardised(normal_scores(np.where(fine, latencies_s, np.inf)))
+        self._surrogate.fit(rows, targets)
         mean, spread = self._surrogate.predict()
-        hopes = [log_expected_improvement(mean, spread, float(ranks.min()))]
-        if isinstance(self._surrogate, Rescalable):
-            logs = standardised(bent_logarithms(np.where(fine, latencies_s, latencies_s[fine].max())))
-            mean = self._surrogate.mean_of(logs)
-            hopes.append(log_expected_improvement(mean, spread, float(logs.min())))
-        for hope in hopes:
-            hope[rows] = -np.inf
-        first = len(rows) % len(hopes)  # so that plans of one trial take turns as well
-        self._scores = exponential_quantiles(in_turn([*hopes[first:], *hopes[:first]]))
-
-
-def bent_logarithms(times: Array) -> Array:
-    """Logarithms over the best, in units of the median's; above the median the logarithm of that, plus 1.
-
-    >>> bent_logarithms(np.exp([0.0, 1.0, 2.0, 4.0, 8.0])).round(3).tolist()
-    [0.0, 0.5, 1.0, 1.693, 2.386]
-    """
-    logs = np.log(times) - np.log(times.min())
-    middle = float(np.median(logs))
-    shares = logs / (middle if middle > 0 else 1.0)
-    bent: Array = np.where(shares < 1, shares, 1 + np.log(np.maximum(shares, 1)))
-    return bent
-
-
-def in_turn(hopes: Sequence[Array]) -> Array:
-    """One order from several: the best of the first, of the second, ..., then the second best of the first.
-
-    Higher is better, in what is given and in the result; what comes twice keeps its better place.
-
-    >>> in_turn([np.array([3.0, 2.0, 1.0]), np.array([1.0, 3.0, 2.0])]).tolist()
-    [-0.0, -1.0, -3.0]
-    """
-    places = np.empty((len(hopes), len(hopes[0])))
-    for number, hope in enumerate(hopes):
-        places[number, np.argsort(-hope, kind="stable")] = len(hopes) * np.arange(len(hope)) + number
-    order: Array = -places.min(axis=0)
-    return order
+        hope = log_expected_improvement(mean, spread, float(targets.min()))
+        hope[rows] = -np.inf
+        self._scores = exponential_quantiles(hope)
 
 
 def normal_scores(values: Array) -> Array:

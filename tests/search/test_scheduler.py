@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,8 +20,11 @@ from search.journal import Journal, open_journal
 from search.random_search import RandomSearch
 from search.scheduler import ScheduleConfig, ScheduledTask, gain_per_trial, tune_tasks
 from search.tuner import TuneConfig, TuningRun
+from tests.search.killing import kill_when_longer, lines_without_times, total_bytes
 from tests.search.spaces import KnobSpace
+from tests.search.task_list_run import journals, task_list_run
 
+ROOT = Path(__file__).resolve().parents[2]
 GREEDY = ScheduleConfig(epsilon=0.0)
 
 
@@ -130,6 +136,30 @@ def test_a_run_that_was_killed_takes_the_same_turns(tmp_path: Path, share_kept: 
     assert turns() == whole
     for name, text in texts.items():
         assert (tmp_path / name).read_bytes().count(b"\n") == text.count(b"\n")
+
+
+@pytest.mark.slow
+def test_tasks_killed_at_random_points_take_the_same_turns_and_propose_the_same(tmp_path: Path) -> None:
+    undisturbed = tmp_path / "undisturbed"
+    whole = task_list_run(undisturbed)
+    size = total_bytes(journals(undisturbed))
+    dice = random.Random(4)
+    for number in range(10):
+        folder, num_killed, output = tmp_path / str(number), 0, b""
+        while not output:
+            command = [sys.executable, str(ROOT / "tests/search/task_list_run.py"), str(folder)]
+            environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+            process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
+            limit = total_bytes(journals(folder)) + dice.randrange(size // 3)
+            kill_when_longer(process, journals(folder), limit)
+            assert process.returncode in (0, -9)
+            num_killed += process.returncode == -9
+            assert process.stdout is not None
+            output = process.stdout.read()
+        assert num_killed >= 1
+        assert output.decode().split() == whole
+        for mine, theirs in zip(journals(folder), journals(undisturbed), strict=True):
+            assert lines_without_times(mine) == lines_without_times(theirs)
 
 
 def test_mistakes_are_named() -> None:

@@ -182,8 +182,11 @@ def _guided_genetic(space: Space, objective: Objective) -> Searcher:
     return GuidedSearch(space, objective, inner, GuidedConfig(round_size=512, coverage_weight=0.0))
 
 
-CLOSE = PlanConfig(num_trials=2, epsilon=0.0)
-"""A model that learns within milliseconds is refitted after every other trial."""
+CLOSE = PlanConfig(num_trials=1, epsilon=0.0)
+"""A model that learns within milliseconds is refitted after every trial."""
+
+NEAR = PlanConfig(num_trials=4, epsilon=0.0)
+"""Where searching under the model takes longer than learning."""
 
 SPARSE = PlanConfig(num_trials=20, epsilon=0.05)
 
@@ -197,10 +200,10 @@ CONTENDERS: Mapping[str, Contender] = {
     ),
     "tpe": Contender(lambda space, _: TreeParzenSearch(space), PlanConfig(num_trials=10, epsilon=0.0)),
     "annealer": Contender(_annealer, CLOSE, "gaussian_process"),
-    "annealer_walking": Contender(_walking_annealer, CLOSE, "gaussian_process"),
+    "annealer_walking": Contender(_walking_annealer, NEAR, "gaussian_process"),
     "annealer_boosted": Contender(_annealer, SPARSE, "boosted"),
     "annealer_network": Contender(_annealer, SPARSE, "network"),
-    "genetic_guided": Contender(_guided_genetic, CLOSE, "gaussian_process"),
+    "genetic_guided": Contender(_guided_genetic, NEAR, "gaussian_process"),
     "annealer_pretrained": Contender(_annealer, CLOSE, "gaussian_process", is_pretrained=True),
     "annealer_boosted_pretrained": Contender(_annealer, SPARSE, "boosted", is_pretrained=True),
     "annealer_network_pretrained": Contender(_annealer, SPARSE, "network", is_pretrained=True),

@@ -97,15 +97,6 @@ def test_what_the_knobs_do_not_say_makes_untried_points_unsure() -> None:
     assert deviations[1].min() > 3 * deviations[0].min()
 
 
-def test_other_targets_of_the_same_trials_are_predicted_without_learning() -> None:
-    factors, targets = landscape()
-    process = GaussianProcess(factors, GaussianProcessConfig())
-    process.fit(np.arange(50), targets[:50])
-    mean, _ = process.predict()
-    np.testing.assert_allclose(process.mean_of(-targets[:50]), -mean, atol=1e-4)
-    np.testing.assert_array_equal(process.predict()[0], mean)
-
-
 def test_a_prior_says_which_knobs_matter() -> None:
     factors, _ = landscape()
     prior = normal_scores(factors[1].places.astype(np.float64))[:, None]
