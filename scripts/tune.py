@@ -1,6 +1,7 @@
 """Tune one operator: python scripts/tune.py task=conv2d task.in_channels=96 search.trials=128.
 
-The winner is verified, timed beside libraries and saved. The same hydra.run.dir continues a run.
+The winner is verified, timed beside libraries and saved. The same hydra.run.dir continues a run. With
+tasks=tasks.yaml all tasks of a list are tuned together.
 """
 
 from __future__ import annotations
@@ -17,21 +18,28 @@ from omegaconf import MISSING
 
 from codegen.measure.config import MeasureConfig
 from codegen.measure.pool import MeasurePool
+from codegen.ops import Operator, make_operator
 from codegen.schedule import build_space
+from datasets.tasks import Task
 from scripts.learning.guide import Guide
 from scripts.options.gpu_target import GpuTargetConfig
-from scripts.options.groups import chosen_task, register_groups
+from scripts.options.groups import listed_tasks, read_task, register_groups
 from scripts.running.display import say, show_table
 from scripts.running.launch import Run, launch
 from scripts.running.outputs import Metrics
 from scripts.tuning.gpu_tuning import GpuTuning, require_measure
 from scripts.tuning.measured_search import PoolMeasurer, journaled_search, reproduce_command, search_identity
+from scripts.tuning.task_list import ListTuning
 from scripts.tuning.winner import choose_winner, compare, comparison_rows, save_winner, winner_metrics
+from search.scheduler import ScheduleConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tune:
-    """``tasks`` is a list that ``tasks.py`` wrote; then ``name`` says which task of it, in place of ``task``.
+    """``tasks`` is a list that ``tasks.py`` wrote, in place of ``task``; ``name`` takes one task of it.
+
+    Several tasks share ``search.trials`` times their number, by the rule of ``schedule``, so that the sum of
+    their latencies, each as often as the network runs it, falls fastest; each gets a folder of its name.
 
     ``checkpoint`` is a file, ``shipped``, or ``none`` for a model that learns from the trials alone.
 
@@ -50,6 +58,7 @@ class Tune:
     loss: Any = MISSING
     checkpoint: str = "shipped"
     search: Any = MISSING
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     num_finalists: int = 5
     winograd: bool = True
@@ -62,8 +71,17 @@ class Tune:
 
 def run(run: Run[Tune]) -> Metrics:
     """Search, decide between the finalists, verify, compare, save."""
+    config = run.config
+    listed = listed_tasks(Path(config.tasks), config.name) if config.tasks else []
+    if len(listed) > 1:
+        return _tune_all(run, listed)
+    if listed:
+        return _tune_one(run, listed[0].name, make_operator(listed[0].operator, listed[0].parameters))
+    return _tune_one(run, *read_task(config.task))
+
+
+def _tune_one(run: Run[Tune], name: str, operator: Operator) -> Metrics:
     config, start_s = run.config, time.monotonic()
-    name, operator = chosen_task(config.tasks, config.name, config.task)
     if isinstance(config.target, GpuTargetConfig):
         tuning = GpuTuning(config.search, config.measure, config.target, config.num_finalists, config.seed)
         return tuning.run(name, operator, run.folder, run.logger)
@@ -89,6 +107,23 @@ def run(run: Run[Tune]) -> Metrics:
         "stop_reason": result.stop_reason,
         "wall_s": time.monotonic() - start_s,
     }
+
+
+def _tune_all(run: Run[Tune], tasks: list[Task]) -> Metrics:
+    config = run.config
+    if isinstance(config.target, GpuTargetConfig):
+        raise ValueError("several tasks need a CPU target; for a GPU choose one of them by name=")
+    require_measure(config.search)
+    tuning = ListTuning(
+        config.search,
+        config.schedule,
+        Guide(config.model, config.loss, config.checkpoint if config.search.uses_model else "none"),
+        config.measure,
+        config.num_finalists,
+        config.winograd,
+        config.seed,
+    )
+    return tuning.run(tasks, config.target.detect(), run.folder, run.logger)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,9 @@ FIRST_TRIAL, LAST_TRIAL = 10, 400
 
 _RESAMPLES = 2_000
 
+_RESOLVED = 1e-9
+"""Leads of less than this share of the optimum are rounding."""
+
 
 def expected_random(times_s: Array, num_trials: int) -> Array:
     """Expected best time of random search after 1, 2, ... trials, shape (num_trials,), exactly.
@@ -53,8 +56,16 @@ def performance(curves: Array, times_s: Array) -> Array:
     """Shape (runs, trials); NaN from where even random search is sure of the optimum."""
     random, optimum = expected_random(times_s, curves.shape[1]), np.nanmin(times_s)
     possible = random - optimum
-    possible[possible <= 1e-9 * optimum] = np.nan
+    possible[possible <= _RESOLVED * optimum] = np.nan
     return (random - curves) / possible
+
+
+def tells_searches_apart(times_s: Array) -> bool:
+    """Whether random search may still miss the optimum after the first trial that counts."""
+    if len(times_s) <= FIRST_TRIAL:
+        return False
+    optimum = float(np.nanmin(times_s))
+    return bool(expected_random(times_s, FIRST_TRIAL)[-1] - optimum > _RESOLVED * optimum)
 
 
 def run_scores(curves: Array, times_s: Array, first: int = FIRST_TRIAL, last: int = LAST_TRIAL) -> Array:

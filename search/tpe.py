@@ -16,6 +16,10 @@ from search.random_search import draw_distinct, filled
 _TRIES = 4
 """Suggestions per proposal; those that were measured before are passed over."""
 
+_MOST_SUGGESTED = 64
+"""A suggestion takes as long as there are trials, and in a large plan each knows nothing new: the rest of the
+plan is drawn at random."""
+
 
 class TreeParzenSearch:
     """Suggests positions of knob values; a suggestion moves to the nearest point that the constraints allow.
@@ -43,7 +47,8 @@ class TreeParzenSearch:
         study = self._study(int(rng.integers(2**31)))
         taken = set(digests(measured).tolist())
         sketches, positions = [], []
-        for _ in range(_TRIES * num):
+        num_suggested = min(num, _MOST_SUGGESTED)
+        for _ in range(_TRIES * num_suggested):
             trial = study.ask()
             sketch, place = self._suggest(trial)
             point = self._space.canonical(self._space.nearest(np.array([sketch]), np.array([place], float)))
@@ -52,7 +57,7 @@ class TreeParzenSearch:
                 taken.add(digest)
                 sketches.append(point.sketches[0])
                 positions.append(point.positions[0])
-            if len(sketches) == num:
+            if len(sketches) == num_suggested:
                 break
         width = self._sizes.shape[1]
         chosen = Candidates(np.array(sketches, np.int64), np.array(positions, np.int64).reshape(-1, width))

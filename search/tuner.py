@@ -93,35 +93,93 @@ def tune(
 ) -> TuneResult:
     """Measure what the searcher proposes until the budget is used up.
 
+    As ``TuningRun``, from the first plan to the last.
+    """
+    run = TuningRun(space, searcher, measurer, model, config, rng, journal, on_trial, clock)
+    while run.step():
+        pass
+    return run.result()
+
+
+class TuningRun:
+    """One run, plan by plan, so that several may take turns.
+
     A model that is not fitted gets a first plan at random; it is refitted on all outcomes before each
     later plan. With a journal, a killed run goes on exactly where it stopped: what the journal holds is
     replayed (refits included, so the model arrives at the same state), not measured. ``rng`` is made anew
     from the same seed then. ``on_trial`` hears of every trial as it ends, replayed ones included. Only
     differences of ``clock``, in seconds, count; replaying costs none of the budget.
     """
-    run = _Run(space.enumerate(1)[:0], config, clock, on_trial)
-    num_plans = 0
-    while (reason := run.stop_reason()) is None:
-        entry = journal.plans[num_plans] if journal and num_plans < len(journal.plans) else None
+
+    def __init__(
+        self,
+        space: Space,
+        searcher: Searcher,
+        measurer: Measurer,
+        model: Model | None,
+        config: TuneConfig,
+        rng: np.random.Generator,
+        journal: Journal | None = None,
+        on_trial: Callable[[Trial], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._space, self._searcher, self._measurer, self._model = space, searcher, measurer, model
+        self._config, self._rng, self._journal = config, rng, journal
+        self._trials = _Trials(space.enumerate(1)[:0], config, clock, on_trial)
+        self._num_plans = 0
+        self._stop_reason: StopReason | None = None
+
+    @property
+    def history(self) -> Sequence[Trial]:
+        """Every trial so far."""
+        return self._trials.history
+
+    def step(self, most_trials: int | None = None) -> bool:
+        """Carry out the next plan, of at most so many trials; False, and nothing is done, at the end."""
+        if self._stop_reason is None:
+            self._stop_reason = self._trials.stop_reason()
+        if self._stop_reason is not None:
+            return False
+        journal, trials = self._journal, self._trials
+        entry = journal.plans[self._num_plans] if journal and self._num_plans < len(journal.plans) else None
         if entry is None:
-            run.start_clock()
-        if model is not None and run.has_success():
-            model.refit(*run.outcomes(first=0))
+            trials.start_clock()
+        if self._model is not None and trials.has_success():
+            self._model.refit(*trials.outcomes(first=0))
         if entry is None:
-            is_informed = model is None or model.is_fitted
-            plan = make_plan(space, searcher, is_informed, config.plan, run.num_next(), run.candidates, rng)
-            if len(plan.candidates) == 0:
-                reason = "exhausted"
-                break
-            entry = _begin(plan, searcher, rng, journal)
+            entry = self._plan(most_trials)
+            if entry is None:
+                self._stop_reason = "exhausted"
+                return False
         else:
-            rng.bit_generator.state = entry.generator
-            searcher.restore(entry.searcher)
-        first = len(run.candidates)
-        run.carry_out(entry, measurer, journal)
-        searcher.observe(*run.outcomes(first))
-        num_plans += 1
-    return TuneResult(run.candidates, tuple(run.measurements), tuple(run.history), reason)
+            self._rng.bit_generator.state = entry.generator
+            self._searcher.restore(entry.searcher)
+        first = len(trials.candidates)
+        trials.carry_out(entry, self._measurer, journal)
+        self._searcher.observe(*trials.outcomes(first))
+        self._num_plans += 1
+        return True
+
+    def result(self) -> TuneResult:
+        """What was found; of a run whose last ``step`` was not False, why it stopped is none of its own."""
+        trials = self._trials
+        reason = self._stop_reason or "trials"
+        return TuneResult(trials.candidates, tuple(trials.measurements), tuple(trials.history), reason)
+
+    def _plan(self, most_trials: int | None) -> JournaledPlan | None:
+        """A new plan, in the journal; None at the end of the space."""
+        num = self._trials.num_next() if most_trials is None else min(self._trials.num_next(), most_trials)
+        is_informed = self._model is None or self._model.is_fitted
+        measured = self._trials.candidates
+        plan = make_plan(
+            self._space, self._searcher, is_informed, self._config.plan, num, measured, self._rng
+        )
+        if len(plan.candidates) == 0:
+            return None
+        entry = JournaledPlan(plan, generator_to_json(self._rng), self._searcher.state())
+        if self._journal is not None:
+            self._journal.append_plan(entry)
+        return entry
 
 
 def expected_gain(history: Sequence[Trial], num_next: int, window: int) -> float | None:
@@ -138,16 +196,7 @@ def expected_gain(history: Sequence[Trial], num_next: int, window: int) -> float
     return -math.expm1(-math.log(before / now) * num_next / window)
 
 
-def _begin(
-    plan: Plan, searcher: Searcher, rng: np.random.Generator, journal: Journal | None
-) -> JournaledPlan:
-    entry = JournaledPlan(plan, generator_to_json(rng), searcher.state())
-    if journal is not None:
-        journal.append_plan(entry)
-    return entry
-
-
-class _Run:
+class _Trials:
     """What has been measured so far, and how much of the budget that took."""
 
     def __init__(

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 
-Array = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from costmodel.knobs.factors import Array, Factor, IntArray, guess_factor
+from costmodel.knobs.kernel import ProductKernel
 
 JITTER = 1e-5
-"""Least noise: more than the rounding of float32 rows."""
+"""Added to the nugget: more than the rounding of float32 rows."""
 FLOOR = 1e-9
 """Least variance, so that a logarithm or a quotient exists."""
 
-_LEAST_NOISE = 1e-5
+_LEAST_NUGGET = 1e-5
 
 _IMPOSSIBLE = 1e10
 """Loss of hyperparameters that have no factor."""
@@ -27,54 +29,60 @@ _IMPOSSIBLE = 1e10
 class GaussianProcessConfig:
     """How hyperparameters are found: by the posterior of at most ``num_learnt`` trials.
 
-    They are learnt anew when the trials have grown by ``growth`` since the last time. At most ``most_noise``
-    of the variance of the targets is noise: repeated measurements of one kernel agree far better, and what
-    a smooth process calls noise may be the one configuration that matters.
+    They are learnt anew when the trials have grown by ``growth`` since the last time. ``nugget`` is the
+    share of the variance of the targets that is expected to be peculiar to a point, before any trial.
     """
 
     num_learnt: int = 200
-    growth: float = 1.5
+    growth: float = 1.4
     num_iterations: int = 15
-    most_noise: float = 1e-3
+    nugget: float = 1e-2
 
     def __post_init__(self) -> None:
-        if not self.most_noise >= _LEAST_NOISE:
-            raise ValueError(f"most_noise must be at least {_LEAST_NOISE}, got {self.most_noise}")
+        if not _LEAST_NUGGET <= self.nugget <= 1:
+            raise ValueError(f"nugget must be in [{_LEAST_NUGGET}, 1], got {self.nugget}")
         if self.num_learnt < 2 or self.num_iterations < 1 or not self.growth > 1:
             raise ValueError(f"num_learnt >= 2, num_iterations >= 1 and growth > 1 are needed, got {self}")
 
 
 class GaussianProcess:
-    """Matern 5/2 kernel with a length per feature (Rasmussen and Williams 2006, section 4.2).
+    """A product kernel over knobs, with a guess of the mean where other devices give one.
 
-    ``features`` is (points, features). ``priors`` (points, sources) are guesses of the targets, lower is
-    better, as other devices give them: each is a feature too, and the mean may follow it in a straight line.
+    ``priors`` (points, sources) are guesses of the targets as normal scores, lower is better: each is a
+    factor of the kernel too, and the mean may follow it in a straight line.
+
+    The nugget is no noise: a kernel measured twice takes the same time, but no two points are quite what the
+    knobs together say. So a point without a trial is as unsure as its nugget at least.
 
     Rows of the inverse Cholesky factor times the covariance with all points are kept. A further trial adds
     one row at the cost of (trials x points), where solving anew costs (trials squared x points). They are
     float32, as reading them is what takes the time.
     """
 
-    def __init__(self, features: Array, config: GaussianProcessConfig, priors: Array | None = None) -> None:
-        self._priors = np.zeros((len(features), 0)) if priors is None else priors
-        self._features = np.column_stack([features, self._priors / 4])
+    def __init__(
+        self, factors: Sequence[Factor], config: GaussianProcessConfig, priors: Array | None = None
+    ) -> None:
+        self._num_points = len(factors[0].places)
+        self._priors = np.zeros((self._num_points, 0)) if priors is None else priors
+        self._kernel = ProductKernel([*factors, *map(guess_factor, self._priors.T)])
         self._config = config
-        num_lengths, num_sources = self._features.shape[1], self._priors.shape[1]
-        # Logarithms of a length per feature, signal, noise and slopes along the priors; targets vary by 1.
-        self._mean = np.concatenate(
-            [np.zeros(num_lengths), [0.0, np.log(config.most_noise)], np.zeros(num_sources)]
-        )
+        num_sources = self._priors.shape[1]
+        # Logarithms of the kernel's own, signal, nugget and slopes along the priors; targets vary by 1.
+        self._mean = np.concatenate([self._kernel.mean, [0.0, np.log(config.nugget)], np.zeros(num_sources)])
+        self._bounds = [
+            *self._kernel.bounds,
+            (-3.0, 5.0),
+            (np.log(_LEAST_NUGGET), 0.0),
+            *[(-8.0, 3.0)] * num_sources,
+        ]
+        if num_sources:
+            known = _kernel_of(factors, self._priors, config)
+            self._mean[: len(known)] = known
         self._hyper = self._mean.copy()
-        self._bounds = (
-            [(-4, 3)] * num_lengths
-            + [(-3, 4), (np.log(_LEAST_NOISE), np.log(config.most_noise))]
-            + [(-8, 3)] * num_sources
-        )
-        self._num_lengths = num_lengths
         self._rows = np.zeros(0, np.int64)
         self._factor = np.zeros((0, 0))
-        self._solved = np.zeros((0, len(features)), np.float32)
-        self._variance = np.ones(len(features))
+        self._solved = np.zeros((0, self._num_points), np.float32)
+        self._variance = np.ones(self._num_points)
         self._next_learning = 0
 
     def fit(self, rows: IntArray, targets: Array) -> None:
@@ -89,9 +97,10 @@ class GaussianProcess:
         self._weights = solve_triangular(self._factor, targets, lower=True, check_finite=False)
 
     def predict(self) -> tuple[Array, Array]:
-        """Mean and deviation of the target at every point, noise apart."""
+        """Mean and deviation of the target at every point, as if none had been tried."""
         mean = self._weights.astype(np.float32) @ self._solved[: len(self._rows)]
-        return mean.astype(np.float64), np.sqrt(np.maximum(self._variance, FLOOR))
+        deviation = np.sqrt(np.maximum(self._variance, FLOOR) + self._nugget)
+        return mean.astype(np.float64), deviation
 
     def _learn(self, rows: IntArray, targets: Array) -> None:
         """Maximise the posterior of the hyperparameters on the best trials and a spread of the others."""
@@ -101,13 +110,10 @@ class GaussianProcess:
             others = np.linspace(limit // 2, len(rows) - 1, limit - limit // 2).astype(np.int64)
             chosen = order[np.concatenate([np.arange(limit // 2), others])]
             rows, targets = rows[chosen], targets[chosen]
-        points, priors = self._features[rows], self._priors[rows]
-        squares = ((points[:, None] - points[None]) ** 2).transpose(2, 0, 1).copy()
-        lines = priors.T[:, :, None] * priors.T[:, None, :]
         found = minimize(
             self._loss,
             self._hyper,
-            args=(squares, lines, targets),
+            args=(rows, targets),
             jac=True,
             method="L-BFGS-B",
             bounds=self._bounds,
@@ -115,41 +121,41 @@ class GaussianProcess:
         )
         self._hyper = found.x
 
-    def _loss(self, hyper: Array, squares: Array, lines: Array, targets: Array) -> tuple[float, Array]:
+    def _loss(self, hyper: Array, rows: IntArray, targets: Array) -> tuple[float, Array]:
         """Minus the log posterior and its gradient; standard normal priors around ``self._mean``."""
-        lengths, (signal, noise), slopes = self._parts(hyper)
-        scales = lengths**-2
-        shape, slope = _matern(np.tensordot(scales, squares, 1))
-        covariance = signal * shape + np.tensordot(slopes, lines, 1)
-        covariance[np.diag_indices(len(targets))] += noise + JITTER
+        logs, (signal, nugget), slopes = self._parts(hyper)
+        priors = self._priors[rows]
+        shape = signal * self._kernel.among(rows, logs)
+        covariance = shape + (priors * slopes) @ priors.T
+        covariance[np.diag_indices(len(targets))] += nugget + JITTER
         away = hyper - self._mean
         try:
             factor = cholesky(covariance, lower=True, check_finite=False)
-        except np.linalg.LinAlgError:  # near the bounds rounding may beat the noise; the search turns back
+        except np.linalg.LinAlgError:  # near the bounds rounding may beat the nugget; the search turns back
             return _IMPOSSIBLE, np.zeros_like(hyper)
         solved = cho_solve((factor, True), targets)
         inner = 0.5 * (cho_solve((factor, True), np.eye(len(targets))) - np.outer(solved, solved))
         loss = 0.5 * float(targets @ solved) + float(np.log(np.diag(factor)).sum()) + 0.5 * float(away @ away)
+        upstream = inner * shape
         gradient = np.concatenate(
             [
-                2 * scales * np.tensordot(squares, inner * signal * slope, 2),
-                [signal * float((inner * shape).sum()), noise * float(np.trace(inner))],
-                slopes * np.tensordot(lines, inner, 2),
+                self._kernel.gradient(rows, logs, upstream),
+                [float(upstream.sum()), nugget * float(np.trace(inner))],
+                slopes * ((priors.T @ inner) * priors.T).sum(axis=1),
             ]
         )
         return loss, gradient + away
 
     def _parts(self, hyper: Array) -> tuple[Array, tuple[float, float], Array]:
-        """Lengths, (signal, noise) and slopes."""
-        values = np.exp(hyper)
-        num = self._num_lengths
-        return values[:num], (float(values[num]), float(values[num + 1])), values[num + 2 :]
+        """Logarithms of the kernel, then (signal, nugget) and slopes themselves."""
+        num = len(self._kernel.mean)
+        values = np.exp(hyper[num:])
+        return hyper[:num], (float(values[0]), float(values[1])), values[2:]
 
     def _restart(self, rows: IntArray) -> None:
-        lengths, (signal, noise), slopes = self._parts(self._hyper)
-        self._points = self._features / lengths
-        self._norms = (self._points**2).sum(axis=1)
-        self._signal, self._noise, self._slopes = signal, noise, slopes
+        logs, (signal, nugget), slopes = self._parts(self._hyper)
+        self._tables = [table.astype(np.float32) for table in self._kernel.tables(logs)]
+        self._signal, self._nugget, self._slopes = signal, nugget, slopes
         self._rows, self._factor = rows[:0], np.zeros((0, 0))
         self._variance = signal + self._priors**2 @ slopes
         self._extend(rows)
@@ -164,7 +170,7 @@ class GaussianProcess:
         left = self._solved[:num, rows].T
         covariance = self._covariance(rows)
         own = covariance[:, rows] - left.astype(np.float64) @ left.T.astype(np.float64)
-        own[np.diag_indices(len(rows))] += self._noise + JITTER
+        own[np.diag_indices(len(rows))] += self._nugget + JITTER
         pivots = cholesky(own, lower=True, check_finite=False)
         rest = covariance - left @ self._solved[:num]
         new = solve_triangular(pivots, rest, lower=True, check_finite=False)
@@ -175,16 +181,25 @@ class GaussianProcess:
         self._factor = factor
         self._rows = np.concatenate([self._rows, rows])
 
-    def _covariance(self, rows: IntArray) -> Array:
+    def _covariance(self, rows: IntArray) -> NDArray[np.floating[Any]]:
         """Between trials at these points and all points, shape (rows, points)."""
-        products = self._points[rows] @ self._points.T
-        squares = np.maximum(self._norms[rows][:, None] + self._norms - 2 * products, 0.0)
-        lines: Array = (self._priors[rows] * self._slopes) @ self._priors.T
-        return self._signal * _matern(squares)[0] + lines
+        covariance = self._signal * self._kernel.rows(rows, self._tables)
+        if self._priors.shape[1]:
+            covariance = covariance + (self._priors[rows] * self._slopes) @ self._priors.T
+        return covariance
 
 
-def _matern(squares: Array) -> tuple[Array, Array]:
-    """The kernel of squared distances, and minus its derivative."""
-    scaled = np.sqrt(5 * np.maximum(squares, 1e-30))
-    decay = np.exp(-scaled)
-    return (1 + scaled + scaled**2 / 3) * decay, (5 / 6) * (1 + scaled) * decay
+def _kernel_of(factors: Sequence[Factor], priors: Array, config: GaussianProcessConfig) -> Array:
+    """Logarithms of the kernel that explains the guesses, their mean over sources.
+
+    Which knobs matter, and where neighbours are alike, is much the same on another device, even where the
+    best point is not.
+    """
+    found = []
+    for prior in priors.T:
+        process = GaussianProcess(factors, config)
+        deviation = float(prior.std())
+        process._learn(np.arange(len(prior)), (prior - prior.mean()) / (deviation if deviation > 0 else 1.0))
+        found.append(process._hyper[: len(process._kernel.mean)])
+    mean: Array = np.mean(found, axis=0)
+    return mean

@@ -37,12 +37,13 @@ class SurrogateModel:
 
     Times become normal scores of their ranks, failures the worst of all: neither a tail of slow points nor
     their unit matters then. Scores are exponential quantiles of the expected improvement over all points,
-    so that an annealer's temperature means the same in every space and the best stand well apart.
+    so that an annealer's temperature means the same in every space and the best stand well apart;
+    points that were tried come last.
     ``guess`` (points,), lower is better, is what scores say before ``num_first`` trials.
     """
 
     def __init__(
-        self, points: Points, surrogate: Surrogate, guess: Array | None = None, num_first: int = 10
+        self, points: Points, surrogate: Surrogate, guess: Array | None = None, num_first: int = 6
     ) -> None:
         self._points = points
         self._surrogate = surrogate
@@ -65,10 +66,13 @@ class SurrogateModel:
         fine = ~failed & np.isfinite(latencies_s)
         if len(fine) < self._num_first or fine.sum() < 2:
             return
+        rows = self._points.rows(candidates)
         targets = standardised(normal_scores(np.where(fine, latencies_s, np.inf)))
-        self._surrogate.fit(self._points.rows(candidates), targets)
+        self._surrogate.fit(rows, targets)
         mean, spread = self._surrogate.predict()
-        self._scores = exponential_quantiles(log_expected_improvement(mean, spread, float(targets.min())))
+        hope = log_expected_improvement(mean, spread, float(targets.min()))
+        hope[rows] = -np.inf
+        self._scores = exponential_quantiles(hope)
 
 
 def normal_scores(values: Array) -> Array:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from costmodel.knobs.features import knob_features
+from costmodel.knobs.factors import knob_factors
 from costmodel.knobs.gaussian_process import GaussianProcess, GaussianProcessConfig
 from costmodel.knobs.surrogate import normal_scores, standardised
 from datasets.recorded import RecordedTable, Value, ordered_values
@@ -58,7 +58,7 @@ def guess_from(
         return _looked_up(left, right, scores)
     chosen = rng.permutation(len(source))[: num_records or MOST_LEARNT]
     rows = np.concatenate([right[chosen], left])
-    process = GaussianProcess(knob_features(known, rows), GaussianProcessConfig())
+    process = GaussianProcess(knob_factors(known, rows), GaussianProcessConfig())
     process.fit(np.arange(len(chosen)), standardised(scores[chosen]))
     return normal_scores(process.predict()[0][len(chosen) :])
 

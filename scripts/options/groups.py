@@ -11,7 +11,7 @@ from codegen.measure.detect import VectorWidth, detect_target
 from codegen.ops import WORKLOADS, Operator, make_operator
 from codegen.target import Target
 from costmodel.losses import LambdaRank, ListMLE, LogTimeRegression, Mixture, PairwiseLogistic, RankAndTime
-from datasets.tasks import load_tasks
+from datasets.tasks import Task, load_tasks
 from scripts.options.data import DataConfig
 from scripts.options.figures import ComparisonConfig
 from scripts.options.gpu_target import GpuTargetConfig
@@ -59,19 +59,14 @@ def read_task(task: Mapping[str, Any]) -> tuple[str, Operator]:
     return (named[0] if named else f"{task['operator']}_{operator.program().hash[:8]}"), operator
 
 
-def listed_task(path: Path, name: str | None) -> tuple[str, Operator]:
-    """Name and operator of one task of a list; ``name`` may be left out where there is only one."""
-    tasks = {task.name: task for task in load_tasks(path)}
-    if name is None and len(tasks) == 1:
-        name = next(iter(tasks))
-    if name not in tasks:
-        raise ValueError(f"name must be one of the tasks in {path}: {', '.join(tasks)}; got {name}")
-    return name, make_operator(tasks[name].operator, tasks[name].parameters)
-
-
-def chosen_task(tasks: str | None, name: str | None, task: Mapping[str, Any]) -> tuple[str, Operator]:
-    """Name and operator: of ``listed_task`` where there is a list, else of ``read_task``."""
-    return listed_task(Path(tasks), name) if tasks else read_task(task)
+def listed_tasks(path: Path, name: str | None) -> list[Task]:
+    """The task of this name in a list, or all of them; ValueError if there is no such task."""
+    tasks = load_tasks(path)
+    chosen = [task for task in tasks if name in (None, task.name)]
+    if not chosen:
+        known = ", ".join(task.name for task in tasks)
+        raise ValueError(f"name must be one of the tasks in {path}: {known}; got {name}")
+    return chosen
 
 
 OPTIONS: dict[str, dict[str, type[Any]]] = {

@@ -29,7 +29,7 @@ from scripts.running.loggers import Logger
 from scripts.running.outputs import Metrics, write_text
 from search.journal import Journal, open_journal
 from search.protocols import Model
-from search.tuner import Trial, TuneResult, tune
+from search.tuner import Trial, TuneConfig, TuneResult, TuningRun
 
 HISTORY_COLUMNS = ("trial", "elapsed_s", "latency_s", "best_latency_s", "status", "arm")
 
@@ -91,12 +91,28 @@ def search_schedules(
     on_trial: Callable[[Trial], None],
 ) -> TuneResult:
     """Plan, measure and refit until the budget is used up."""
-    return tune(
+    run = tuning_run(option, option.budget(), predictor, measurer, seed, journal, on_trial)
+    while run.step():
+        pass
+    return run.result()
+
+
+def tuning_run(
+    option: SearchOption,
+    budget: TuneConfig,
+    predictor: Model,
+    measurer: PoolMeasurer,
+    seed: int,
+    journal: Journal | None,
+    on_trial: Callable[[Trial], None],
+) -> TuningRun:
+    """A run that has not begun, to be carried out plan by plan."""
+    return TuningRun(
         space=measurer.space,
         searcher=option.searcher(measurer.space, predictor),
         measurer=measurer,
         model=predictor if option.uses_model else None,
-        config=option.budget(),
+        config=budget,
         rng=np.random.default_rng(seed),
         journal=journal,
         on_trial=on_trial,

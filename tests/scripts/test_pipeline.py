@@ -124,6 +124,28 @@ def test_a_listed_task_is_tuned_by_name(folder: Path) -> None:
     )
 
 
+def test_all_tasks_of_a_list_are_tuned_together_and_the_run_can_go_on(folder: Path) -> None:
+    arguments = ["tasks=tasks.yaml", "search=random", "model=constant", "search.plan.num_trials=2", *QUICK]
+    found = metrics(folder, script("tune", folder, "network", "search.trials=3", *arguments), "network")
+    assert (found["num_tasks"], found["num_tuned"], found["trials"]) == (3, 3, 9)
+    names = ("first", "second", "third")
+    assert found["latency_s"] == pytest.approx(sum(found[f"latency_s_{name}"] for name in names))
+    assert sum(found[f"trials_{name}"] for name in names) == 9
+    for name in names:
+        assert found[f"correct_{name}"] == 1
+        load(folder / "network" / name / "kernel")
+    rows = {name: (folder / "network" / name / "history.csv").read_text() for name in names}
+    again = script("tune", folder, "network", "search.trials=4", *arguments)
+    assert metrics(folder, again, "network")["trials"] == 12
+    for name in names:
+        assert (folder / "network" / name / "history.csv").read_text().startswith(rows[name])
+    refused = script("tune", folder, "gpu", "target=cuda_sm90", *arguments)
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "error: several tasks need a CPU target; for a GPU choose one of them by name=\n",
+    )
+
+
 def test_one_candidate_is_measured_again(folder: Path) -> None:
     found = metrics(
         folder, script("measure", folder, "measure", "task=softmax", "task.rows=8", *QUICK), "measure"

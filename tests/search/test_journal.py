@@ -5,7 +5,6 @@ import random
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,11 @@ from codegen.schedule.candidates import Candidates
 from search.arms import Plan
 from search.encoding import generator_to_json
 from search.journal import JournaledPlan, Outcome, open_journal
+from tests.search.killing import kill_when_longer, lines_without_times
 from tests.search.spaces import LinearModel, RuggedMeasurer
 from tests.search.tuning_run import CONFIG, IDENTITY, tuning_run
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def lines_without_times(path: Path) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
-    for line in lines:
-        line.pop("elapsed_s", None)
-    return lines
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +30,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("undisturbed") / "journal.jsonl"
     tuning_run(path, RuggedMeasurer(), LinearModel())
     return path
-
-
-def kill_when_longer(process: subprocess.Popen[bytes], path: Path, num_bytes: int) -> None:
-    """SIGKILL as soon as the file has grown past ``num_bytes``, unless the process ends before."""
-    while process.poll() is None:
-        if path.exists() and path.stat().st_size > num_bytes:
-            process.kill()
-            break
-        time.sleep(0.0005)
-    process.wait(timeout=60)
 
 
 def test_a_run_killed_again_and_again_proposes_the_same_candidates(undisturbed: Path, tmp_path: Path) -> None:
@@ -57,7 +40,7 @@ def test_a_run_killed_again_and_again_proposes_the_same_candidates(undisturbed: 
         command = [sys.executable, str(ROOT / "tests/search/tuning_run.py"), str(path)]
         process = subprocess.Popen(command, env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
         size = path.stat().st_size if path.exists() else 0
-        kill_when_longer(process, path, size + dice.randrange(undisturbed.stat().st_size // 3))
+        kill_when_longer(process, [path], size + dice.randrange(undisturbed.stat().st_size // 3))
         if process.returncode == 0:
             break
         assert process.returncode == -9

@@ -13,6 +13,7 @@ from search.scoring import (
     performance,
     random_budget,
     run_scores,
+    tells_searches_apart,
 )
 
 TIMES_S = np.array([3.0, np.nan, 1.0, 5.0, np.nan, 2.0])
@@ -53,6 +54,12 @@ def test_trials_where_random_search_has_the_optimum_do_not_count() -> None:
     assert run_scores(curves, times_s)[0] == 1.0
     with pytest.raises(ValueError, match="trials 20 to 400 tell nothing"):
         run_scores(curves, times_s, first=20)
+
+
+@pytest.mark.parametrize(("num", "tells"), [(9, False), (10, False), (11, True), (50, True)])
+def test_a_space_that_random_search_exhausts_before_scores_begin_tells_nothing(num: int, tells: bool) -> None:
+    assert tells_searches_apart(np.arange(1.0, num + 1.0)) is tells
+    assert not tells_searches_apart(np.ones(num))
 
 
 def test_the_budget_is_where_random_search_has_gone_95_percent_of_the_way() -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from codegen.measure.cores import usable_cores
 from datasets.recorded import RecordedTable
 from datasets.recorded_files import load_recorded, recorded_files
-from scripts.running.display import progress
+from scripts.running.display import progress, say
 from scripts.suites.laboratory.contenders import (
     CONTENDERS,
     SOURCE_ORDER,
@@ -29,7 +29,15 @@ from scripts.suites.laboratory.contenders import (
 )
 from scripts.suites.laboratory.peers import PEERS, has_kernel_tuner, run_peer
 from scripts.suites.laboratory.trial_log import TrialLog
-from search.scoring import LAST_TRIAL, expected_random, found_curves, random_budget, run_scores
+from search.scoring import (
+    FIRST_TRIAL,
+    LAST_TRIAL,
+    expected_random,
+    found_curves,
+    random_budget,
+    run_scores,
+    tells_searches_apart,
+)
 
 Array = NDArray[np.float64]
 
@@ -48,6 +56,7 @@ class LaboratoryConfig:
     A pretrained search learns from other devices' records of the same kernel, ``num_source_records`` of each
     at random or all, or from ``source`` alone. Kernel Tuner's strategies take part where it is installed,
     unless ``peers`` is false; of the searches ``tpe`` is left out by default where Optuna is not.
+    ``results`` is a second folder for the tables and the plot.
     """
 
     folder: str | None = None
@@ -59,6 +68,7 @@ class LaboratoryConfig:
     num_source_records: int | None = None
     peers: bool = True
     num_processes: int | None = None
+    results: str | None = None
 
     def __post_init__(self) -> None:
         allowed = [*CONTENDERS, SOURCE_ORDER]
@@ -123,11 +133,22 @@ def open_grounds(config: LaboratoryConfig) -> list[Ground]:
         raise ValueError(f"laboratory.spaces={config.spaces} matches none of {', '.join(files)}")
     if config.source is not None and config.source not in files:
         raise ValueError(f"laboratory.source must be one of {', '.join(files)}, got {config.source}")
+    opened = {name: load_recorded(files[name]) for name in chosen}
+    small = [name for name in chosen if not tells_searches_apart(opened[name].times_s)]
+    for name in small:
+        say(f"{name} is left out: with {len(opened[name])} configurations all searches find its best at once")
+    if len(small) == len(chosen):
+        raise ValueError(
+            f"laboratory.spaces={config.spaces}: {', '.join(small)} too small, random search has the optimum "
+            f"by trial {FIRST_TRIAL}, where scores begin"
+        )
     wants_sources = any(name == SOURCE_ORDER or CONTENDERS[name].is_pretrained for name in config.searches)
-    tables = {name: load_recorded(files[name]) for name in (files if wants_sources else chosen)}
+    others = [name for name in files if name not in opened] if wants_sources else []
+    tables = opened | {name: load_recorded(files[name]) for name in others}
     return [
         Ground(name, tables[name], _sources(name, tables, config.source), config.num_source_records)
         for name in chosen
+        if name not in small
     ]
 
 
@@ -136,16 +157,10 @@ def compare_on(
 ) -> list[Standing]:
     """Every search on every space, repeated; a pretrained one only where there is something to learn from.
 
-    What the log holds is not run again.
+    What the log holds is not run again, and other searches that it holds take part.
     """
-    peers = PEERS if config.peers and has_kernel_tuner() else ()
-    jobs = [
-        _Job(ground, search, min(config.trials, len(ground.table)), seed, start, end)
-        for ground in grounds
-        for search in (*config.searches, *peers)
-        if ground.sources or not _needs_sources(search)
-        for start, end in _chunks(config.num_repeats)
-    ]
+    chosen = [*config.searches, *(PEERS if config.peers and has_kernel_tuner() else ())]
+    jobs = [job for ground in grounds for job in _jobs(ground, chosen, config, seed)]
     missing = [job for job in jobs if log.find(job.key()) is None]
     num_processes = config.num_processes or usable_cores()
     with progress("searching") as tick, joblib.parallel_config("loky", inner_max_num_threads=1):
@@ -155,7 +170,21 @@ def compare_on(
         for done, (job, runs) in enumerate(zip(missing, found), start=1):
             log.add(job.key(), runs)
             tick(done, len(missing), f"{job.search} on {job.ground.name}")
+    for ground in grounds:
+        for search in (*CONTENDERS, SOURCE_ORDER, *PEERS):
+            others = _jobs(ground, [search], config, seed) if search not in chosen else []
+            if all(log.find(job.key()) for job in others):
+                jobs += others
     return _standings(jobs, log)
+
+
+def _jobs(ground: Ground, searches: Sequence[str], config: LaboratoryConfig, seed: int) -> list[_Job]:
+    return [
+        _Job(ground, search, min(config.trials, len(ground.table)), seed, start, end)
+        for search in searches
+        if ground.sources or not _needs_sources(search)
+        for start, end in _chunks(config.num_repeats)
+    ]
 
 
 def standing_of(table: RecordedTable, space: str, search: str, runs: Sequence[Trials]) -> Standing:
@@ -179,6 +208,14 @@ def standing_of(table: RecordedTable, space: str, search: str, runs: Sequence[Tr
 
 def _needs_sources(search: str) -> bool:
     return search == SOURCE_ORDER or (search in CONTENDERS and CONTENDERS[search].is_pretrained)
+
+
+def _draws_nothing(search: str) -> bool:
+    """Whether all runs on a space are the same, as long as its sources are looked up."""
+    if search == SOURCE_ORDER:
+        return True
+    contender = CONTENDERS.get(search)
+    return contender is not None and contender.is_pretrained and contender.model == "gaussian_process"
 
 
 def _sources(name: str, tables: Mapping[str, RecordedTable], source: str | None) -> tuple[RecordedTable, ...]:
@@ -214,6 +251,8 @@ class _Job:
 
     def run(self) -> list[Trials]:
         torch.set_num_threads(1)
+        if self.ground.is_looked_up and _draws_nothing(self.search):
+            return [self._run_one(self.start)] * (self.end - self.start)
         return [self._run_one(repeat) for repeat in range(self.start, self.end)]
 
     def _run_one(self, repeat: int) -> Trials:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from costmodel.knobs.boosted import BoostedConfig, BoostedTrees
+from costmodel.knobs.factors import Factor, knob_factors
 from costmodel.knobs.features import knob_features
 from costmodel.knobs.gaussian_process import GaussianProcess, GaussianProcessConfig
 from costmodel.knobs.network import KnobNetwork, KnobNetworkConfig
@@ -70,6 +71,18 @@ class Ground:
     @cached_property
     def features(self) -> Array:
         return knob_features(self.table.values, self.table.positions)
+
+    @cached_property
+    def factors(self) -> list[Factor]:
+        return knob_factors(self.table.values, self.table.positions)
+
+    @property
+    def is_looked_up(self) -> bool:
+        """Whether ``guesses`` draws nothing at random: every record of sources with the same knobs counts."""
+        names = {name.lower() for name in self.table.knobs}
+        return self.num_source_records is None and all(
+            {name.lower() for name in source.knobs} == names for source in self.sources
+        )
 
     def guesses(self, rng: np.random.Generator) -> Array | None:
         """Shape (points, sources): what each source says; None without sources."""
@@ -130,7 +143,7 @@ def _model(name: ModelName, ground: Ground, guesses: Array | None, seed: int) ->
 
 def _gaussian_process(ground: Ground, guesses: Array | None, seed: int) -> Surrogate:
     del seed
-    return GaussianProcess(ground.features, GaussianProcessConfig(), guesses)
+    return GaussianProcess(ground.factors, GaussianProcessConfig(), guesses)
 
 
 def _boosted(ground: Ground, guesses: Array | None, seed: int) -> Surrogate:
@@ -169,8 +182,11 @@ def _guided_genetic(space: Space, objective: Objective) -> Searcher:
     return GuidedSearch(space, objective, inner, GuidedConfig(round_size=512, coverage_weight=0.0))
 
 
-CLOSE = PlanConfig(num_trials=2, epsilon=0.0)
-"""A model that learns within milliseconds is refitted after every other trial."""
+CLOSE = PlanConfig(num_trials=1, epsilon=0.0)
+"""A model that learns within milliseconds is refitted after every trial."""
+
+NEAR = PlanConfig(num_trials=4, epsilon=0.0)
+"""Where searching under the model takes longer than learning."""
 
 SPARSE = PlanConfig(num_trials=20, epsilon=0.05)
 
@@ -184,10 +200,10 @@ CONTENDERS: Mapping[str, Contender] = {
     ),
     "tpe": Contender(lambda space, _: TreeParzenSearch(space), PlanConfig(num_trials=10, epsilon=0.0)),
     "annealer": Contender(_annealer, CLOSE, "gaussian_process"),
-    "annealer_walking": Contender(_walking_annealer, CLOSE, "gaussian_process"),
+    "annealer_walking": Contender(_walking_annealer, NEAR, "gaussian_process"),
     "annealer_boosted": Contender(_annealer, SPARSE, "boosted"),
     "annealer_network": Contender(_annealer, SPARSE, "network"),
-    "genetic_guided": Contender(_guided_genetic, CLOSE, "gaussian_process"),
+    "genetic_guided": Contender(_guided_genetic, NEAR, "gaussian_process"),
     "annealer_pretrained": Contender(_annealer, CLOSE, "gaussian_process", is_pretrained=True),
     "annealer_boosted_pretrained": Contender(_annealer, SPARSE, "boosted", is_pretrained=True),
     "annealer_network_pretrained": Contender(_annealer, SPARSE, "network", is_pretrained=True),

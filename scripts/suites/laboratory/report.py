@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ DEFAULT, PRETRAINED = "annealer", "annealer_pretrained"
 RUN_COLUMNS = ("space", "search", "run", "score", "budget_score", "best_s", "optimum_s")
 CURVE_COLUMNS = ("space", "search", "trial", "median_s", "low_s", "high_s", "mean_s", "elapsed_s")
 SIGNIFICANT = 0.05
+NUM_DRAWN = 8
 SOURCES = ("codegen/schedule", "datasets", "costmodel/knobs", "search", "scripts/suites/laboratory")
 """What the outcome of a run depends on."""
 
@@ -33,7 +35,7 @@ def search_suite(config: LaboratoryConfig, seed: int, folder: Path) -> Metrics:
     rng = np.random.default_rng(seed)
     log = TrialLog(folder / "trials.jsonl", folders_hash(ROOT, *SOURCES))
     standings = compare_on(open_grounds(config), config, seed, log)
-    write_laboratory(folder, standings, rng)
+    write_laboratory(folder, standings, rng, None if config.results is None else Path(config.results))
     show_table("scores on recorded spaces", *score_rows(standings))
     return {**laboratory_metrics(standings, rng), "num_repeats": config.num_repeats}
 
@@ -93,34 +95,97 @@ def score_rows(standings: Sequence[Standing]) -> tuple[list[str], list[list[obje
     return ["search", *spaces, "mean"], rows
 
 
-def write_laboratory(folder: Path, standings: Sequence[Standing], rng: np.random.Generator) -> None:
-    """``runs.csv``, ``curves.csv``, ``search.md`` and ``search.png``."""
-    _write_csv(folder / "runs.csv", RUN_COLUMNS, [row for each in standings for row in _run_rows(each)])
-    _write_csv(folder / "curves.csv", CURVE_COLUMNS, [row for each in standings for row in _curve_rows(each)])
-    write_text(folder / "search.md", markdown(standings, rng))
-    draw_laboratory(folder / "search.png", standings)
+@dataclass(frozen=True)
+class Verdict:
+    """A row of the tables. ``chance`` is that of so large a lead of the default between equal searches."""
+
+    space: str
+    search: str
+    num_runs: int
+    score: float
+    low: float
+    high: float
+    budget_score: float
+    chance: float | None
+    is_flat: bool
 
 
-def markdown(standings: Sequence[Standing], rng: np.random.Generator) -> str:
-    """One table per space, best first, with intervals and the chance that the lead of the default is none."""
-    lines: list[str] = []
+def verdicts(standings: Sequence[Standing], rng: np.random.Generator) -> list[Verdict]:
+    """Space by space, best first."""
+    found = []
     for space in dict.fromkeys(each.space for each in standings):
         here = sorted((each for each in standings if each.space == space), key=lambda each: -each.score)
         ours = next((each for each in here if each.search == DEFAULT), None)
-        flat = ", flat" if here[0].is_flat else ""
-        lines += [f"## {space}{flat}", "", "| search | score | 95 % interval | to 95 % of random | p |"]
-        lines += ["|---|---:|---|---:|---:|"]
         for each in here:
-            low, high = interval(each.scores, rng)
-            chance = ""
-            if ours is not None and each is not ours:
-                chance = f"{chance_of_no_lead(ours.scores, each.scores, rng):.4f}"
-            budget = each.budget_scores.mean()
-            lines.append(
-                f"| {each.search} | {each.score:.3f} | {low:.3f} to {high:.3f} | {budget:.3f} | {chance} |"
+            is_rival = ours is not None and each is not ours
+            found.append(
+                Verdict(
+                    space,
+                    each.search,
+                    len(each.scores),
+                    each.score,
+                    *interval(each.scores, rng),
+                    float(each.budget_scores.mean()),
+                    chance_of_no_lead(ours.scores, each.scores, rng) if ours and is_rival else None,
+                    each.is_flat,
+                )
             )
+    return found
+
+
+def write_laboratory(
+    folder: Path, standings: Sequence[Standing], rng: np.random.Generator, results: Path | None = None
+) -> None:
+    """``runs.csv``, ``curves.csv``, ``scores.csv``, ``search.md`` and ``search.png``.
+
+    ``results`` is a second folder, for the last three.
+    """
+    _write_csv(folder / "runs.csv", RUN_COLUMNS, [row for each in standings for row in _run_rows(each)])
+    _write_csv(folder / "curves.csv", CURVE_COLUMNS, [row for each in standings for row in _curve_rows(each)])
+    told = verdicts(standings, rng)
+    for place in [folder, *([results] if results else [])]:
+        place.mkdir(parents=True, exist_ok=True)
+        names = [field.name for field in fields(Verdict)]
+        _write_csv(place / "scores.csv", names, [_cells(each) for each in told])
+        write_text(place / "search.md", markdown(standings, told))
+        draw_laboratory(place / "search.png", _drawn(standings))
+
+
+def markdown(standings: Sequence[Standing], told: Sequence[Verdict]) -> str:
+    """All scores in one table, a search a row; then a table per space with intervals and chances."""
+    header, rows = score_rows(standings)
+    lines = ["## All spaces", "", _row(header), "|---" + "|---:" * (len(header) - 1) + "|"]
+    lines += [*(_row(row) for row in rows), ""]
+    for space in dict.fromkeys(each.space for each in told):
+        here = [each for each in told if each.space == space]
+        lines += [f"## {space}{', flat' if here[0].is_flat else ''}", ""]
+        lines += ["| search | runs | score | 95 % interval | to 95 % of random | p |"]
+        lines += ["|---|---:|---:|---|---:|---:|"]
+        for each in here:
+            chance = "" if each.chance is None else f"{each.chance:.4f}"
+            scores = f"{each.score:.3f} | {each.low:.3f} to {each.high:.3f} | {each.budget_score:.3f}"
+            lines.append(f"| {each.search} | {each.num_runs} | {scores} | {chance} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def _row(cells: Sequence[object]) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def _cells(verdict: Verdict) -> list[object]:
+    values = astuple(verdict)
+    return [
+        "" if value is None else round(value, 4) if isinstance(value, float) else value for value in values
+    ]
+
+
+def _drawn(standings: Sequence[Standing]) -> list[Standing]:
+    """As many searches as colours can be told apart: what it is about, and the best of the others."""
+    told = [each for each in standings if not each.is_flat] or standings
+    names = sorted({each.search for each in told}, key=lambda name: -mean_score(told, name))
+    names.sort(key=lambda name: name not in (DEFAULT, PRETRAINED, "random"))
+    return [each for each in standings if each.search in names[:NUM_DRAWN]]
 
 
 def draw_laboratory(path: Path, standings: Sequence[Standing]) -> None:

@@ -5,21 +5,27 @@ import pytest
 from numpy.typing import NDArray
 from scipy.optimize import check_grad
 
+from costmodel.knobs.factors import Factor, knob_factors
 from costmodel.knobs.gaussian_process import GaussianProcess, GaussianProcessConfig
+from costmodel.knobs.surrogate import normal_scores
 
 Array = NDArray[np.float64]
 
 
-def landscape(num: int = 300, seed: int = 0) -> tuple[Array, Array]:
+VALUES = tuple(tuple(range(1, 13)) for _ in range(4))
+
+
+def landscape(num: int = 300, seed: int = 0) -> tuple[list[Factor], Array]:
     rng = np.random.default_rng(seed)
-    features = rng.random((num, 4))
-    targets = np.sin(5 * features[:, 0]) + 2 * features[:, 1] * features[:, 2]
-    return features, (targets - targets.mean()) / targets.std()
+    positions = np.stack(np.unravel_index(rng.choice(12**4, num, replace=False), (12,) * 4), axis=1)
+    knobs = positions / 11
+    targets = np.sin(5 * knobs[:, 0]) + 2 * knobs[:, 1] * knobs[:, 2]
+    return knob_factors(VALUES, positions), (targets - targets.mean()) / targets.std()
 
 
 def test_it_learns_a_smooth_landscape_and_knows_where_it_is_sure() -> None:
-    features, targets = landscape()
-    process = GaussianProcess(features, GaussianProcessConfig())
+    factors, targets = landscape()
+    process = GaussianProcess(factors, GaussianProcessConfig())
     rows = np.random.default_rng(1).permutation(300)[:60]
     process.fit(rows, targets[rows])
     mean, deviation = process.predict()
@@ -31,12 +37,12 @@ def test_it_learns_a_smooth_landscape_and_knows_where_it_is_sure() -> None:
 
 
 def test_growing_by_one_trial_equals_solving_anew() -> None:
-    features, targets = landscape()
+    factors, targets = landscape()
     rows = np.random.default_rng(2).permutation(300)[:40]
-    grown = GaussianProcess(features, GaussianProcessConfig(growth=100.0))
+    grown = GaussianProcess(factors, GaussianProcessConfig(growth=100.0))
     for num in (20, 21, 25, 40):
         grown.fit(rows[:num], targets[rows[:num]])
-    whole = GaussianProcess(features, GaussianProcessConfig(growth=100.0))
+    whole = GaussianProcess(factors, GaussianProcessConfig(growth=100.0))
     whole.fit(rows[:20], targets[rows[:20]])
     whole._rows = np.zeros(0, np.int64)
     whole._restart(rows)
@@ -46,8 +52,8 @@ def test_growing_by_one_trial_equals_solving_anew() -> None:
 
 
 def test_other_trials_than_before_start_anew() -> None:
-    features, targets = landscape()
-    process = GaussianProcess(features, GaussianProcessConfig())
+    factors, targets = landscape()
+    process = GaussianProcess(factors, GaussianProcessConfig())
     process.fit(np.arange(20), targets[:20])
     process.fit(np.arange(100, 120), targets[100:120])
     mean, _ = process.predict()
@@ -55,34 +61,56 @@ def test_other_trials_than_before_start_anew() -> None:
 
 
 def test_the_gradient_of_the_loss_is_its_gradient() -> None:
-    features, targets = landscape(30)
+    factors, targets = landscape(30)
     priors = np.random.default_rng(3).normal(size=(30, 2))
-    process = GaussianProcess(features, GaussianProcessConfig(), priors)
-    points = process._features
-    squares = ((points[:, None] - points[None]) ** 2).transpose(2, 0, 1)
-    lines = priors.T[:, :, None] * priors.T[:, None, :]
+    process = GaussianProcess(factors, GaussianProcessConfig(), priors)
+    rows = np.arange(30)
     for seed in range(3):
         start = np.random.default_rng(seed).normal(0, 0.5, len(process._hyper))
         error = check_grad(
-            lambda x: process._loss(x, squares, lines, targets)[0],
-            lambda x: process._loss(x, squares, lines, targets)[1],
+            lambda x: process._loss(x, rows, targets)[0],
+            lambda x: process._loss(x, rows, targets)[1],
             start,
         )
         assert error < 1e-3
 
 
 def test_a_prior_that_knows_the_landscape_is_followed_at_once() -> None:
-    features, targets = landscape()
+    factors, targets = landscape()
     errors = []
     for priors in (None, (targets + np.random.default_rng(4).normal(0, 0.05, 300))[:, None]):
-        process = GaussianProcess(features, GaussianProcessConfig(), priors)
+        process = GaussianProcess(factors, GaussianProcessConfig(), priors)
         process.fit(np.arange(10), targets[:10])
         errors.append(float(np.abs(process.predict()[0] - targets).mean()))
     assert errors[1] < 0.5 * errors[0]
 
 
+def test_what_the_knobs_do_not_say_makes_untried_points_unsure() -> None:
+    factors, targets = landscape()
+    rows = np.arange(150)
+    deviations = []
+    for peculiar in (0.0, 0.7):
+        jagged = targets + peculiar * np.random.default_rng(6).normal(size=300)
+        process = GaussianProcess(factors, GaussianProcessConfig())
+        process.fit(rows, (jagged[rows] - jagged[rows].mean()) / jagged[rows].std())
+        deviations.append(process.predict()[1])
+    assert deviations[1].min() > 3 * deviations[0].min()
+
+
+def test_a_prior_says_which_knobs_matter() -> None:
+    factors, _ = landscape()
+    prior = normal_scores(factors[1].places.astype(np.float64))[:, None]
+    process = GaussianProcess(factors, GaussianProcessConfig(), prior)
+    # A heavy weight and a short length both let a knob tell points apart.
+    tables = process._kernel.tables(process._mean[: len(process._kernel.mean)])
+    apart = [1.0 - table[0, -1] for table in tables[:4]]
+    assert apart[1] > 1.5 * max(apart[0], apart[2], apart[3])
+
+
 def test_equal_targets_and_repeated_features_do_no_harm() -> None:
-    process = GaussianProcess(np.zeros((5, 2)), GaussianProcessConfig())
+    process = GaussianProcess(
+        knob_factors([(1,), ("a",)], np.zeros((5, 2), np.int64)), GaussianProcessConfig()
+    )
     process.fit(np.arange(5), np.zeros(5))
     mean, deviation = process.predict()
     np.testing.assert_allclose(mean, 0, atol=1e-9)

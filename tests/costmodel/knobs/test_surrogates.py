@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from codegen.schedule.candidates import Candidates
 from costmodel.knobs.boosted import BoostedConfig, BoostedTrees
+from costmodel.knobs.factors import knob_factors
 from costmodel.knobs.features import knob_features
 from costmodel.knobs.gaussian_process import GaussianProcess, GaussianProcessConfig
 from costmodel.knobs.network import KnobNetwork, KnobNetworkConfig
@@ -46,7 +47,7 @@ def latencies_s() -> Array:
 
 
 SURROGATES: dict[str, Callable[[], Surrogate]] = {
-    "gaussian process": lambda: GaussianProcess(knob_features(VALUES, POSITIONS), GaussianProcessConfig()),
+    "gaussian process": lambda: GaussianProcess(knob_factors(VALUES, POSITIONS), GaussianProcessConfig()),
     "boosted trees": lambda: BoostedTrees(
         knob_features(VALUES, POSITIONS), BoostedConfig(), np.random.default_rng(0)
     ),
@@ -107,6 +108,13 @@ def test_failures_are_the_worst_and_too_few_trials_say_nothing(make: Callable[[]
     model.refit(candidates(rows), np.where(failed, np.nan, latencies_s()[rows]), failed)
     scores = model.score(candidates(np.arange(1, 120, 2)))
     assert scores[POSITIONS[1::2, 0] == 4].max() < np.quantile(scores, 0.8)
+
+
+def test_what_was_tried_comes_last(make: Callable[[], Surrogate]) -> None:
+    model, rows = SurrogateModel(Grid(), make()), np.arange(0, 120, 3)
+    model.refit(candidates(rows), latencies_s()[rows], np.zeros(40, np.bool_))
+    order = np.argsort(model.score(candidates(np.arange(120))))
+    assert set(order[:40].tolist()) == set(rows.tolist())
 
 
 def test_a_guess_ranks_before_the_first_trial() -> None:

@@ -69,6 +69,15 @@ def test_the_default_beats_searches_without_a_model_and_pretraining_helps() -> N
     assert scores("annealer_pretrained", ground(num_source_records=100)) > plain
 
 
+def test_only_records_that_are_drawn_make_pretrained_runs_differ() -> None:
+    assert ground().is_looked_up
+    assert not ground(num_source_records=100).is_looked_up
+    other = recorded_table("other", "A", ["block"], [RecordedRow({"block": 2}, 1e-3)])
+    assert not Ground("gemm__A", table(), (other,)).is_looked_up
+    first, second = (run_contender(CONTENDERS["annealer_pretrained"], ground(), 30, seed) for seed in (1, 2))
+    np.testing.assert_array_equal(first.times_s, second.times_s)
+
+
 def test_the_source_order_is_walked_as_it_stands() -> None:
     found = source_order(ground(), 30, seed=0)
     source = table("B", 0.5).times_s
@@ -78,13 +87,19 @@ def test_the_source_order_is_walked_as_it_stands() -> None:
 
 def test_the_suite_leaves_tables_a_plot_and_metrics(scripts: Scripts, recorded: Path) -> None:
     searches = "laboratory.searches=[random,genetic,annealer,annealer_pretrained,source_order]"
-    options = [f"laboratory.folder={recorded}", searches, "laboratory.peers=false", *QUICK]
-    found = scripts("evaluate", "run", "suite=search", *options)
+    results = scripts.folder / "results"
+    options = [
+        f"laboratory.folder={recorded}",
+        f"laboratory.results={results}",
+        "laboratory.peers=false",
+        *QUICK,
+    ]
+    found = scripts("evaluate", "run", "suite=search", searches, *options)
     log = scripts.folder / "run" / "trials.jsonl"
     kept = log.read_text()
     first, rest = kept.split("\n", 1)
     log.write_text(rest + first[:50])  # one batch was being written when the run was killed
-    again = scripts("evaluate", "run", "suite=search", *options)
+    again = scripts("evaluate", "run", "suite=search", "laboratory.searches=[random,annealer]", *options)
     assert again == found
     assert sorted(log.read_text().splitlines()) == sorted([*kept.splitlines(), first[:50]])
     names = {"score_mean", "score_mean_pretrained", "score_gemm__A_genetic", "score_gemm__B_source_order"}
@@ -94,7 +109,14 @@ def test_the_suite_leaves_tables_a_plot_and_metrics(scripts: Scripts, recorded: 
     mean = (found["score_gemm__A_annealer"] + found["score_gemm__B_annealer"]) / 2
     assert found["score_mean"] == pytest.approx(mean)
     files = {path.name for path in (scripts.folder / "run").iterdir()}
-    assert {"runs.csv", "curves.csv", "search.md", "search.png", "metrics.json"} <= files
+    assert {"runs.csv", "curves.csv", "scores.csv", "search.md", "search.png", "metrics.json"} <= files
+    assert {path.name for path in results.iterdir()} == {"scores.csv", "search.md", "search.png"}
+    with (results / "scores.csv").open(newline="") as file:
+        rows = {(row["space"], row["search"]): row for row in csv.DictReader(file)}
+    assert len(rows) == 13
+    row = rows["gemm__A", "genetic"]
+    assert float(row["low"]) <= float(row["score"]) <= float(row["high"])
+    assert float(row["score"]) == pytest.approx(found["score_gemm__A_genetic"], abs=1e-4)
     with (scripts.folder / "run" / "curves.csv").open(newline="") as file:
         last = [row for row in csv.DictReader(file) if row["search"] == "random"][-1]
     assert (last["trial"], float(last["elapsed_s"])) == ("40", pytest.approx(16.0))
@@ -132,6 +154,20 @@ def test_a_lead_over_the_best_peer_is_counted() -> None:
     metrics = laboratory_metrics(standings, rng)
     assert metrics["num_ahead_significantly"] == 1
     assert metrics["kernel_tuner_best_mean"] == standings[1].score
+
+
+def test_a_space_that_is_too_small_is_named_and_left_out(
+    scripts: Scripts, recorded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [RecordedRow({"block": 2**n}, 1e-3 * (n + 1)) for n in range(6)]
+    write_t4(recorded_table("tiny", "A", ["block"], rows), recorded / "tiny__A.json")
+    here = ["suite=search", f"laboratory.folder={recorded}", "laboratory.searches=[random]", *QUICK]
+    options = [*here, "laboratory.peers=false"]
+    found = scripts("evaluate", "small", *options, "laboratory.spaces=[tiny__A,gemm__A]")
+    assert "tiny__A is left out: with 6 configurations" in capsys.readouterr().out
+    assert found["num_spaces"] == 1
+    sentence = refusal(capsys, scripts, "evaluate", *options, "laboratory.spaces=[tiny*]")
+    assert "tiny__A too small" in sentence
 
 
 def test_mistakes_are_one_sentence(

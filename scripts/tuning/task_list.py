@@ -1,0 +1,149 @@
+"""Tuning the tasks of a list together: they share the trials by what each is expected to gain."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from codegen.measure.config import MeasureConfig
+from codegen.measure.pool import MeasurePool
+from codegen.ops import Operator, make_operator
+from codegen.schedule import build_space
+from codegen.target import Target
+from datasets.tasks import Task
+from scripts.learning.guide import Guide
+from scripts.options.searches import SearchOption
+from scripts.running.display import Ticker, progress, say, show_table
+from scripts.running.loggers import Logger
+from scripts.running.outputs import Metrics
+from scripts.tuning.measured_search import (
+    PoolMeasurer,
+    reproduce_command,
+    search_identity,
+    tuning_run,
+    write_history,
+)
+from scripts.tuning.winner import choose_winner, compare, save_winner, winner_metrics
+from search.journal import open_journal
+from search.scheduler import ScheduleConfig, ScheduledTask, tune_tasks
+from search.tuner import Trial, TuningRun
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A task of a list, as far as it is tuned."""
+
+    name: str
+    operator: Operator
+    measurer: PoolMeasurer
+    run: TuningRun
+    count: int
+
+    @property
+    def best_latency_s(self) -> float | None:
+        return self.run.history[-1].best_latency_s if self.run.history else None
+
+
+@dataclass(frozen=True)
+class ListTuning:
+    """``search.trials`` times the number of tasks are divided by ``search.scheduler.tune_tasks``."""
+
+    search: SearchOption
+    schedule: ScheduleConfig
+    guide: Guide
+    measure: MeasureConfig
+    num_finalists: int
+    winograd: bool
+    seed: int
+
+    def run(self, tasks: Sequence[Task], target: Target, folder: Path, logger: Logger) -> Metrics:
+        """A folder for each task, with its journal, history and kernel; the network's time in ``latency_s``.
+
+        ValueError if the budget is one of seconds, which tasks cannot share.
+        """
+        start_s, num_trials = time.monotonic(), (self.search.budget().num_trials or 0) * len(tasks)
+        if self.search.budget().max_elapsed_s is not None:
+            raise ValueError(
+                "several tasks share search.trials; search.max_elapsed_s is for one, chosen by name"
+            )
+        with MeasurePool(self.measure, reproduce_command) as pool, ExitStack() as stack:
+            with progress("tuning") as tick:
+                listed = self._prepare(tasks, target, folder, logger, pool, tick, stack)
+                scheduled = [
+                    ScheduledTask(t.name, t.run, t.operator.operator_name, t.operator.flops, t.count)
+                    for t in listed
+                ]
+                tune_tasks(scheduled, num_trials, self.schedule, np.random.default_rng(self.seed))
+            values: dict[str, float | int | str] = {}
+            for each in listed:
+                values |= self._finish(each, folder / each.name)
+        return {**values, **_summary(listed, values, time.monotonic() - start_s)}
+
+    def _prepare(
+        self,
+        tasks: Sequence[Task],
+        target: Target,
+        folder: Path,
+        logger: Logger,
+        pool: MeasurePool,
+        tick: Ticker,
+        stack: ExitStack,
+    ) -> list[_Listed]:
+        """A run for each task, its journal open in ``stack``."""
+        num_trials = (self.search.budget().num_trials or 0) * len(tasks)
+        budget = replace(self.search.budget(), num_trials=num_trials)
+        listed: list[_Listed] = []
+
+        def on_trial(_: Trial) -> None:
+            num_done = sum(len(each.run.history) for each in listed)
+            tick(num_done, num_trials)
+            best_s = [each.best_latency_s for each in listed]
+            network_s = sum(each.count * s for each, s in zip(listed, best_s, strict=True) if s is not None)
+            if len(listed) == len(tasks) and None not in best_s:
+                logger.log(num_done, {"latency_s": network_s})
+
+        for task in tasks:
+            operator = make_operator(task.operator, task.parameters)
+            space = build_space(operator.program(), target, winograd=self.winograd)
+            measurer = PoolMeasurer(pool, operator, space, self.seed)
+            identity = search_identity(self.search, self.guide, measurer, self.measure, self.seed)
+            journal = stack.enter_context(open_journal(folder / task.name / "journal.jsonl", identity))
+            predictor = self.guide.predictor(space, self.seed)
+            search = tuning_run(self.search, budget, predictor, measurer, self.seed, journal, on_trial)
+            listed.append(_Listed(task.name, operator, measurer, search, task.count))
+        return listed
+
+    def _finish(self, task: _Listed, folder: Path) -> Metrics:
+        """History and, if anything ran, the winner as a kernel; a few metrics under the task's name."""
+        result = task.run.result()
+        write_history(folder / "history.csv", result.history)
+        values = {f"trials_{task.name}": len(result.history)}
+        if task.best_latency_s is None:
+            say(f"{task.name}: no schedule could be measured; {folder / 'history.csv'} says why")
+            return values
+        finalists = task.measurer.measure_finalists(result, self.num_finalists)
+        winner = choose_winner(finalists, task.measurer.space)
+        kernel = save_winner(winner, task.operator, folder / "kernel")
+        times = compare(task.operator, kernel, self.seed, errors=winner.errors)
+        found = winner_metrics(task.operator, winner, times)
+        kept = ("latency_s", "vs_best", "correct")
+        return {**values, **{f"{key}_{task.name}": found[key] for key in kept if key in found}}
+
+
+def _summary(listed: Sequence[_Listed], values: Metrics, wall_s: float) -> Metrics:
+    """Show the tuned tasks; what concerns all of them."""
+    tuned = [(task, float(values[f"latency_s_{task.name}"])) for task in listed if task.best_latency_s]
+    rows = [(task.name, task.count, len(task.run.history), 1e3 * s) for task, s in tuned]
+    show_table(f"{len(tuned)} of {len(listed)} tasks", ["task", "count", "trials", "ms"], rows)
+    return {
+        "latency_s": sum(task.count * s for task, s in tuned),
+        "num_tasks": len(listed),
+        "num_tuned": len(tuned),
+        "trials": sum(len(task.run.history) for task in listed),
+        "wall_s": wall_s,
+    }

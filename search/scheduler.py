@@ -1,0 +1,118 @@
+"""Trials shared among several tasks: each plan goes to the task where it should save most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from search.tuner import Trial, TuningRun
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """The rule of Ansor (arXiv:2006.06762, section 6), with its constants.
+
+    ``past_weight`` is what past gains count beside what may still be gained; ``similarity`` how many times
+    the FLOP/s of the best similar task a task may hope for (its beta); ``epsilon`` the share of turns that
+    go to a task at random. ``num_fair_plans`` of every task come first.
+    """
+
+    past_weight: float = 0.2
+    similarity: float = 2.0
+    epsilon: float = 0.05
+    num_fair_plans: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.past_weight <= 1 or not 0 <= self.epsilon <= 1:
+            raise ValueError(
+                f"past_weight and epsilon must be in [0, 1], got {self.past_weight} and {self.epsilon}"
+            )
+        if not 0 < self.similarity < float("inf"):
+            raise ValueError(f"similarity must be positive, got {self.similarity}")
+        if self.num_fair_plans < 1:
+            raise ValueError(f"num_fair_plans must be at least 1, got {self.num_fair_plans}")
+
+
+@dataclass(frozen=True)
+class ScheduledTask:
+    """A task that takes turns. A network runs it ``count`` times, at ``flops`` each.
+
+    Tasks of one ``kind`` are similar: what one reaches, others may.
+    """
+
+    name: str
+    run: TuningRun
+    kind: str = ""
+    flops: float = 1.0
+    count: int = 1
+
+
+def tune_tasks(
+    tasks: Sequence[ScheduledTask], num_trials: int, config: ScheduleConfig, rng: np.random.Generator
+) -> list[str]:
+    """Share ``num_trials`` among the tasks' runs; who had which turn, by name.
+
+    What is minimised is the sum of the best latencies, each times its count. A run whose own budget is
+    used up drops out. Turns depend on ``rng`` and on what was found alone, so runs with journals that were
+    killed take the same turns again, replayed, and go on exactly. A task of which all trials failed gets no
+    more than what is drawn at random.
+
+    Raises:
+        ValueError: there are no tasks, or two of one name.
+    """
+    names = [task.name for task in tasks]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"tasks need names of their own, got {names}")
+    turns: list[str] = []
+    is_open = [True] * len(tasks)
+    while any(is_open) and (left := num_trials - sum(len(task.run.history) for task in tasks)) > 0:
+        chosen = _next_turn(tasks, is_open, turns, config, rng)
+        is_open[chosen] = tasks[chosen].run.step(left)
+        if is_open[chosen]:
+            turns.append(names[chosen])
+    return turns
+
+
+def _next_turn(
+    tasks: Sequence[ScheduledTask],
+    is_open: Sequence[bool],
+    turns: Sequence[str],
+    config: ScheduleConfig,
+    rng: np.random.Generator,
+) -> int:
+    """The least served while the start is fair; then the highest expected gain, but for some at random."""
+    candidates = [number for number, still in enumerate(is_open) if still]
+    served = {number: turns.count(tasks[number].name) for number in candidates}
+    least = min(candidates, key=lambda number: served[number])
+    if served[least] < config.num_fair_plans:
+        return least
+    if rng.random() < config.epsilon:
+        return int(rng.choice(candidates))
+    gains = [gain_per_trial(task, tasks, config) for task in tasks]
+    return max(candidates, key=lambda number: gains[number])
+
+
+def gain_per_trial(task: ScheduledTask, tasks: Sequence[ScheduledTask], config: ScheduleConfig) -> float:
+    """Seconds of the network's time that the next trial should save; 0 while all trials failed.
+
+    Past: what the second half of the trials saved, per trial. Future: the smaller of two guesses, that
+    latency falls like 1 / trials, and that it reaches ``similarity`` times the best FLOP/s of its kind.
+    """
+    history = task.run.history
+    best_s = history[-1].best_latency_s if history else None
+    if best_s is None:
+        return 0.0
+    window = (len(history) + 1) // 2
+    before_s = history[-window - 1].best_latency_s if window < len(history) else None
+    past = 0.0 if before_s is None else (before_s - best_s) / window
+    fastest = max(_flop_rate(other, other.run.history) for other in tasks if other.kind == task.kind)
+    hoped_s = best_s - task.flops / (config.similarity * fastest)
+    future = max(min(best_s / len(history), hoped_s), 0.0)
+    return task.count * (config.past_weight * past + (1 - config.past_weight) * future)
+
+
+def _flop_rate(task: ScheduledTask, history: Sequence[Trial]) -> float:
+    best_s = history[-1].best_latency_s if history else None
+    return 0.0 if best_s is None else task.flops / best_s

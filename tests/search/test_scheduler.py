@@ -1,0 +1,175 @@
+"""Several tasks share the trials: who gets them, and that a killed run takes the same turns."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codegen.measure.measurement import Failure, Measurement
+from codegen.schedule.candidates import Candidates
+from search.arms import PlanConfig
+from search.journal import Journal, open_journal
+from search.random_search import RandomSearch
+from search.scheduler import ScheduleConfig, ScheduledTask, gain_per_trial, tune_tasks
+from search.tuner import TuneConfig, TuningRun
+from tests.search.killing import kill_when_longer, lines_without_times, total_bytes
+from tests.search.spaces import KnobSpace
+from tests.search.task_list_run import journals, task_list_run
+
+ROOT = Path(__file__).resolve().parents[2]
+GREEDY = ScheduleConfig(epsilon=0.0)
+
+
+@dataclass
+class Falling:
+    """Trial t takes ``floor_s + gain_s / t``; ``floor_s`` None fails."""
+
+    floor_s: float | None
+    gain_s: float
+    num_measured: int = 0
+
+    def measure(self, candidates: Candidates) -> Iterator[Measurement]:
+        for _ in range(len(candidates)):
+            self.num_measured += 1
+            if self.floor_s is None:
+                yield Measurement((), Failure("runtime", "always"))
+            else:
+                yield Measurement((self.floor_s + self.gain_s / self.num_measured,))
+
+
+def task(
+    name: str,
+    floor_s: float | None,
+    gain_s: float,
+    count: int = 1,
+    num_trials: int | None = 400,
+    flops: float = 1.0,
+    kind: str | None = None,
+    journal: Journal | None = None,
+) -> ScheduledTask:
+    space = KnobSpace()
+    config = TuneConfig(num_trials=num_trials, plan=PlanConfig(num_trials=10))
+    measurer = Falling(floor_s, gain_s)
+    rng = np.random.default_rng(1)
+    run = TuningRun(space, RandomSearch(space), measurer, None, config, rng, journal)
+    return ScheduledTask(name, run, name if kind is None else kind, flops, count)
+
+
+def share(tasks: list[ScheduledTask], num_trials: int, config: ScheduleConfig = GREEDY) -> list[str]:
+    turns = tune_tasks(tasks, num_trials, config, np.random.default_rng(0))
+    assert sum(len(each.run.history) for each in tasks) <= num_trials
+    return turns
+
+
+def test_every_task_starts_before_any_gets_more() -> None:
+    tasks = [task("a", 1.0, 0.0), task("b", 1e-6, 0.0), task("c", 1e3, 0.0)]
+    assert share(tasks, 60, ScheduleConfig(epsilon=0.0, num_fair_plans=2)) == ["a", "b", "c"] * 2
+
+
+def test_trials_go_where_they_save_most() -> None:
+    tasks = [task("heavy", 1.0, 10.0), task("light", 0.01, 0.1)]
+    turns = share(tasks, 300)
+    assert turns.count("heavy") > 3 * turns.count("light")
+
+
+def test_what_a_network_runs_often_gets_more() -> None:
+    turns = share([task("once", 1.0, 1.0), task("often", 1.0, 1.0, count=20)], 300)
+    assert turns.count("often") > 3 * turns.count("once")
+
+
+def test_what_a_similar_task_reached_may_be_hoped_for() -> None:
+    slow, fast = task("slow", 1.0, 0.0, kind="matmul"), task("fast", 0.01, 0.0, kind="matmul")
+    share([slow, fast], 20)
+    hopeful = gain_per_trial(slow, [slow, fast], GREEDY)
+    assert hopeful > 5 * gain_per_trial(fast, [slow, fast], GREEDY)
+    assert gain_per_trial(slow, [slow], ScheduleConfig(similarity=0.5)) == 0.0
+
+
+def test_a_task_that_only_fails_does_not_eat_the_budget() -> None:
+    turns = share([task("broken", None, 0.0), task("fine", 1.0, 1.0)], 100)
+    assert turns == ["broken", *["fine"] * 9]
+
+
+def test_the_budget_is_met_to_the_trial_and_a_full_run_drops_out() -> None:
+    tasks = [task("a", 1.0, 5.0, num_trials=20), task("b", 1.0, 1.0)]
+    share(tasks, 73)
+    assert [len(each.run.history) for each in tasks] == [20, 53]
+    assert tasks[0].run.result().stop_reason == "trials"
+
+
+def test_all_runs_at_their_end_end_it() -> None:
+    tasks = [task("a", 1.0, 0.0, num_trials=20), task("b", None, 0.0, num_trials=20)]
+    share(tasks, 1_000)
+    assert [len(each.run.history) for each in tasks] == [20, 20]
+
+
+@pytest.mark.parametrize("share_kept", [0.3, 0.9])
+def test_a_run_that_was_killed_takes_the_same_turns(tmp_path: Path, share_kept: float) -> None:
+    config = ScheduleConfig(epsilon=0.3)
+
+    def turns() -> list[str]:
+        with ExitStack() as stack:
+            journals = [
+                stack.enter_context(open_journal(tmp_path / name, {"name": name})) for name in ("a", "b")
+            ]
+            tasks = [
+                task("a", 1.0, 3.0, journal=journals[0]),
+                task("b", 2.0, 1.0, journal=journals[1]),
+            ]
+            return share(tasks, 150, config)
+
+    whole = turns()
+    texts = {name: (tmp_path / name).read_bytes() for name in ("a", "b")}
+    # The task whose turn it was is cut in the middle of a plan, the other is complete up to there.
+    for name, text in texts.items():
+        lines = text.splitlines(keepends=True)
+        kept = round(share_kept * len(lines)) if name == whole[-1] else len(lines)
+        (tmp_path / name).write_bytes(b"".join(lines[:kept]))
+    assert turns() == whole
+    for name, text in texts.items():
+        assert (tmp_path / name).read_bytes().count(b"\n") == text.count(b"\n")
+
+
+@pytest.mark.slow
+def test_tasks_killed_at_random_points_take_the_same_turns_and_propose_the_same(tmp_path: Path) -> None:
+    undisturbed = tmp_path / "undisturbed"
+    whole = task_list_run(undisturbed)
+    size = total_bytes(journals(undisturbed))
+    dice = random.Random(4)
+    for number in range(10):
+        folder, num_killed, output = tmp_path / str(number), 0, b""
+        while not output:
+            command = [sys.executable, str(ROOT / "tests/search/task_list_run.py"), str(folder)]
+            environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+            process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
+            limit = total_bytes(journals(folder)) + dice.randrange(size // 3)
+            kill_when_longer(process, journals(folder), limit)
+            assert process.returncode in (0, -9)
+            num_killed += process.returncode == -9
+            assert process.stdout is not None
+            output = process.stdout.read()
+        assert num_killed >= 1
+        assert output.decode().split() == whole
+        for mine, theirs in zip(journals(folder), journals(undisturbed), strict=True):
+            assert lines_without_times(mine) == lines_without_times(theirs)
+
+
+def test_mistakes_are_named() -> None:
+    with pytest.raises(ValueError, match="names of their own"):
+        share([task("a", 1.0, 0.0), task("a", 1.0, 0.0)], 10)
+    with pytest.raises(ValueError, match="names of their own"):
+        share([], 10)
+    with pytest.raises(ValueError, match="epsilon must be in"):
+        ScheduleConfig(epsilon=2.0)
+    with pytest.raises(ValueError, match="similarity must be positive"):
+        ScheduleConfig(similarity=0.0)
+    with pytest.raises(ValueError, match="num_fair_plans must be at least 1"):
+        ScheduleConfig(num_fair_plans=0)
