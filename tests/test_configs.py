@@ -188,15 +188,24 @@ def test_every_model_can_be_built_with_every_loss(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "asked"),
-    [("auto", (None, "auto")), ("avx2", (None, 256)), ("avx512", (None, 512)), ("one_thread", (1, "auto"))],
+    ("overrides", "asked"),
+    [
+        (["target=auto"], (None, "auto", False)),
+        (["target=avx2"], (None, 256, False)),
+        (["target=avx512", "target.bf16_dot=true"], (None, 512, True)),
+        (["target=one_thread"], (1, "auto", False)),
+    ],
 )
 def test_a_target_option_asks_for_its_target(
-    name: str, asked: tuple[object, object], monkeypatch: pytest.MonkeyPatch
+    overrides: list[str], asked: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[object, ...]] = []
-    monkeypatch.setattr("scripts.options.groups.detect_target", lambda *arguments: seen.append(arguments))
-    composed("measure", f"target={name}").target.detect()
+
+    def detect(num_threads: object, width: object, *, bf16_dot: bool) -> None:
+        seen.append((num_threads, width, bf16_dot))
+
+    monkeypatch.setattr("scripts.options.groups.detect_target", detect)
+    composed("measure", *overrides).target.detect()
     assert seen == [asked]
 
 

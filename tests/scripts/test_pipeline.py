@@ -162,7 +162,7 @@ def test_one_candidate_is_measured_again(folder: Path) -> None:
         ("train", "data.path=cut.db", "cut.db"),
         ("train", "data.path=cut.parquet", "cut.parquet"),
         ("collect", "store=cut.db", "cut.db"),
-        ("benchmark", "suite=everything", "allowed: all, awkward, checkpoint, memory, models, operators"),
+        ("benchmark", "suite=everything", "suite must be one of throughput, training, ranking"),
         ("reproduce", "figure.num_seeds=0", "positive"),
     ],
 )
