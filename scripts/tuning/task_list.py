@@ -64,8 +64,9 @@ class ListTuning:
     def run(self, tasks: Sequence[Task], target: Target, folder: Path, logger: Logger) -> Metrics:
         """A folder for each task, with its journal, history and kernel; the network's time in ``latency_s``.
 
-        ValueError if the budget is one of seconds, which tasks cannot share.
+        ValueError if the budget is one of seconds, which tasks cannot share, or a name leaves the folder.
         """
+        _check_names(tasks)
         start_s, num_trials = time.monotonic(), (self.search.budget().num_trials or 0) * len(tasks)
         if self.search.budget().max_elapsed_s is not None:
             raise ValueError(
@@ -133,6 +134,13 @@ class ListTuning:
         found = winner_metrics(task.operator, winner, times)
         kept = ("latency_s", "vs_best", "correct")
         return {**values, **{f"{key}_{task.name}": found[key] for key in kept if key in found}}
+
+
+def _check_names(tasks: Sequence[Task]) -> None:
+    """Lists come from elsewhere: what they name must not lead out of the run's folder."""
+    for task in tasks:
+        if task.name in (".", "..") or Path(task.name).name != task.name:
+            raise ValueError(f"each task gets a folder of its name, which must hold no /, got {task.name!r}")
 
 
 def _summary(listed: Sequence[_Listed], values: Metrics, wall_s: float) -> Metrics:
