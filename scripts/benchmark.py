@@ -1,6 +1,6 @@
 """The project's claims as numbers: python scripts/benchmark.py suite=throughput.
 
-Other suites: training, ranking, tune, search, end_use, operators, awkward, memory, triton; all runs
+Other suites: training, ranking, tune, search, end_use, operators, awkward, memory, triton, gpu; all runs
 throughput, ranking, tune and search.
 """
 

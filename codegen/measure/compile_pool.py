@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
+from concurrent.futures import Future, as_completed
 from dataclasses import dataclass, replace
 from types import TracebackType
 
@@ -13,7 +11,7 @@ from codegen.gpu_device import gpu_device
 from codegen.measure.config import MeasureConfig
 from codegen.measure.jobs import MeasureJob
 from codegen.measure.measurement import Failure, FailureKind
-from codegen.measure.pool import MeasurePool
+from codegen.measure.verify_pool import VerifyPool
 from codegen.measure.workbench import MAX_SPACES, RecentTasks
 from codegen.measure.workbench_compile import CACHE_VARIABLE, WORKBENCH, gpu_space
 from codegen.schedule.errors import ScheduleError, require
@@ -58,14 +56,10 @@ class CompilePool:
         *,
         checks_limits: bool = True,
     ) -> None:
-        if num_workers < 1:
-            raise ValueError(f"num_workers must be positive, got {num_workers}")
-        self._config = config
+        environment = {CACHE_VARIABLE: str(cache.folder)}
+        self._compilers = VerifyPool(config, reproduce, WORKBENCH, num_workers, environment=environment)
         self._reproduce = reproduce
         self._cache = cache
-        self._threads = ThreadPoolExecutor(num_workers, thread_name_prefix="compile")
-        self._local = threading.local()
-        self._pools = ExitStack()
         self._checks_limits = checks_limits
         self._limits: RecentTasks[Limits] = RecentTasks(lambda job: Limits(gpu_space(job)), MAX_SPACES)
 
@@ -75,8 +69,7 @@ class CompilePool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._threads.shutdown(cancel_futures=True)
-        self._pools.close()
+        self._compilers.__exit__(kind, error, trace)
 
     def compile(self, jobs: Sequence[MeasureJob]) -> Iterator[tuple[int, Compilation]]:
         """Position and result of each job, cached ones first, then as they finish.
@@ -97,7 +90,7 @@ class CompilePool:
             if known is not None:
                 yield position, replace(known, is_cached=True)
             else:
-                pending[self._threads.submit(self._compile_one, job)] = (position, keys)
+                pending[self._compilers.submit(job)] = (position, keys)
         for future in as_completed(pending):
             position, keys = pending.pop(future)
             yield position, self._finished(jobs[position], keys, future.result())
@@ -151,12 +144,3 @@ class CompilePool:
 
     def _failure(self, job: MeasureJob, kind: FailureKind, message: str) -> Failure:
         return Failure(kind, message, self._reproduce(job))
-
-    def _compile_one(self, job: MeasureJob) -> Failure | None:
-        """Runs in a thread of the pool, which has a process of its own."""
-        if not hasattr(self._local, "pool"):
-            environment = {CACHE_VARIABLE: str(self._cache.folder)}
-            pool = MeasurePool(self._config, self._reproduce, WORKBENCH, environment=environment)
-            self._local.pool = self._pools.enter_context(pool)
-        measuring: MeasurePool = self._local.pool
-        return measuring.verify(job)

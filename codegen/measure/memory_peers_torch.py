@@ -34,7 +34,7 @@ Compute = Callable[[], torch.Tensor]
 
 def torch_memory_binder(operator: Operator, num_threads: int) -> Binder | None:
     """A runner of eager PyTorch (no gradients asked for), or None where torch has not the operator."""
-    if isinstance(operator, Pool2d) and not _is_poolable(operator):
+    if not has_memory_layer(operator):
         return None
     torch.set_num_threads(num_threads)
     return lambda operands: _bind(operator, operands)
@@ -44,10 +44,11 @@ def _bind(operator: Operator, operands: Mapping[str, NDArray[np.float32]]) -> Ru
     shapes = operator.user_shapes()
     tensors = {name: torch.from_numpy(touched_copy(a, shapes[name])) for name, a in operands.items()}
     y = torch.from_numpy(touched_zeros(shapes["y"]))
-    return _compute(operator, tensors, y)
+    return memory_layer(operator, tensors, y)
 
 
-def _compute(operator: Operator, tensors: Tensors, y: torch.Tensor) -> Compute:
+def memory_layer(operator: Operator, tensors: Tensors, y: torch.Tensor) -> Compute:
+    """The operator on tensors of any device, which it writes to ``y`` where torch offers that."""
     x = tensors["x"]
     if isinstance(operator, Softmax):
         return lambda: torch.softmax(x, 1, out=y)
@@ -73,12 +74,12 @@ def _compute(operator: Operator, tensors: Tensors, y: torch.Tensor) -> Compute:
 
 
 def _layer_norm(operator: LayerNorm, tensors: Tensors, y: torch.Tensor) -> Compute:
-    statistics = [torch.zeros(operator.rows, 1) for _ in range(2)]
+    operands = (tensors["x"], (operator.cols,), tensors["scale"], tensors["bias"], operator.eps)
+    _, mean, deviation = torch.native_layer_norm(*operands)  # their format depends on the device
     normalise = torch.ops.aten.native_layer_norm.out
 
     def compute() -> torch.Tensor:
-        operands = (tensors["x"], (operator.cols,), tensors["scale"], tensors["bias"], operator.eps)
-        result: torch.Tensor = normalise(*operands, out0=y, out1=statistics[0], out2=statistics[1])[0]
+        result: torch.Tensor = normalise(*operands, out0=y, out1=mean, out2=deviation)[0]
         return result
 
     return compute
@@ -94,8 +95,10 @@ def _pool(operator: Pool2d, x: torch.Tensor) -> Compute:
     )
 
 
-def _is_poolable(operator: Pool2d) -> bool:
-    """Whether torch takes the padding: the same on both sides, at most half a window."""
+def has_memory_layer(operator: Operator) -> bool:
+    """Whether torch takes the padding of a pooling: the same on both sides, at most half a window."""
+    if not isinstance(operator, Pool2d):
+        return True
     top, left, bottom, right = four_sides(operator.padding)
     kernel = both_dimensions(operator.kernel)
     return (top, left) == (bottom, right) and 2 * top <= kernel[0] and 2 * left <= kernel[1]

@@ -71,6 +71,11 @@ class Oracle:
             f"{self._expected[worst]:.6g}, allowed error {allowed[worst]:.2g}"
         )
 
+    @property
+    def max_abs_error(self) -> float:
+        """Of the output that ``complaint`` was last asked about; NaN if that has one."""
+        return float(self._error.max())
+
     def _allowed_errors(self, errors: Mapping[str, float] | None) -> NDArray[np.float32]:
         """The greatest error of each element; kept, since few sketches differ in it."""
         rtol, atol = self._tolerance(errors)

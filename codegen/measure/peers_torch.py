@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from codegen.measure.memory_peers_torch import torch_memory_binder
+from codegen.measure.memory_peers_torch import has_memory_layer, memory_layer, torch_memory_binder
 from codegen.measure.peers import Binder, Runner
 from codegen.ops import Conv2d, Matmul, Operator
 from codegen.ops.window import both_dimensions, four_sides
@@ -19,6 +19,17 @@ Operands = Mapping[str, NDArray[np.float32]]
 
 Layer: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 """An operator with its weights fixed."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where tensors are, and in which format."""
+
+    dtype: torch.dtype = torch.float32
+    device: str = "cpu"
+
+
+PLAIN = Place()
 
 
 def torch_binders(operator: Operator, num_threads: int) -> dict[str, Binder]:
@@ -53,13 +64,13 @@ def torch_bf16_binder(operator: Operator, num_threads: int) -> Binder | None:
     torch.set_num_threads(num_threads)
     if not isinstance(operator, (Conv2d, Matmul)):
         return None
-    layer = operator
+    layer, place = operator, Place(torch.bfloat16)
 
     def bind(operands: Operands) -> Runner:
         if isinstance(layer, Matmul):
-            run = _bind_matmul(layer, operands, is_packed=False, dtype=torch.bfloat16)
+            run = _bind_matmul(layer, operands, is_packed=False, place=place)
         else:
-            run = _bind_conv2d(layer, operands, torch.channels_last, is_packed=False, dtype=torch.bfloat16)
+            run = _bind_conv2d(layer, operands, torch.channels_last, is_packed=False, place=place)
         return lambda: _Widened(run())
 
     return bind
@@ -75,6 +86,29 @@ class _Widened:
         return np.asarray(self.y.float())
 
 
+def torch_gpu_binders(operator: Operator, place: Place) -> dict[str, Binder]:
+    """Runners of eager PyTorch on tensors of a GPU: those of ``torch_binders`` that pack nothing."""
+    if isinstance(operator, Matmul):
+        return {"torch": lambda operands: _bind_matmul(operator, operands, is_packed=False, place=place)}
+    if not isinstance(operator, Conv2d):
+        binder = _memory_binder(operator, place)
+        return {"torch": binder} if has_memory_layer(operator) else {}
+    formats = {"torch_nchw": torch.contiguous_format, "torch_nhwc": torch.channels_last}
+
+    def binder_of(memory_format: torch.memory_format) -> Binder:
+        return lambda operands: _bind_conv2d(operator, operands, memory_format, is_packed=False, place=place)
+
+    return {name: binder_of(memory_format) for name, memory_format in formats.items()}
+
+
+def _memory_binder(operator: Operator, place: Place) -> Binder:
+    def bind(operands: Operands) -> Runner:
+        y = torch.empty(operator.user_shapes()["y"], dtype=place.dtype, device=place.device)
+        return memory_layer(operator, tensors_at(operator, operands, place), y)
+
+    return bind
+
+
 def _can_pack() -> bool:
     """These operators carry an underscore: another version of torch may not have them."""
     return torch._C._has_mkldnn and all(
@@ -88,10 +122,10 @@ def _bind_conv2d(
     operands: Operands,
     memory_format: torch.memory_format,
     is_packed: bool,
-    dtype: torch.dtype = torch.float32,
+    place: Place = PLAIN,
 ) -> Runner:
     """The same convolution on tensors that are stored as asked; storing them so is not timed."""
-    tensors = _tensors(operator, operands, dtype)
+    tensors = tensors_at(operator, operands, place)
     is_channels_last = operator.layout == "NHWC"
 
     def stored(image: torch.Tensor) -> torch.Tensor:
@@ -151,10 +185,8 @@ def _packed_convolution(
     return layer
 
 
-def _bind_matmul(
-    operator: Matmul, operands: Operands, is_packed: bool, dtype: torch.dtype = torch.float32
-) -> Runner:
-    tensors = _tensors(operator, operands, dtype)
+def _bind_matmul(operator: Matmul, operands: Operands, is_packed: bool, place: Place = PLAIN) -> Runner:
+    tensors = tensors_at(operator, operands, place)
     a = tensors["a"].mT if operator.transpose_a else tensors["a"]
     b = tensors["b"].mT if operator.transpose_b else tensors["b"]
     bias, residual = tensors.get("bias"), tensors.get("residual")
@@ -187,9 +219,10 @@ def _finish(y: torch.Tensor, residual: torch.Tensor | None, relu: bool) -> torch
     return y.relu_() if relu else y
 
 
-def _tensors(operator: Conv2d | Matmul, operands: Operands, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+def tensors_at(operator: Operator, operands: Operands, place: Place) -> dict[str, torch.Tensor]:
+    """Copies of the operands in the user's shapes."""
     shapes = operator.user_shapes()
     return {
-        name: torch.from_numpy(array.reshape(shapes[name])).clone().to(dtype)
+        name: torch.from_numpy(array.reshape(shapes[name])).clone().to(place.device, place.dtype)
         for name, array in operands.items()
     }

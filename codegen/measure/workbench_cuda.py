@@ -31,6 +31,9 @@ from codegen.triton.run import import_source
 
 WORKBENCH = "codegen.measure.workbench_cuda:make_workbench"
 
+COMPILER = "codegen.measure.workbench_cuda:make_compiler"
+"""Compiles what ``WORKBENCH`` is about to measure; that finds the binaries in Triton's cache of this user."""
+
 _FLUSHED_BYTES = 256 * 2**20
 """Written before each timed call: several times the L2 cache of any GPU described here."""
 
@@ -93,13 +96,7 @@ class GpuWorkbench:
         """
         task = self._tasks.of(job)
         start_s = time.perf_counter()
-        with illegal_is_refused():
-            complaint = task.limits.complaint(task.space.decode([job.candidate]), 0)
-            require(complaint is None, str(complaint))
-            loops = task.space.lower_named(job.candidate)
-            source = emit_module(loops, job.gpu.precision, candidate_launch(job.candidate))
-        with device_errors():
-            call = _bound(import_source(source, self._folder.name), loops, task)
+        call = task.kernels.built(job, self._folder.name)
         return _DeviceTrial(call, task, self._clock, time.perf_counter() - start_s)
 
     def _make_task(self, job: MeasureJob) -> _Task:
@@ -114,17 +111,60 @@ class GpuWorkbench:
             for name, array in oracle.operands.items()
         }
         output = torch.empty(oracle.output.shape, dtype=dtype, device=self._device)
-        return _Task(space, Limits(space), oracle, tensors, output)
+        return _Task(_Kernels(space, Limits(space), tensors, output), oracle)
+
+
+class CompilingWorkbench:
+    """Runs each candidate once, on memory with whatever is in it, which is what makes Triton compile it.
+
+    Nothing is checked: what is measured is.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._tasks = RecentTasks(self._make_kernels)
+        self._folder = tempfile.TemporaryDirectory()
+
+    def prepare(self, job: MeasureJob) -> None:
+        """See ``Workbench``."""
+        self._tasks.of(job)
+
+    def build(self, job: MeasureJob) -> Trial:
+        """See ``Workbench``."""
+        start_s = time.perf_counter()
+        call = self._tasks.of(job).built(job, self._folder.name)
+        return _Untimed(call, time.perf_counter() - start_s)
+
+    def _make_kernels(self, job: MeasureJob) -> _Kernels:
+        import torch
+
+        space = build_space(make_operator(job.operator, job.parameters).program(), job.gpu)
+        dtype = getattr(torch, job.gpu.precision.storage)
+        tensors = {
+            tensor.name: torch.empty(tensor.shape, dtype=dtype, device=self._device)
+            for tensor in (*space.program.inputs, space.program.output)
+        }
+        return _Kernels(space, Limits(space), tensors, tensors[space.program.output.name])
 
 
 def make_workbench(config: MeasureConfig) -> GpuWorkbench:
     """For a measuring process; RuntimeError if this machine has no CUDA device."""
+    _require_device()
+    return GpuWorkbench("cuda", EventClock())
+
+
+def make_compiler(config: MeasureConfig) -> CompilingWorkbench:
+    """For a process that compiles ahead of a measuring one; RuntimeError as there."""
+    _require_device()
+    return CompilingWorkbench("cuda")
+
+
+def _require_device() -> None:
     use_compiler()
     import torch
 
     if not torch.cuda.is_available():
         raise RuntimeError("there is no CUDA device on this machine")
-    return GpuWorkbench("cuda", EventClock())
 
 
 @contextmanager
@@ -152,25 +192,44 @@ def device_errors() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Task:
+class _Kernels:
+    """A task's space, and the tensors on the device that its kernels read and write."""
+
     space: Space[GpuTarget]
     limits: Limits
-    oracle: Oracle
     tensors: Mapping[str, Any]
     output: Any
 
+    def built(self, job: MeasureJob, folder: str) -> Callable[[], None]:
+        """A candidate that runs on the tensors; ConstraintError if it is illegal or does not fit."""
+        with illegal_is_refused():
+            complaint = self.limits.complaint(self.space.decode([job.candidate]), 0)
+            require(complaint is None, str(complaint))
+            loops = self.space.lower_named(job.candidate)
+            source = emit_module(loops, job.gpu.precision, candidate_launch(job.candidate))
+        with device_errors():
+            return bound_call(import_source(source, folder), loops, self.tensors, self.output)
 
-def _bound(module: Any, loops: LoopProgram, task: _Task) -> Callable[[], None]:
-    """The module's function on the task's tensors, constants packed beforehand."""
-    inputs = [task.tensors[buffer.name] for buffer in loops.buffers if buffer.scope is Scope.INPUT]
+
+@dataclass(frozen=True)
+class _Task:
+    kernels: _Kernels
+    oracle: Oracle
+
+
+def bound_call(
+    module: Any, loops: LoopProgram, tensors: Mapping[str, Any], output: Any
+) -> Callable[[], None]:
+    """A generated module's function on tensors by name, constants packed beforehand."""
+    inputs = [tensors[buffer.name] for buffer in loops.buffers if buffer.scope is Scope.INPUT]
     function = getattr(module, f"{loops.name}_out")
     if not loops.prepack:
-        return lambda: function(*inputs, task.output)
+        return lambda: function(*inputs, output)
     prepare = getattr(module, f"{loops.name}_prepare")
     stores = [node for node in walk_nodes(loops.prepack) if isinstance(node, Store)]
     packed = {load.buffer for store in stores for load in loads(store.value)}
-    prepared = prepare(*(task.tensors[b.name] for b in loops.buffers if b.name in packed))
-    return lambda: function(*inputs, task.output, prepared=prepared)
+    prepared = prepare(*(tensors[b.name] for b in loops.buffers if b.name in packed))
+    return lambda: function(*inputs, output, prepared=prepared)
 
 
 @dataclass(frozen=True)
@@ -183,12 +242,31 @@ class _DeviceTrial:
     def check(self) -> str | None:
         import torch
 
+        output = self.task.kernels.output
         with device_errors():
-            self.task.output.fill_(float("nan"))
+            output.fill_(float("nan"))
             self.call()
-            np.copyto(self.task.oracle.output, self.task.output.to(torch.float32).cpu().numpy())
+            np.copyto(self.task.oracle.output, output.to(torch.float32).cpu().numpy())
         return self.task.oracle.complaint()
 
     def time_calls(self, num_calls: int) -> float:
         with device_errors():
             return self.clock.seconds(self.call, num_calls)
+
+
+@dataclass(frozen=True)
+class _Untimed:
+    call: Callable[[], None]
+    compile_s: float
+
+    def check(self) -> str | None:
+        import torch
+
+        with device_errors():
+            self.call()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+        return None
+
+    def time_calls(self, num_calls: int) -> float:
+        raise RuntimeError("a kernel that was only compiled cannot be timed")

@@ -22,6 +22,7 @@ from codegen.ops.scale_shift import ScaleShift
 from codegen.ops.tolerance import tolerance
 from codegen.ops.workloads import (
     AWKWARD_WORKLOADS,
+    GPU_LARGE_WORKLOADS,
     ROUND_NEIGHBOURS,
     TRANSFORMER_WORKLOADS,
     WORKLOADS,
@@ -77,6 +78,7 @@ def _tupled(value: object) -> object:
 
 __all__ = [
     "AWKWARD_WORKLOADS",
+    "GPU_LARGE_WORKLOADS",
     "LARGE_MEMORY_WORKLOADS",
     "MEMORY_WORKLOADS",
     "OPERATORS",

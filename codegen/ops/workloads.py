@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from codegen.ops.convolution import Conv2d
+from codegen.ops.elementwise import Elementwise
 from codegen.ops.matmul import Matmul
+from codegen.ops.matrices import Transpose
 from codegen.ops.normalization import LayerNorm, Softmax
 from codegen.ops.operator import Operator
 
@@ -106,3 +108,16 @@ TRANSFORMER_WORKLOADS: dict[str, Operator] = {
     "bert_layer_norm": LayerNorm(rows=128, cols=768),
 }
 """What a layer of BERT-base (arXiv:1810.04805) runs on one sequence of 128 tokens."""
+
+GPU_LARGE_WORKLOADS: dict[str, Operator] = {
+    "matmul_2048": Matmul(m=2048, k=2048, n=2048),
+    "matmul_4096": Matmul(m=4096, k=4096, n=4096),
+    "resnet18_c2_batch_32": replace(_conv(56, 64, 64, 3, 1, 1), batch=32),
+    "resnet18_c9_batch_32": replace(_conv(14, 256, 256, 3, 1, 1), batch=32),
+    "mobilenet_d5_batch_32": replace(_depthwise(28, 256, 1), batch=32),
+    "softmax_8192x4096": Softmax(rows=8192, cols=4096),
+    "layer_norm_8192x4096": LayerNorm(rows=8192, cols=4096),
+    "gelu_8192x4096": Elementwise(shape=(8192, 4096), ops=("gelu",)),
+    "transpose_8192x4096": Transpose(rows=8192, cols=4096),
+}
+"""What fills a GPU, where the papers' workloads at batch 1 do not."""

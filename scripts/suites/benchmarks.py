@@ -28,6 +28,7 @@ from scripts.options.searches import AnnealerConfig, annealer_of
 from scripts.running.display import show_table
 from scripts.running.launch import ROOT
 from scripts.running.outputs import code_version
+from scripts.suites.gpu_kernels import GpuSuiteConfig, gpu_metrics
 from scripts.suites.memory.results import MemoryResults
 from scripts.suites.memory.standings import memory_metrics, memory_table, stand_in_memory, write_table
 from scripts.suites.models.end_use import EndUseConfig, end_use_curves, end_use_rows
@@ -48,6 +49,7 @@ from scripts.suites.throughput import (
     trial_rate,
 )
 from scripts.suites.triton_kernels import TritonConfig, triton_metrics
+from scripts.tuning.gpu_tuning import GpuTuning
 from scripts.tuning.kernel_tuner import KernelTuner
 from scripts.tuning.measured_search import PoolMeasurer, reproduce_command
 from scripts.tuning.stored_winners import target_folder
@@ -69,7 +71,7 @@ class Benchmark:
     ``workload`` is what the throughput is measured on, with ``num_compiled`` candidates of each kind
     and ``num_measured`` trials; ``search`` with its ``trials`` is what tunes. ``kernels`` says where the
     suites ``tune``, ``operators``, ``awkward`` and ``memory`` take their schedules from and whether they are
-    kept; ``triton`` says what the suite of that name generates.
+    kept; ``triton`` and ``gpu`` say what the suites of these names generate and tune.
     """
 
     suite: str = "throughput"
@@ -87,6 +89,7 @@ class Benchmark:
     end_use: EndUseConfig = field(default_factory=EndUseConfig)
     kernels: KernelsConfig = field(default_factory=KernelsConfig)
     triton: TritonConfig = field(default_factory=TritonConfig)
+    gpu: GpuSuiteConfig = field(default_factory=GpuSuiteConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     logger: Any = MISSING
 
@@ -220,6 +223,14 @@ def triton(config: Benchmark, target: Target, folder: Path) -> Values:
     return values if recordings is None else {**values, **recorded_metrics(recordings, config.seed)}
 
 
+def gpu(config: Benchmark, target: Target, folder: Path) -> Values:
+    """Every workload tuned on the GPU of this machine, beside PyTorch there."""
+    chosen = config.gpu
+    tuning = GpuTuning(config.search, config.measure, chosen.target, chosen.num_finalists, config.seed)
+    with config.logger.open(folder) as logger:
+        return gpu_metrics(chosen, tuning, folder, logger)
+
+
 SUITES: dict[str, Callable[[Benchmark, Target, Path], Values]] = {
     "throughput": throughput,
     "training": training,
@@ -231,6 +242,7 @@ SUITES: dict[str, Callable[[Benchmark, Target, Path], Values]] = {
     "awkward": awkward,
     "memory": memory,
     "triton": triton,
+    "gpu": gpu,
 }
 """By name; ``configs/suite`` has a file for each, with what it sets differently."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,8 +11,11 @@ from codegen.gpu_device import gpu_device
 from codegen.gpu_target import GpuTarget
 from codegen.measure.compile_pool import Compilation, CompilePool
 from codegen.measure.config import MeasureConfig
+from codegen.measure.cores import usable_cores
 from codegen.measure.jobs import MeasureJob
 from codegen.measure.pool import MeasurePool
+from codegen.measure.verify_pool import VerifyPool
+from codegen.measure.workbench_cuda import COMPILER as CUDA_COMPILER
 from codegen.measure.workbench_cuda import WORKBENCH as CUDA_WORKBENCH
 from codegen.measure.workbench_triton import WORKBENCH as INTERPRETER
 from codegen.triton.compile import occupancy
@@ -36,14 +40,27 @@ def name_of_gpu(target: GpuTarget) -> str:
     return str(properties.name)
 
 
+MAX_COMPILERS = 8
+"""Each holds a context on the GPU, some 0.5 GB of its memory, and about as much as a process of torch."""
+
+
+@dataclass(frozen=True)
+class GpuProcesses:
+    """What measures on a GPU, and what compiles for it on all cores while nothing is measured."""
+
+    measuring: MeasurePool
+    compiling: VerifyPool
+
+
 @dataclass(frozen=True)
 class GpuBench:
     """Where candidates are timed: the GPU of this machine, in a process of its own.
 
-    A test without a GPU puts a workbench in its place that differs in its clock alone.
+    A test without a GPU puts workbenches in its place that differ in clock and device alone.
     """
 
     workbench: str = CUDA_WORKBENCH
+    compiler: str = CUDA_COMPILER
     search_path: tuple[str, ...] = ()
     name_of_gpu: Callable[[GpuTarget], str] = name_of_gpu
 
@@ -51,9 +68,20 @@ class GpuBench:
         """Measures there."""
         return MeasurePool(self.settings(config), reproduce_command, self.workbench, self.search_path)
 
+    @contextmanager
+    def processes(self, config: MeasureConfig) -> Iterator[GpuProcesses]:
+        """Measures there what is compiled ahead."""
+        settings, num = self.settings(config), min(usable_cores(), MAX_COMPILERS)
+        compiler = VerifyPool(settings, reproduce_command, self.compiler, num, self.search_path)
+        with self.pool(config) as pool, compiler:
+            yield GpuProcesses(pool, compiler)
+
     def settings(self, config: MeasureConfig) -> MeasureConfig:
-        """What holds there: the reference kernel is one of CPUs, and the clock flushes caches by itself."""
-        return replace(config, reference_every=0, flush_cache=False)
+        """What holds there: the reference kernel is one of CPUs, and the clock flushes caches by itself.
+
+        Before each call, which takes longer than a short kernel, so repeats are a tenth as long.
+        """
+        return replace(config, reference_every=0, flush_cache=False, min_repeat_s=config.min_repeat_s / 10)
 
 
 def examined_metrics(job: MeasureJob, config: MeasureConfig, cache: CompileCache, bench: GpuBench) -> Metrics:

@@ -31,7 +31,7 @@ from scripts.running.display import progress, say, show_table
 from scripts.running.launch import ROOT
 from scripts.running.loggers import Logger
 from scripts.running.outputs import Metrics, code_version, write_text
-from scripts.tuning.gpu_resources import GpuBench, resource_metrics
+from scripts.tuning.gpu_resources import GpuBench, GpuProcesses, resource_metrics
 from scripts.tuning.measured_search import (
     PoolMeasurer,
     job_of,
@@ -83,6 +83,14 @@ class Written:
 
 
 @dataclass(frozen=True)
+class Tuned:
+    """The fastest candidate, and what ``metrics.json`` says of its run."""
+
+    candidate: Mapping[str, Any]
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Compiled:
     """A candidate that compiled, and its score by the analytic model with what the compiler found."""
 
@@ -113,13 +121,15 @@ class GpuTuning:
         start_s = time.monotonic()
         space = build_space(operator.program(), self.option.describe())
         say(f"{name} on {space.target.name}: {space.count():.3g} schedules")
-        work = self._measured if self.search.measure else self._ranked
-        values = work(operator, space, folder, logger)
+        if self.search.measure:
+            gpu = require_gpu(self.bench, space.target)
+            with self.bench.processes(self.measure) as processes:
+                values = dict(self.measured(operator, space, gpu, processes, folder, logger).values)
+        else:
+            values = self._ranked(operator, space, folder)
         return {**values, "task": name, "target": space.target.name, "wall_s": time.monotonic() - start_s}
 
-    def _ranked(
-        self, operator: Operator, space: Space[GpuTarget], folder: Path, logger: Logger
-    ) -> dict[str, Any]:
+    def _ranked(self, operator: Operator, space: Space[GpuTarget], folder: Path) -> dict[str, Any]:
         """The analytic model's best that compile and are right; no time is known of any."""
         prior = GpuPrior(space)
         proposed = self._proposed(space, prior)
@@ -193,22 +203,26 @@ class GpuTuning:
                 tick(len(kept), self.num_kernels)
         return kept, failures
 
-    def _measured(
-        self, operator: Operator, space: Space[GpuTarget], folder: Path, logger: Logger
-    ) -> dict[str, Any]:
+    def measured(
+        self,
+        operator: Operator,
+        space: Space[GpuTarget],
+        gpu: str,
+        processes: GpuProcesses,
+        folder: Path,
+        logger: Logger,
+    ) -> Tuned:
         """Trials on the GPU of this machine, guided by the analytic model; finalists timed in turn."""
-        gpu = require_gpu(self.bench, space.target)
-        with self.bench.pool(self.measure) as pool:
-            measurer = PoolMeasurer(pool, operator, space, self.seed)
-            result = self._searched(measurer, gpu, folder, logger)
-            finalists = measurer.measure_finalists(result, self.num_kernels)
+        measurer = PoolMeasurer(processes.measuring, operator, space, self.seed, processes.compiling)
+        result = self._searched(measurer, gpu, folder, logger)
+        finalists = measurer.measure_finalists(result, self.num_kernels)
         rows = [written for finalist in finalists if (written := timed(finalist)) is not None]
         if not rows:
             raise ValueError("no schedule could be measured; history.csv and journal.jsonl say why")
         write_kernels(operator, space, rows, folder / "kernels")
         say(f"{len(rows)} kernels are in {folder / 'kernels'}, every trial in {folder / 'history.csv'}")
         best = rows[0].facts
-        return {
+        values = {
             **{name: best[name] for name in ("latency_s", "latency_low_s", "latency_high_s")},
             "gflops": operator.flops / best["latency_s"] / 1e9,
             "num_tied": sum(row.facts["is_tied"] for row in rows),
@@ -218,6 +232,7 @@ class GpuTuning:
             "stop_reason": result.stop_reason,
             "sketch": str(rows[0].candidate["sketch"]),
         }
+        return Tuned(rows[0].candidate, values)
 
     def _searched(self, measurer: PoolMeasurer, gpu: str, folder: Path, logger: Logger) -> TuneResult:
         prior, settings = GpuPrior(measurer.space), self.bench.settings(self.measure)

@@ -20,6 +20,7 @@ from codegen.measure.jobs import MeasureJob
 from codegen.measure.measurement import Measurement
 from codegen.measure.pool import Finalist, MeasurePool
 from codegen.measure.timing import summarise
+from codegen.measure.verify_pool import VerifyPool
 from codegen.ops import Operator, operator_parameters
 from codegen.schedule.candidates import Candidates
 from codegen.schedule.space import Space
@@ -43,20 +44,27 @@ class Guide(Protocol):
 
 @dataclass(frozen=True)
 class PoolMeasurer:
-    """A measuring pool as the search sees it: candidates of one task in, measurements out."""
+    """A measuring pool as the search sees it: candidates of one task in, measurements out.
+
+    ``compiler``, if there is one, compiles all candidates at a time before the first is measured; what it
+    finds fault with is not measured.
+    """
 
     pool: MeasurePool
     operator: Operator
     space: Space[Any]
     seed: int = 0
+    compiler: VerifyPool | None = None
 
     def job(self, candidates: Candidates, row: int) -> MeasureJob:
         """What the pool needs to know of one candidate."""
         return self._named_job(self.space.named(candidates, row))
 
     def measure(self, candidates: Candidates) -> Iterator[Measurement]:
-        for row in range(len(candidates)):
-            yield self.pool.measure_one(self.job(candidates, row))
+        jobs = [self.job(candidates, row) for row in range(len(candidates))]
+        failures = self.compiler.verify(jobs) if self.compiler else [None] * len(jobs)
+        for job, failure in zip(jobs, failures, strict=True):
+            yield Measurement((), failure) if failure else self.pool.measure_one(job)
 
     def measure_finalists(
         self, result: TuneResult, num: int, rivals: Sequence[Mapping[str, Any]] = ()

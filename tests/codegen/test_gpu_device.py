@@ -59,8 +59,8 @@ def test_published_rates_are_those_of_the_units_at_the_clock(name: str) -> None:
     assert device.peak_flops_per_s.keys() == expected.keys()
     for product, rate in device.peak_flops_per_s.items():
         each = expected[product] / (2 if name in HALVED and product != "float32" else 1)
-        # The H100 counts its tensor cores at 1.83 GHz, all else at 1.98.
-        clock_hz = 1.83e9 if name == "h100" and product != "float32" else device.clock_hz
+        # The H100 and the H200 count their tensor cores at 1.83 GHz, all else at 1.98.
+        clock_hz = 1.83e9 if name in ("h100", "h200") and product != "float32" else device.clock_hz
         assert rate == pytest.approx(device.num_sms * each * clock_hz, rel=0.011)
 
 

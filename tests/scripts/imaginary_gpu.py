@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 from codegen.measure.config import MeasureConfig
-from codegen.measure.workbench_cuda import GpuWorkbench
+from codegen.measure.workbench_cuda import CompilingWorkbench, GpuWorkbench
 from codegen.triton.run import use_interpreter
 
 BROKEN_VARIABLE = "LOOPRANK_TEST_BROKEN_GPU"
@@ -33,3 +33,9 @@ def make_workbench(config: MeasureConfig) -> GpuWorkbench:
     """For a measuring process."""
     use_interpreter()
     return GpuWorkbench("cpu", MadeUpClock())
+
+
+def make_compiler(config: MeasureConfig) -> CompilingWorkbench:
+    """For a process that compiles ahead, which here runs each candidate once more."""
+    use_interpreter()
+    return CompilingWorkbench("cpu")

@@ -22,8 +22,8 @@ from tests.scripts.tiny import Scripts, refusal
 
 pytest.importorskip("triton", reason="triton is not installed")
 
-WORKBENCH = "imaginary_gpu:make_workbench"
-BENCH = GpuBench(WORKBENCH, (str(Path(__file__).parent),), lambda target: "Imaginary 1")
+PROCESSES = ("imaginary_gpu:make_workbench", "imaginary_gpu:make_compiler")
+BENCH = GpuBench(*PROCESSES, (str(Path(__file__).parent),), lambda target: "Imaginary 1")
 ARGUMENTS = ["target=cuda_sm80", "task=matmul", "task.m=33", "task.k=40", "task.n=20", "num_finalists=3"]
 ARGUMENTS += ["search.anneal.num_chains=8", "search.anneal.num_steps=10", "search.plan.num_trials=4"]
 ARGUMENTS += ["measure.num_repeats=3", "measure.timeout_s=900"]

@@ -126,7 +126,7 @@ def test_wide_vectors_that_the_cpu_lacks_are_named(
             "must be one of checkpoint, models, transfer, search, got tune; benchmark.py",
         ),
         ("evaluate", "nothing", "be one of checkpoint, models, transfer, search, got nothing"),
-        ("benchmark", "models", "memory, triton, all, got models; evaluate.py has that suite"),
+        ("benchmark", "models", "memory, triton, gpu, all, got models; evaluate.py has that suite"),
     ],
 )
 def test_a_suite_of_another_command_is_named(tmp_path: Path, command: str, suite: str, words: str) -> None:

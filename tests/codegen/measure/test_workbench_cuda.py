@@ -66,7 +66,7 @@ def test_a_wrong_kernel_is_not_timed() -> None:
     bench = Bench(CONFIG, workbench, lambda phase, position: None)
     job = next(jobs())
     prepare_task(bench, job)
-    tensors: Any = workbench._tasks.of(job).tensors
+    tensors: Any = workbench._tasks.of(job).kernels.tensors
     tensors["a"][0, 0] += 100.0
     measurement = run_trial(bench, job, None)
     assert measurement.failure is not None
