@@ -55,7 +55,8 @@ class Buffer:
     backend writes the number in its place; what a product has a zero of a table for need not be read.
 
     What is written to a ``streamed`` one goes past the caches where a backend can do that: it changes
-    speed, never results.
+    speed, never results. A copy holds elements of one input and zeros: where a backend has inputs in a
+    narrower format, it may keep copies in that format as well.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Buffer:
     scope: Scope
     values: tuple[float, ...] = ()
     is_streamed: bool = False
+    is_copy: bool = False
 
     def __post_init__(self) -> None:
         if bool(self.values) != (self.scope is Scope.TABLE):

@@ -114,6 +114,7 @@ GPU_LARGE_WORKLOADS: dict[str, Operator] = {
     "matmul_4096": Matmul(m=4096, k=4096, n=4096),
     "resnet18_c2_batch_32": replace(_conv(56, 64, 64, 3, 1, 1), batch=32),
     "resnet18_c9_batch_32": replace(_conv(14, 256, 256, 3, 1, 1), batch=32),
+    "resnet18_c9_batch_32_nhwc": replace(_conv(14, 256, 256, 3, 1, 1), batch=32, layout="NHWC"),
     "mobilenet_d5_batch_32": replace(_depthwise(28, 256, 1), batch=32),
     "softmax_8192x4096": Softmax(rows=8192, cols=4096),
     "layer_norm_8192x4096": LayerNorm(rows=8192, cols=4096),

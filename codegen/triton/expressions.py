@@ -14,6 +14,7 @@ from codegen.precision import Precision
 from codegen.schedule.errors import require
 from codegen.triton.layout import Dim, Layout, plain_load
 from codegen.triton.names import Names
+from codegen.triton.normal_form import is_wide
 from codegen.triton.positions import Positions, expanded
 from codegen.triton.writing import call
 
@@ -59,9 +60,8 @@ class Kernel:
         return f"{buffer}_ptr"
 
     def is_narrow(self, buffer: str) -> bool:
-        """Whether a buffer holds elements of 16 bits; workspaces do not."""
-        is_workspace = self.buffers[buffer].scope is Scope.GLOBAL
-        return not is_workspace and self.precision.storage != "float32"
+        """Whether a buffer holds elements of 16 bits."""
+        return not is_wide(self.buffers[buffer]) and self.precision.storage != "float32"
 
 
 @dataclass

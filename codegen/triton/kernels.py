@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from codegen.ir.closures import known_int
 from codegen.ir.known import require_known
-from codegen.ir.loops import Buffer, LoopProgram, Scope, Store, walk_nodes
+from codegen.ir.loops import Buffer, LoopProgram, Store, walk_nodes
 from codegen.precision import Precision
 from codegen.schedule.errors import require
 from codegen.triton.body import KernelText, kernel_text
-from codegen.triton.normal_form import Nest, check_buffers, nests
+from codegen.triton.normal_form import Nest, check_buffers, is_wide, nests
 from codegen.triton.writing import call, indented
 
 _LARGEST_BUFFER = 2**31
@@ -112,7 +112,7 @@ def _source(
 
 
 def _pointer(buffer: Buffer, precision: Precision) -> Pointer:
-    element = "float32" if buffer.scope is Scope.GLOBAL else precision.storage
+    element = "float32" if is_wide(buffer) else precision.storage
     size = math.prod(known_int(extent) for extent in buffer.shape)
     return Pointer(f"{buffer.name}_ptr", element, size * (4 if element == "float32" else 2))
 

@@ -11,10 +11,14 @@ from codegen.triton.writing import INDENT, call, indented
 
 @dataclass(frozen=True)
 class Operand:
-    """An input, the output or a workspace, with the shape that a caller sees."""
+    """An input, the output or a workspace, with the shape that a caller sees.
+
+    A ``wide`` workspace is of float32, whatever format inputs and output have.
+    """
 
     name: str
     shape: tuple[int, ...]
+    is_wide: bool = False
 
     @property
     def constant(self) -> str:
@@ -75,7 +79,8 @@ class Launcher:
         lines.append(f'if _checked("out", out, {self.output.constant}, {self._device}) is not out:')
         lines.append(f'{INDENT}raise ValueError("out must be contiguous")')
         for workspace in self.workspaces:
-            arguments = [f"{workspace.shape}", "dtype=torch.float32", f"device={self._device}"]
+            dtype = "torch.float32" if workspace.is_wide else "DTYPE"
+            arguments = [f"{workspace.shape}", f"dtype={dtype}", f"device={self._device}"]
             lines.append(call(f"{workspace.name} = torch.empty", arguments))
         lines.append(f"with torch.cuda.device_of({self._first}):")
         lines += indented([self._launch(name, kernel) for name, kernel in self.kernels])

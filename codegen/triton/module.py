@@ -11,6 +11,7 @@ from codegen.ir.loops import Buffer, LoopProgram, Scope
 from codegen.precision import Precision
 from codegen.triton.kernels import Launch, NamedKernel, named_kernels
 from codegen.triton.launcher import CHECK, Launcher, Operand
+from codegen.triton.normal_form import is_wide
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,7 @@ def _launcher(
 ) -> Launcher:
     def of_scope(*scopes: Scope) -> tuple[Operand, ...]:
         return tuple(
-            Operand(buffer.name, origin.user_shapes.get(buffer.name, _shape(buffer)))
+            Operand(buffer.name, origin.user_shapes.get(buffer.name, _shape(buffer)), is_wide(buffer))
             for buffer in loops.buffers
             if buffer.scope in scopes
         )

@@ -58,6 +58,11 @@ def nests(nodes: Nodes, buffers: Mapping[str, Buffer]) -> list[Nest]:
     return [_nest(group) for group in groups]
 
 
+def is_wide(buffer: Buffer) -> bool:
+    """Whether a buffer in memory is of float32, whatever format inputs have: it holds sums."""
+    return buffer.scope is Scope.GLOBAL and not buffer.is_copy
+
+
 def accesses(store: Store) -> tuple[Load | Store, ...]:
     """A store, and what it loads."""
     return (store, *loads(store.value))

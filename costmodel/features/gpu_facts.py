@@ -16,6 +16,7 @@ from codegen.ir.loops import Loop, LoopKind, LoopProgram, Scope
 from codegen.ir.trace import compile_arithmetic, ratio
 from codegen.schedule.sketch import Sketch
 from codegen.triton.layout import match_product
+from codegen.triton.normal_form import is_wide
 from costmodel.features.accesses import (
     ELEMENT_BYTES,
     Footprints,
@@ -93,7 +94,7 @@ def _bytes(loops: LoopProgram, leaves: Sequence[LeafNode], scale: int) -> tuple[
             buffer = loops.buffer(access.buffer)
             if buffer.scope is Scope.REGISTER:
                 continue
-            size = ELEMENT_BYTES if buffer.scope is Scope.GLOBAL else ELEMENT_BYTES // scale
+            size = ELEMENT_BYTES if is_wide(buffer) else ELEMENT_BYTES // scale
             elements = runs * vectors(access, leaf.merged, 1)
             run = _run(loops, leaf, access)
             asked.append(elements * size)

@@ -142,18 +142,20 @@ def gpu_metrics(config: GpuSuiteConfig, tuning: GpuTuning, folder: Path, logger:
     target = config.target.describe()
     gpu = require_gpu(tuning.bench, target)
     use_compiler()
-    standings, trials = [], []
+    standings: list[GpuStanding] = []
+    trials: list[tuple[object, ...]] = []
     with tuning.bench.processes(tuning.measure) as processes:
         for name, operator in config.chosen().items():
-            suite = _Workload(name, operator, build_space(operator.program(), target), config, tuning)
-            correlation, rows = suite.rank_random(processes)
-            trials += rows
-            standings.append(suite.stand(gpu, processes, folder / name, logger, correlation))
+            workload = _Workload(name, operator, build_space(operator.program(), target), config, tuning)
+            correlation, rows = workload.rank_random(processes)
+            standings.append(workload.stand(gpu, processes, folder / name, logger, correlation))
             say(_sentence(standings[-1]))
-    write_text(folder / "random_trials.csv", _csv(TRIAL_COLUMNS, trials))
-    columns, table = gpu_table(standings)
+            # After each workload: a run that is interrupted leaves what it has.
+            trials += rows
+            write_text(folder / "random_trials.csv", _csv(TRIAL_COLUMNS, trials))
+            columns, table = gpu_table(standings)
+            write_text(folder / "gpu.csv", _csv(columns, table))
     show_table(f"kernels on {gpu}", columns, table)
-    write_text(folder / "gpu.csv", _csv(columns, table))
     return {**over_all(standings), "gpu": gpu}
 
 

@@ -40,7 +40,7 @@ def name_of_gpu(target: GpuTarget) -> str:
     return str(properties.name)
 
 
-MAX_COMPILERS = 8
+MAX_COMPILERS = 12
 """Each holds a context on the GPU, some 0.5 GB of its memory, and about as much as a process of torch."""
 
 

@@ -85,12 +85,13 @@ def cache_read(
     name: str,
     scope: Scope,
     dimensions: tuple[str, ...] = (),
+    last: int | None = None,
 ) -> LoopProgram:
     """Copy the region of ``buffer`` that the body of loop ``at`` reads, padding included, before it is read.
 
     ``at=None`` copies once, before everything else. Reads guarded by a select (padding) become plain
     reads of the copy, which holds the padding values. The loops of the copy are called ``name_0``,
-    ``name_1``, ... or as ``dimensions`` says.
+    ``name_1``, ... or as ``dimensions`` says. The source's dimension ``last`` is contiguous in the copy.
 
     >>> from codegen.schedule.examples import padded_sum, show
     >>> show(padded_sum(4))
@@ -112,13 +113,14 @@ def cache_read(
     extents = loop_extents(body)
     shape = tuple(index.span(extents) for index in load.index)
     inner = set(extents)
+    order = sorted(range(len(load.index)), key=lambda d: d == (len(load.index) - 1 if last is None else last))
 
     def redirect(expr: Expr) -> Expr | None:
         if isinstance(expr, Select) and isinstance(expr.then, Load) and expr.then.buffer == buffer:
             expr = expr.then
         if isinstance(expr, Load) and expr.buffer == buffer:
             require(expr.index == load.index, f"{buffer!r} is read in two ways; it cannot be cached")
-            return Load(name, tuple(i.only(inner) for i in expr.index))
+            return Load(name, tuple(expr.index[d].only(inner) for d in order))
         return None
 
     variables = dimensions or tuple(f"{name}_{d}" for d in range(len(shape)))
@@ -129,10 +131,12 @@ def cache_read(
     value: Expr = Load(buffer, base)
     if source.scope is not Scope.LOCAL:  # a local buffer was made to hold every iteration
         value = _padded(Load(buffer, base), source.shape, dict(zip(variables, shape, strict=True)), fallback)
-    fill: Nodes = (Store(name, tuple(variable(v) for v in variables), value),)
-    fill = wrap([Loop(v, e, ()) for v, e in zip(variables, shape, strict=True)], fill)
+    fill: Nodes = (Store(name, tuple(variable(variables[d]) for d in order), value),)
+    fill = wrap([Loop(variables[d], shape[d], ()) for d in order], fill)
     changed = map_stores(body, lambda s: (replace(s, value=map_expr(s.value, redirect)),))
-    return _inserted(program, at, (*fill, *changed), Buffer(name, shape, scope))
+    is_copy = source.scope is Scope.INPUT and (fallback is None or fallback.value == 0.0)
+    copy = Buffer(name, tuple(shape[d] for d in order), scope, is_copy=is_copy)
+    return _inserted(program, at, (*fill, *changed), copy)
 
 
 @dataclass(frozen=True)

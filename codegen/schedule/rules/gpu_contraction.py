@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from codegen.gpu_target import GpuTarget
-from codegen.ir.affine import variable
+from codegen.ir.affine import Affine, variable
 from codegen.ir.expression import Axis, Binary, Expr, Load, Program, Stage, loads
 from codegen.schedule.rules.gpu_contraction_lowering import Form, limits, lower_form
 from codegen.schedule.rules.gpu_knobs import blocks, covering, launch, powers
@@ -45,12 +45,23 @@ def gpu_contraction_sketches(program: Program, target: GpuTarget) -> tuple[Sketc
             Sketch(f"{kind}.packed_{constant.buffer}", groups, lower_form(packed), limits(packed))
         )
     longest = max(stage.reduce_axes, key=lambda axis: axis.extent)
-    if longest.extent >= _SPLIT_FROM:
-        splits = free(Knob(f"{longest.name}_splits", powers(2, min(32, longest.extent // 64))))
-        divided = replace(form, divided=longest)
-        name = f"{kind}.split_{longest.name}"
-        sketches.append(Sketch(name, (*groups, splits), lower_form(divided), limits(divided)))
+    is_long = longest.extent >= _SPLIT_FROM
+    if is_long:
+        sketches.append(_split(f"{kind}.split", groups, form, longest))
+    staged = _staged(program, replace(form, packed=constant)) if product is not None else None
+    if product is not None and staged is not None and staged.staged is not None:
+        name, groups = f"{kind}.staged_{staged.staged.buffer}", _dot_groups(product, staged)
+        sketches.append(Sketch(name, groups, lower_form(staged), limits(staged)))
+        if is_long and longest in staged.depth:
+            sketches.append(_split(f"{name}.split", groups, staged, longest))
     return tuple(sketches)
+
+
+def _split(name: str, groups: tuple[KnobGroup, ...], form: Form, axis: Axis) -> Sketch:
+    """The sketch whose programs share sums over an axis."""
+    splits = free(Knob(f"{axis.name}_splits", powers(2, min(32, axis.extent // 64))))
+    divided = replace(form, divided=axis)
+    return Sketch(f"{name}_{axis.name}", (*groups, splits), lower_form(divided), limits(divided))
 
 
 @dataclass(frozen=True)
@@ -89,11 +100,34 @@ def _packable(program: Program, form: Form) -> Load | None:
     """A constant operand that has one tiled axis, and is not contiguous along it."""
     tiled = {axis.name for axis in form.tiled}
     for load in loads(program.stages[0].value):
-        is_plain = all(index == variable(index.variables[0]) for index in load.index if index.terms)
+        is_plain = all(_is_plain(index) for index in load.index)
         along = [index.variables[0] for index in load.index if index.terms and index.variables[0] in tiled]
         if program.tensors[load.buffer].is_constant and is_plain and len(along) == 1:
             return load if load.index[-1] != variable(along[0]) else None
     return None
+
+
+def _staged(program: Program, form: Form) -> Form | None:
+    """The form with an operand copied first that is read through a window or in strides; None without one.
+
+    No tile of such an operand is a run of aligned memory. One of its dimensions has to be indexed by a
+    reduction axis alone that fills a product's depth: along it, tiles of the copy are runs.
+    """
+    for load in loads(program.stages[0].value):
+        if program.tensors[load.buffer].is_constant or all(_is_plain(index) for index in load.index):
+            continue
+        for dimension, index in enumerate(load.index[:-1]):
+            deep = [axis for axis in form.depth if index == variable(axis.name)]
+            if deep and deep[0].extent >= _DOT_DEPTH[0]:
+                serial = tuple(axis for axis in form.depth if axis not in deep)
+                return replace(
+                    form, depth=tuple(deep), serial=serial, staged=load, staged_dimension=dimension
+                )
+    return None
+
+
+def _is_plain(index: Affine) -> bool:
+    return not index.terms or index == variable(index.variables[0])
 
 
 def _variables(expr: Expr) -> set[str]:
@@ -117,7 +151,7 @@ def _dot_groups(product: Product, form: Form) -> tuple[KnobGroup, ...]:
     return (
         blocks(product.rows, *_DOT_SIDE),
         blocks(product.columns, *_DOT_SIDE),
-        blocks(product.depth, *_DOT_DEPTH),
+        blocks(form.depth, *_DOT_DEPTH),
         free(Knob(f"{form.grouped.name}_group", powers(1, max(1, min(16, tiles))))),
         *launch((2, 4, 8), (1, 2, 3, 4, 5)),
     )

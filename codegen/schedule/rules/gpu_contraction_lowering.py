@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from codegen.ir.arithmetic import Int, ceil_div, minimum
+from codegen.ir.closures import known_int
 from codegen.ir.expression import Axis, Load, Program
 from codegen.ir.loops import LoopProgram, Scope
 from codegen.schedule.naive import naive_loops
 from codegen.schedule.primitives import (
     Block,
     bind,
+    cache_read,
     cache_write,
     compute_at,
     fission,
@@ -22,8 +24,11 @@ from codegen.schedule.primitives import (
     split,
     vectorize_nest,
 )
-from codegen.schedule.rules.gpu_knobs import block_name
+from codegen.schedule.rules.gpu_knobs import block_name, covering
 from codegen.schedule.sketch import Values
+
+_STAGED_TILE = 64
+"""Rows and columns of what a program copies: both ways through memory are runs of 128 bytes in float16."""
 
 _PARTIAL = "partial"
 """Results of the programs that share a reduction."""
@@ -38,7 +43,9 @@ class Form:
     are taken in groups, within which programs meet in the L2 cache; the tiled axes after it run outside
     a group's tiles. The reduction axis ``divided`` is given to several programs, whose results a second
     kernel adds up. The constant operand ``packed`` is laid out ahead of time so that a tile reads it in
-    runs along its tiled axis.
+    runs along its tiled axis. A kernel of its own copies the operand ``staged`` at each call, padding
+    included, so that neighbours along the reduction axis that indexes its dimension ``staged_dimension`` are
+    neighbours in memory.
     """
 
     program: Program
@@ -49,6 +56,8 @@ class Form:
     grouped: Axis | None = None
     divided: Axis | None = None
     packed: Load | None = None
+    staged: Load | None = None
+    staged_dimension: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,8 @@ def lower_form(form: Form) -> Callable[[Values], LoopProgram]:
 
     def lower(values: Values) -> LoopProgram:
         loops = naive_loops(form.program)
+        if form.staged is not None:
+            loops = _stage(loops, form.staged, form.staged_dimension)
         nest = _only_nest(form)
         nests = [nest]
         if form.divided is not None:
@@ -181,6 +192,22 @@ def _pack(loops: LoopProgram, form: Form, load: Load, values: Values) -> LoopPro
     loops = pack(loops, load.buffer, name, blocks, is_constant=False)
     *outer, last = (f"{name}_{d}" for d in range(len(loops.buffer(name).shape)))
     return prepare(vectorize_nest(bind(loops, outer), [last]), name)
+
+
+def _stage(loops: LoopProgram, load: Load, last: int) -> LoopProgram:
+    """Copy an operand by tiles of its last dimension and of the one that comes last in the copy."""
+    name = f"{load.buffer}_staged"
+    row = max(d for d in range(len(load.index)) if d != last)
+    names = [f"{name}_{d}" for d in range(len(load.index))]
+    names[row], names[last] = f"{name}_row", f"{name}_column"
+    loops = cache_read(loops, None, load.buffer, name, Scope.GLOBAL, tuple(names), last)
+    grid, tiles = [each for d, each in enumerate(names) if d not in (row, last)], []
+    for variable, extent in zip((names[row], names[last]), loops.buffer(name).shape[-2:], strict=True):
+        tile = min(_STAGED_TILE, covering(known_int(extent)))
+        loops = split(loops, variable, tile, (f"{variable}0", f"{variable}1"))
+        grid.append(f"{variable}0")
+        tiles.append(f"{variable}1")
+    return vectorize_nest(bind(reorder(loops, [*grid, *tiles]), grid), tiles)
 
 
 def _on_tensors(loops: LoopProgram, nest: _Nest) -> LoopProgram:
