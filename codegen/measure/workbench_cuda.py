@@ -37,6 +37,12 @@ COMPILER = "codegen.measure.workbench_cuda:make_compiler"
 _FLUSHED_BYTES = 256 * 2**20
 """Written before each timed call: several times the L2 cache of any GPU described here."""
 
+_QUEUE_MARGIN = 2.0
+"""How much longer than a call was queued in a try the device is kept busy before it."""
+
+_MAX_FLUSHES = 50
+"""The first call of a kernel compiles it, which is no measure of queueing."""
+
 _OF_DRIVER = re.compile(r"CUDA error|Triton Error \[CUDA\]|HIP error|Triton Error \[HIP\]")
 """In messages of torch and of Triton."""
 
@@ -52,28 +58,39 @@ class DeviceClock(Protocol):
 class EventClock:
     """CUDA events around each call, after writing more than the L2 cache holds, as ``do_bench`` does.
 
-    All calls are queued before the first is waited for, so that the device finds the next launch ready: only
-    a launch that costs the processor more than writing the cache takes shows up in the time.
+    All calls are queued before the first is waited for, so that the device finds the next launch ready. It
+    does if what it writes before takes longer than the processor needs to queue a call: a call that needs
+    long, such as one of several kernels, is preceded by as many writes as it takes.
     """
 
     def __init__(self) -> None:
         import torch
 
         self._flushed = torch.empty(_FLUSHED_BYTES, dtype=torch.int8, device="cuda")
+        self._flushed.zero_()
+        [self._flush_s] = self._times_s(self._flushed.zero_, 1, num_flushes=0)
 
     def seconds(self, call: Callable[[], None], num_calls: int) -> float:
         """See ``DeviceClock``; the resolution is half a microsecond a call."""
+        start_s = time.perf_counter()
+        call()
+        queueing_s = time.perf_counter() - start_s
+        num_flushes = 1 + int(_QUEUE_MARGIN * queueing_s / self._flush_s)
+        return sum(self._times_s(call, num_calls, min(num_flushes, _MAX_FLUSHES)))
+
+    def _times_s(self, call: Callable[[], object], num_calls: int, num_flushes: int) -> list[float]:
         import torch
 
         event: Any = torch.cuda.Event  # without type information
         pairs = [[event(enable_timing=True) for _ in range(2)] for _ in range(num_calls)]
         for start, end in pairs:
-            self._flushed.zero_()
+            for _ in range(num_flushes):
+                self._flushed.zero_()
             start.record()
             call()
             end.record()
         torch.cuda.synchronize()
-        return sum(float(start.elapsed_time(end)) for start, end in pairs) / 1e3
+        return [float(start.elapsed_time(end)) / 1e3 for start, end in pairs]
 
 
 class GpuWorkbench:

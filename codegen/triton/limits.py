@@ -17,7 +17,7 @@ are an upper bound.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,13 +71,41 @@ class Limits:
     def shared_bytes(self, candidates: Candidates) -> NDArray[np.int64]:
         """Shape (N,), of one program of the kernel that needs most."""
         result = np.zeros(len(candidates), dtype=np.int64)
+        for rows, values, tiles in self._products(candidates):
+            for tile in tiles:
+                result[rows] = np.maximum(result[rows], product_bytes(tile, values, self.space.target))
+        return result
+
+    def is_pipelined(self, candidates: Candidates) -> NDArray[np.bool_]:
+        """Shape (N,): whether all operands of all products are copied while earlier ones are multiplied."""
+        result = np.ones(len(candidates), dtype=np.bool_)
+        for rows, values, tiles in self._products(candidates):
+            for tile in tiles:
+                left, right = _copies(tile, values, self.space.target)
+                result[rows] &= left & right & (values["num_stages"] > 1)
+        return result
+
+    def scattered_elements(self, candidates: Candidates) -> NDArray[np.float64]:
+        """Shape (N,): elements of operands of products that a program loads otherwise, in all iterations."""
+        result = np.zeros(len(candidates))
+        for rows, values, tiles in self._products(candidates):
+            for tile in tiles:
+                left, right = _copies(tile, values, self.space.target)
+                sizes = np.where(left, 0, tile.rows * tile.depth) + np.where(
+                    right, 0, tile.depth * tile.columns
+                )
+                result[rows] += sizes * tile.iterations
+        return result
+
+    def _products(
+        self, candidates: Candidates
+    ) -> Iterator[tuple[NDArray[np.int64], Mapping[str, NDArray[np.int64]], tuple[ProductTile, ...]]]:
+        """Of each sketch among the candidates: their rows, values of knobs, and matrix products."""
         for number, rows in self.space.by_sketch(candidates):
             if number not in self._tiles:
                 self._tiles[number] = SketchTiles(self.space.sketches[number])
             values = self.space.values(number, candidates.positions[rows])
-            for tile in self._tiles[number](values):
-                result[rows] = np.maximum(result[rows], product_bytes(tile, values, self.space.target))
-        return result
+            yield rows, values, self._tiles[number](values)
 
 
 def product_bytes(
@@ -88,10 +116,7 @@ def product_bytes(
     is_amd = target.backend == "hip"
     stored, multiplied = _bytes_of_formats(target)
     left, right = tile.rows * tile.depth, tile.depth * tile.columns
-    copies = [
-        _is_copied(left, tile.left_run, tile.left_odd, threads, stored),
-        _is_copied(right, tile.right_run, tile.right_odd, threads, stored),
-    ]
+    copies = _copies(tile, values, target)
     by_group = _multiplies_by_group(tile, values["num_warps"], target)
     buffers = np.where(by_group & (stored == multiplied), stages, stages - 1)
     staged = sum(
@@ -120,6 +145,18 @@ def _bytes_of_formats(target: GpuTarget) -> tuple[int, int]:
     if precision.storage != "float32":
         return 2, 2
     return 4, 2 if precision.dot_input in ("float16", "bfloat16") else 4
+
+
+def _copies(
+    tile: ProductTile, values: Mapping[str, NDArray[np.int64]], target: GpuTarget
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Whether asynchronous copies bring the left and the right operand, each of shape (N,)."""
+    threads, (stored, _) = values["num_warps"] * target.warp_size, _bytes_of_formats(target)
+    left, right = tile.rows * tile.depth, tile.depth * tile.columns
+    return (
+        _is_copied(left, tile.left_run, tile.left_odd, threads, stored),
+        _is_copied(right, tile.right_run, tile.right_odd, threads, stored),
+    )
 
 
 def _is_copied(

@@ -48,6 +48,10 @@ _FIXED_REGISTERS = 24.0
 
 _REGISTER_BYTES = 4
 
+_SCATTERED_BYTES = 8.0
+"""What an element that is loaded by itself costs of the path from the cache and of that to shared memory,
+however narrow it is: a lane of each."""
+
 
 @dataclass(frozen=True)
 class GpuFacts:
@@ -58,6 +62,15 @@ class GpuFacts:
 
     kernels: tuple[KernelWork, ...]
     columns: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Products:
+    """What ``Limits`` says of the matrix products of N candidates, each of shape (N,)."""
+
+    shared_bytes: NDArray[np.float64]
+    is_pipelined: NDArray[np.bool_]
+    scattered: NDArray[np.float64]
 
 
 class GpuFeaturiser:
@@ -95,10 +108,13 @@ class GpuFeaturiser:
         works = [_no_work(len(candidates)) for _ in range(num_kernels)]
         raw = {column.name: np.ones(len(candidates)) for column in GPU_COLUMNS}
         shared = self._limits.shared_bytes(candidates).astype(np.float64)
+        is_pipelined = self._limits.is_pipelined(candidates)
+        scattered = self._limits.scattered_elements(candidates)
         for number, rows in self.space.by_sketch(candidates):
             kernels = self._facts(number, candidates, rows)
             values = self.space.values(number, candidates.positions[rows])
-            found = [self._work(facts, values, shared[rows]) for facts in kernels]
+            products = _Products(shared[rows], is_pipelined[rows], scattered[rows])
+            found = [self._work(facts, values, products) for facts in kernels]
             if compiled is not None:
                 own = [compiled[row][-len(found) :] for row in rows]
                 found = [with_resources(w, [each[n] for each in own]) for n, w in enumerate(found)]
@@ -124,21 +140,23 @@ class GpuFeaturiser:
         self,
         facts: dict[str, NDArray[np.float64]],
         values: dict[str, NDArray[np.int64]],
-        shared_bytes: NDArray[np.float64],
+        products: _Products,
     ) -> KernelWork:
         target, device = self.space.target, self.device
         threads = values["num_warps"].astype(np.float64) * target.warp_size
         multiplies = facts["matrix_flops"] > 0
         rate = np.where(multiplies, device.peak(_multiplied(target)), device.peak("float32"))
-        ahead = np.where(multiplies, np.maximum(values["num_stages"] - 1, 1), 1).astype(np.float64)
+        is_pipelined = multiplies & products.is_pipelined
+        ahead = np.where(is_pipelined, values["num_stages"] - 1, 1).astype(np.float64)
+        scattered = np.where(multiplies, products.scattered * facts["programs"], 0.0)
         registers = _FIXED_REGISTERS + facts["tile_elements"] / threads
         return KernelWork(
             num_programs=facts["programs"],
             num_threads=threads,
             num_registers=registers,
-            shared_bytes=np.where(multiplies, shared_bytes, 0.0),
+            shared_bytes=np.where(multiplies, products.shared_bytes, 0.0),
             flops=facts["flops"],
-            local_bytes=_local_bytes(facts, values["num_warps"]),
+            local_bytes=_local_bytes(facts, values["num_warps"]) + _SCATTERED_BYTES * scattered,
             l2_bytes=facts["l2_bytes"],
             memory_bytes=facts["memory_bytes"],
             num_steps=facts["steps"],
