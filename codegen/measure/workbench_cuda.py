@@ -132,7 +132,7 @@ class GpuWorkbench:
 
 
 class CompilingWorkbench:
-    """Runs each candidate once, on memory with whatever is in it, which is what makes Triton compile it.
+    """Runs each candidate once, on zeros, which is what makes Triton compile it.
 
     Nothing is checked: what is measured is.
     """
@@ -158,7 +158,7 @@ class CompilingWorkbench:
         space = build_space(make_operator(job.operator, job.parameters).program(), job.gpu)
         dtype = getattr(torch, job.gpu.precision.storage)
         tensors = {
-            tensor.name: torch.empty(tensor.shape, dtype=dtype, device=self._device)
+            tensor.name: torch.zeros(tensor.shape, dtype=dtype, device=self._device)
             for tensor in (*space.program.inputs, space.program.output)
         }
         return _Kernels(space, Limits(space), tensors, tensors[space.program.output.name])

@@ -149,6 +149,12 @@ GPU_CASES = {
         | {"ow_group": 1, **LAUNCH},
         Precision("bfloat16"),
     ),
+    "convolution_staged": GpuCase(
+        Conv2d(height=9, width=11, in_channels=20, out_channels=24, padding=1),
+        "dot.staged_x",
+        {"oh_block": 2, "ow_block": 8, "oc_block": 32, "ic_block": 32, "ow_group": 1, **LAUNCH},
+        Precision("float16"),
+    ),
     "softmax_of_rows": GpuCase(Softmax(rows=6, cols=100), "rows.kept", {"row_block": 2, **LAUNCH}),
 }
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from codegen.measure import workbench_cuda
 from codegen.measure.config import MeasureConfig
 from codegen.measure.jobs import MeasureJob
-from codegen.measure.trials import Bench, prepare_task, run_trial
-from codegen.measure.workbench_cuda import GpuWorkbench, make_workbench
+from codegen.measure.trials import Bench, check_candidate, prepare_task, run_trial
+from codegen.measure.workbench_cuda import CompilingWorkbench, EventClock, GpuWorkbench, make_workbench
 from codegen.ops import make_operator
 from codegen.precision import Precision
 from codegen.schedule import build_space
@@ -134,3 +135,38 @@ def test_without_a_gpu_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> N
         pytest.skip("there is a GPU")
     with pytest.raises(RuntimeError, match=r"use a fresh process|no CUDA device"):
         make_workbench(CONFIG)
+
+
+@pytest.mark.parametrize(("queueing_s", "num_flushes"), [(0.0, 1), (250e-6, 6), (10.0, 50)])
+def test_the_device_is_kept_busy_for_as_long_as_queueing_takes(
+    monkeypatch: pytest.MonkeyPatch, queueing_s: float, num_flushes: int
+) -> None:
+    asked = []
+
+    class RecordingClock(EventClock):
+        def __init__(self) -> None:
+            self._flush_s = 100e-6
+
+        def _times_s(self, call: Callable[[], object], num_calls: int, num_flushes: int) -> list[float]:
+            asked.append(num_flushes)
+            return [20e-6] * num_calls
+
+    readings = iter([1.0, 1.0 + queueing_s])
+    monkeypatch.setattr(workbench_cuda.time, "perf_counter", lambda: next(readings))
+    assert RecordingClock().seconds(lambda: None, 3) == pytest.approx(60e-6)
+    assert asked == [num_flushes]
+
+
+def test_what_is_compiled_ahead_is_run_once_and_cannot_be_timed() -> None:
+    workbench = CompilingWorkbench("cpu")
+    for job in jobs():
+        workbench.prepare(job)
+        trial = workbench.build(job)
+        assert trial.check() is None
+        with pytest.raises(RuntimeError, match="only compiled"):
+            trial.time_calls(1)
+    bench = Bench(CONFIG, workbench, lambda phase, position: None)
+    outside = replace(job, candidate={**job.candidate, "sketch": "none"})
+    failure = check_candidate(bench, outside)
+    assert failure is not None
+    assert failure.kind == "constraints"

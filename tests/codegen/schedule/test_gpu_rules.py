@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -35,7 +37,13 @@ SKETCHES: list[tuple[Operator, list[str]]] = [
     (Matmul(m=64, k=128, n=64, batch=3, transpose_a=True), ["dot"]),
     (Matmul(m=1, k=128, n=64), ["vector"]),
     (Matmul(m=64, k=128, n=64, transpose_b=True), ["dot", "dot.packed_b"]),
-    (WORKLOADS["resnet18_c9"], ["dot", "dot.packed_w", "dot.split_ic"]),
+    (
+        WORKLOADS["resnet18_c9"],
+        ["dot", "dot.packed_w", "dot.split_ic", "dot.staged_x", "dot.staged_x.split_ic"],
+    ),
+    (WORKLOADS["resnet18_c3"], ["dot", "dot.packed_w"]),  # 1x1: reads whole rows of the image
+    (WORKLOADS["resnet18_c5"], ["dot", "dot.packed_w", "dot.staged_x"]),  # 1x1 in strides
+    (replace(WORKLOADS["resnet18_c9"], layout="NHWC"), ["dot", "dot.packed_w", "dot.split_ic"]),
     (Conv2d(height=8, width=8, in_channels=8, out_channels=8, groups=2), ["dot", "dot.packed_w"]),
     (WORKLOADS["mobilenet_d5"], ["vector"]),
     (Softmax(rows=4, cols=100), ["rows.kept", "rows.chunked"]),

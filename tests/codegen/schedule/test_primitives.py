@@ -13,6 +13,7 @@ from codegen.ir.affine import Affine, variable
 from codegen.ir.expression import Axis, Constant, InRange, Load, Program, Select, Stage, Tensor
 from codegen.ir.interpret import interpret_loops
 from codegen.ir.loops import LoopProgram, Scope
+from codegen.ir.text import loop_text
 from codegen.schedule import ScheduleError
 from codegen.schedule.examples import padded_sum, row_sum, scaled_relu, transpose, vector_add
 from codegen.schedule.naive import naive_loops
@@ -92,3 +93,20 @@ def test_fused_local_stages_compute_the_chain() -> None:
     loops = make_local(fuse(scaled_relu(5), ("i", "c_i")), "i", "b")
     a = np.array([-2, -1, 0, 1, 2], dtype=np.float32)
     np.testing.assert_array_equal(interpret_loops(loops, {"a": a}), np.maximum(2 * a, 0))
+
+
+def test_a_copy_may_be_laid_out_along_another_dimension() -> None:
+    program = transpose(2, 3)
+    copied = cache_read(program, None, "a", "copy", Scope.GLOBAL, last=0)
+    assert copied.buffer("copy").shape == (2, 3)
+    assert copied.buffer("copy").is_copy
+    a = np.arange(6, dtype=np.float32).reshape(3, 2)
+    np.testing.assert_array_equal(interpret_loops(copied, {"a": a}), interpret_loops(program, {"a": a}))
+    assert "copy[copy_1, copy_0] = a[copy_0, copy_1]" in loop_text(copied)
+
+
+def test_only_what_holds_elements_of_inputs_and_zeros_is_a_copy() -> None:
+    padded = cache_read(padded_sum(4), None, "a", "copy", Scope.GLOBAL)
+    assert padded.buffer("copy").is_copy
+    computed = cache_read(scaled_relu(4), None, "b", "copy", Scope.GLOBAL)
+    assert not computed.buffer("copy").is_copy

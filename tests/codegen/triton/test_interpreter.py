@@ -55,6 +55,7 @@ OPERATORS: list[Operator] = [
     Conv2d(height=6, width=7, in_channels=5, out_channels=5, groups=5, padding=1, stride=(1, 2), bias=True),
     Conv2d(height=1, width=9, in_channels=4, out_channels=4, groups=4, padding=1),
     Conv2d(height=3, width=5, in_channels=259, out_channels=17, kernel=1, residual=True),
+    Conv2d(height=5, width=6, in_channels=20, out_channels=17, padding=1, stride=2, batch=2, relu=True),
     Pool2d(height=9, width=7, channels=3, kernel=3, padding=1),
     Pool2d(height=9, width=7, channels=3, kernel=3, padding=1, kind="average"),
     GlobalAveragePool(channels=5, height=17, width=17),

@@ -99,3 +99,31 @@ def test_what_does_not_fit_is_told_in_numbers() -> None:
         "512 threads and 131072 bytes of shared memory are more than the 1024 threads and 65536 bytes that a "
         "program may have on AMD Instinct MI300X"
     )
+
+
+def test_a_window_of_an_image_is_loaded_element_by_element_and_its_copy_is_not() -> None:
+    target = replace(GPU_TARGETS["cuda_sm90"], precision=Precision("float16"))
+    space = space_of(*OPERATORS[1], target)
+    tile = {"oh_block": 4, "ow_block": 16, "oc_block": 64, "ic_block": 32, "num_warps": 4}
+    tile |= {"oh_group": 1, "ow_group": 1, "num_stages": 3}
+    plain = {"kh_block": 1, "kw_block": 1}
+    named = []
+    for sketch in space.sketches:
+        knobs = {**tile, **plain, "ic_splits": 2}
+        named.append({"sketch": sketch.name, "knobs": {k.name: knobs[k.name] for k in sketch.knobs}})
+    candidates = space.decode(named)
+    limits = Limits(space)
+    is_pipelined = dict(zip((s.name for s in space.sketches), limits.is_pipelined(candidates), strict=True))
+    assert is_pipelined == {
+        "dot": False,
+        "dot.packed_w": False,
+        "dot.split_ic": False,
+        "dot.staged_x": True,
+        "dot.staged_x.split_ic": True,
+    }
+    scattered = limits.scattered_elements(candidates)
+    # A tile of the image in each of 9 windows and 8 tiles of channels; without packing weights as well.
+    image, weights = 4 * 16 * 32 * 9 * 8, 64 * 32 * 9 * 8
+    assert scattered.tolist() == [image + weights, image, (image + weights) / 2, 0, 0]
+    one_stage = space.decode([{**named[3], "knobs": {**named[3]["knobs"], "num_stages": 1}}])
+    assert not limits.is_pipelined(one_stage)[0]
