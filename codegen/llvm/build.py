@@ -34,6 +34,12 @@ def compile_program(loops: LoopProgram, target: Target) -> Kernel:
     return Kernel(signature, target, load_objects(tuple(codes), signature), loops)
 
 
+def forget_objects() -> None:
+    """Compile everything anew from here on, as in a new process; kernels that there are stay."""
+    _piece_object.cache_clear()
+    _text_object.cache_clear()
+
+
 @lru_cache(maxsize=256)
 def _piece_object(piece: Piece, target: Target) -> bytes:
     """What many candidates have in common is made once; a few kilobytes each."""
