@@ -7,7 +7,8 @@ from functools import cache, lru_cache
 import llvmlite.binding as llvm
 
 from codegen.ir.loops import LoopProgram
-from codegen.llvm.emit import cut_known, emit_entries, emit_piece, module_text
+from codegen.llvm.emit import cut_known, emit_piece, module_text
+from codegen.llvm.entries import emit_entries
 from codegen.llvm.kernel import Kernel
 from codegen.llvm.native import initialize_llvm, load_objects
 from codegen.llvm.pieces import Piece

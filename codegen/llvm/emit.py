@@ -11,12 +11,15 @@ from dataclasses import dataclass
 
 from codegen.ir.known import require_known
 from codegen.ir.loops import Buffer, LoopProgram, Scope
+from codegen.llvm.entries import Functions, emit_entries, function_lines, parameters
+from codegen.llvm.linear import Mode
 from codegen.llvm.pieces import Cut, Piece, arguments_of, cut_program
+from codegen.llvm.plan import PlannedLoop, PlannedNode
 from codegen.llvm.planning import plan_nodes
 from codegen.llvm.signature import Signature, prepack_inputs, slice_elements
 from codegen.llvm.statements import emit_nodes
 from codegen.llvm.streams import NONTEMPORAL, emit_streaming
-from codegen.llvm.team import BARRIER_DECLARATION, BARRIER_LINE, emit_team
+from codegen.llvm.team import emit_team
 from codegen.llvm.writer import Head, Writer
 from codegen.target import Target
 
@@ -27,16 +30,6 @@ class ModuleText:
 
     text: str
     signature: Signature
-
-
-@dataclass(frozen=True)
-class Functions:
-    """Lines of definitions, and the declarations that they need; ``calls`` are those of functions of ours."""
-
-    lines: list[str]
-    declarations: set[str]
-    calls: frozenset[str] = frozenset()
-    is_streamed: bool = False
 
 
 def cut_known(program: LoopProgram, target: Target) -> tuple[Cut, Signature]:
@@ -57,40 +50,36 @@ def emit_module(program: LoopProgram, target: Target) -> ModuleText:
 
 
 def emit_piece(piece: Piece, target: Target) -> Functions:
-    """A piece as a function of the array of pointers; a shared one also takes a thread and their number."""
+    """A piece as a function of the array of pointers and what else ``parameters`` says."""
     writer = Writer({b.name: f"%p{position}" for position, b in piece.arguments}, set(), piece.streamed)
-    head = Head()
-    writer.lines.append(head.lines)
-    writer.heads[""] = head
     buffers = tuple(buffer for _, buffer in piece.buffers)
-    nodes = plan_nodes(piece.nodes, buffers, target.vector_lanes)
     if piece.is_shared:
         _slice_locals(writer, buffers)
+    head = Head()
+    writer.lines.append(head.lines)
+    nodes = plan_nodes(piece.nodes, buffers, target.vector_lanes)
+    for number in range(piece.outer):
+        nodes = _enter(writer, head, nodes, f"%outer{number}")
+    if piece.is_shared and not piece.outer:
         emit_streaming(writer, lambda: emit_team(writer, nodes))
     else:
         emit_streaming(writer, lambda: emit_nodes(writer, nodes))
     visibility = "" if piece.is_exported else "hidden "
-    header = (
-        f"{visibility}void @{piece.name}({_parameters(piece, 'ptr %args', 'i64 %thread', 'i64 %threads')})"
-    )
-    lines = _function(header, [*_pointer_lines(piece), *writer.text()])
+    header = f"{visibility}void @{piece.name}({parameters(piece)})"
+    lines = function_lines(header, [*_pointer_lines(piece), *writer.text()])
     return Functions(lines, writer.declarations, is_streamed=bool(piece.streamed))
 
 
-def emit_entries(cut: Cut) -> Functions:
-    """What calls the pieces of the body; the same for many candidates of a task."""
-    calls = [
-        f"  call void @{piece.name}({_parameters(piece, 'ptr %args', 'i64 %thread', 'i64 %threads')})"
-        for piece in cut.body
-    ]
-    called = frozenset(f"void @{piece.name}({_parameters(piece, 'ptr', 'i64', 'i64')})" for piece in cut.body)
-    run = f"void @{cut.symbol}_run(ptr %args)"
-    if cut.num_threads == 1:
-        return Functions(_function(run, calls), set(), called)
-    member = [*MEMBER_LINES, *f"\n{BARRIER_LINE}\n".join(calls).split("\n")]
-    start = f"  call void @GOMP_parallel(ptr @{cut.symbol}_member, ptr %args, i32 {cut.num_threads}, i32 0)"
-    lines = [*_function(f"hidden void @{cut.symbol}_member(ptr %args)", member), *_function(run, [start])]
-    return Functions(lines, {*ENTRY_DECLARATIONS, BARRIER_DECLARATION}, called)
+def _enter(writer: Writer, head: Head, nodes: tuple[PlannedNode, ...], value: str) -> tuple[PlannedNode, ...]:
+    """The body of the only loop, whose variable has that value."""
+    (loop,) = nodes
+    assert isinstance(loop, PlannedLoop)
+    assert not loop.guards, "whoever runs the loop does not test them"
+    name = loop.variable.name
+    writer.offsets[name] = 0
+    if loop.variable.mode is not Mode.UNROLLED:
+        writer.names[name], writer.heads[name] = value, head
+    return loop.body
 
 
 def module_text(functions: Functions, target: Target) -> str:
@@ -102,24 +91,6 @@ def module_text(functions: Functions, target: Target) -> str:
 
 ZERO = "@zero = internal constant float 0.0"
 """What is read where there is nothing to read."""
-
-ENTRY_DECLARATIONS = (
-    "void @GOMP_parallel(ptr, ptr, i32, i32)",
-    "i32 @omp_get_thread_num()",
-    "i32 @omp_get_num_threads()",
-)
-
-MEMBER_LINES = (
-    "  %thread32 = call i32 @omp_get_thread_num()",
-    "  %threads32 = call i32 @omp_get_num_threads()",
-    "  %thread = zext i32 %thread32 to i64",
-    "  %threads = zext i32 %threads32 to i64",
-)
-"""What a thread of the team asks first."""
-
-
-def _parameters(piece: Piece, *names: str) -> str:
-    return ", ".join(names if piece.is_shared else names[:1])
 
 
 def _slice_locals(writer: Writer, buffers: tuple[Buffer, ...]) -> None:
@@ -137,10 +108,6 @@ def _pointer_lines(piece: Piece) -> list[str]:
         lines.append(f"  %s{position} = getelementptr ptr, ptr %args, i64 {position}")
         lines.append(f"  %p{position} = load ptr, ptr %s{position}, align 8")
     return lines
-
-
-def _function(header: str, lines: list[str]) -> list[str]:
-    return [f"define {header} #0 {{", "entry:", *lines, "  ret void", "}"]
 
 
 def _attributes(target: Target) -> str:

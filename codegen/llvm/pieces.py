@@ -1,5 +1,6 @@
-"""A program cut where its threads meet: each piece is a function, and many candidates have it in common.
+"""A program cut in pieces: each is a function, and many candidates have it in common.
 
+It is cut where its threads meet, and where the body of a parallel nest is a row of large steps.
 Winograd's transforms or the padding of an image depend on few knobs, so that most candidates of a search
 differ in one piece only. A piece says all that its code depends on and nothing else: equal pieces have equal
 code, and what compiles them may remember it.
@@ -9,7 +10,10 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import cast
 
 from codegen.ir.expression import loads
 from codegen.ir.loops import Buffer, Loop, LoopKind, LoopProgram, Node, Scope, Store, walk_nodes
@@ -23,7 +27,8 @@ Position = int | None
 class Piece:
     """Statements that become the function ``name``, with the buffers that they use and no others.
 
-    ``is_shared``: every thread of a team runs it, each its part. ``is_exported``: callers may see it.
+    ``is_shared``: it runs in a team of threads. ``is_exported``: callers may see it. The ``outer`` outermost
+    loops are run by its caller, which passes their variables.
     """
 
     name: str
@@ -31,6 +36,7 @@ class Piece:
     buffers: tuple[tuple[Position, Buffer], ...]
     is_shared: bool = False
     is_exported: bool = False
+    outer: int = 0
 
     @property
     def arguments(self) -> tuple[tuple[int, Buffer], ...]:
@@ -45,31 +51,50 @@ class Piece:
 
 
 @dataclass(frozen=True)
+class Step:
+    """Pieces that run one after the other; in each iteration of perfectly nested loops with these extents, if
+    there are any, which a team shares.
+    """
+
+    pieces: tuple[Piece, ...]
+    extents: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Cut:
-    """A program's pieces: those of ``body`` run one after the other, with a barrier between two of a team."""
+    """A program's pieces: the steps of ``body`` run one after the other, a team meeting between them."""
 
     symbol: str
-    body: tuple[Piece, ...]
+    body: tuple[Step, ...]
     prepack: Piece
     num_threads: int
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
         """All of them."""
-        return (*self.body, self.prepack)
+        return (*(piece for step in self.body for piece in step.pieces), self.prepack)
 
 
 def cut_program(program: LoopProgram, num_threads: int) -> Cut:
     """Cut a program whose Ints are all plain ints, for at most so many threads."""
     symbol = re.sub(r"\W", "_", program.name) or "kernel"
     buffers = list(zip(_positions(program.buffers), program.buffers, strict=True))
+    registers = frozenset(buffer.name for buffer in program.buffers if buffer.scope is Scope.REGISTER)
     useful = num_useful_threads(program.body, num_threads)
-    body = tuple(
-        Piece(f"{symbol}_part{number}", nodes, _only(buffers, names), is_shared=useful > 1)
-        for number, (nodes, names) in enumerate(_runs(program))
-    )
+    numbers = count()
+
+    def piece(nodes: tuple[Node, ...], names: frozenset[str], outer: int = 0) -> Piece:
+        return Piece(f"{symbol}_part{next(numbers)}", nodes, _only(buffers, names), useful > 1, outer=outer)
+
+    steps = []
+    for nodes, names in _runs(program.body, registers, has_parallel):
+        loops, parts = _inside(nodes, registers)
+        extents = tuple(cast(int, loop.extent) for loop in loops)
+        pieces = [piece(_wrapped(loops, part), used, len(loops)) for part, used in parts]
+        steps.append(Step(tuple(pieces), extents) if parts else Step((piece(nodes, names),)))
     packed = _only(buffers, _names(program.prepack))
-    return Cut(symbol, body, Piece(f"{symbol}_prepack", program.prepack, packed, is_exported=True), useful)
+    prepack = Piece(f"{symbol}_prepack", program.prepack, packed, is_exported=True)
+    return Cut(symbol, tuple(steps), prepack, useful)
 
 
 def arguments_of(buffers: tuple[Buffer, ...]) -> tuple[Buffer, ...]:
@@ -91,25 +116,61 @@ def has_parallel(node: Node) -> bool:
     )
 
 
-def _runs(program: LoopProgram) -> list[tuple[tuple[Node, ...], frozenset[str]]]:
-    """Statements of the body, cut before and after each that a team shares, and the names they use.
+MIN_STEPS, MIN_STEP_STORES = 3, 4096
+"""Steps inside a nest that are worth functions: several, and each longer by far than a call."""
+
+_Run = tuple[tuple[Node, ...], frozenset[str]]
+"""Statements, and the names of the buffers that they use."""
+
+
+def _runs(nodes: tuple[Node, ...], registers: frozenset[str], is_alone: Callable[[Node], bool]) -> list[_Run]:
+    """Statements cut before and after each that stands alone.
 
     Registers have no address: what uses the same ones stays together.
     """
-    registers = {buffer.name for buffer in program.buffers if buffer.scope is Scope.REGISTER}
-    runs: list[tuple[tuple[Node, ...], frozenset[str]]] = []
+    runs: list[_Run] = []
     is_open = False
-    for node in program.body:
-        names, is_parallel = _names((node,)), has_parallel(node)
+    for node in nodes:
+        names, ends = _names((node,)), is_alone(node)
         start = next((i for i, (_, used) in enumerate(runs) if used & names & registers), len(runs))
-        if is_open and not is_parallel:
+        if is_open and not ends:
             start = min(start, len(runs) - 1)
         joined = runs[start:]
         del runs[start:]
-        nodes = tuple(part for run, _ in joined for part in run)
-        runs.append(((*nodes, node), names.union(*(used for _, used in joined))))
-        is_open = not is_parallel
+        before = tuple(part for run, _ in joined for part in run)
+        runs.append(((*before, node), names.union(*(used for _, used in joined))))
+        is_open = not ends
     return runs
+
+
+def _inside(nodes: tuple[Node, ...], registers: frozenset[str]) -> tuple[list[Loop], list[_Run]]:
+    """The loops of a parallel nest, and the large steps that its body is; nothing if it is no such nest."""
+    loops: list[Loop] = []
+    while len(nodes) == 1 and isinstance(nodes[0], Loop) and nodes[0].kind is LoopKind.PARALLEL:
+        loops.append(nodes[0])
+        nodes = nodes[0].body
+    runs = _runs(nodes, registers, lambda node: True) if loops and len(nodes) >= MIN_STEPS else []
+    is_worth_it = len(runs) >= MIN_STEPS and min(_num_stores(run) for run, _ in runs) >= MIN_STEP_STORES
+    return (loops, runs) if is_worth_it and not any(loop.guards for loop in loops) else ([], [])
+
+
+def _num_stores(nodes: tuple[Node, ...]) -> int:
+    """Numbers that are stored, at most."""
+    total = 0
+    for node in nodes:
+        if isinstance(node, Loop):
+            total += cast(int, node.extent) * _num_stores(node.body)
+        elif isinstance(node, Store):
+            total += 1
+        else:
+            total += max(_num_stores(node.then), _num_stores(node.otherwise))
+    return total
+
+
+def _wrapped(loops: list[Loop], nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+    for loop in reversed(loops):
+        nodes = (replace(loop, body=nodes),)
+    return nodes
 
 
 def _names(nodes: tuple[Node, ...]) -> frozenset[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from codegen.ir.affine import variable as var
 from codegen.ir.expression import Constant
-from codegen.ir.loops import LoopProgram, Scope
+from codegen.ir.loops import Loop, LoopProgram, Scope
 from codegen.llvm.build import compile_program
 from codegen.llvm.emit import emit_module, emit_piece, module_text
 from codegen.llvm.pieces import Piece, cut_program, num_useful_threads
@@ -15,6 +18,7 @@ from codegen.llvm.runtime import has_openmp
 from codegen.ops import Conv2d, Operator, Softmax
 from codegen.schedule import build_space
 from tests.codegen.llvm.loop_building import (
+    assert_same_as_interpreted,
     at,
     below,
     binary,
@@ -34,15 +38,21 @@ CONVOLUTION = Conv2d(height=16, width=16, in_channels=16, out_channels=32, paddi
 SPACES: dict[str, Operator] = {"convolution": CONVOLUTION, "softmax": Softmax(rows=40, cols=200)}
 
 
-def winograd(unroll: int) -> LoopProgram:
+def winograd(unroll: int, sketch: str = "phases", **more: int) -> LoopProgram:
     space = build_space(CONVOLUTION.program(), cpu_target(8, 2))
-    knobs = {"oc_register": 16, "tile_register": 3, "ic_unroll": unroll}
-    return space.lower_named({"sketch": "winograd4.phases", "knobs": knobs})
+    knobs = {"oc_register": 16, "tile_register": 3, "ic_unroll": unroll, **more}
+    return space.lower_named({"sketch": f"winograd4.{sketch}", "knobs": knobs})
 
 
-def test_candidates_that_differ_in_one_step_differ_in_one_piece() -> None:
-    one, other = cut_program(winograd(1), 2), cut_program(winograd(4), 2)
-    assert len(one.body) == 5
+@pytest.mark.parametrize(
+    ("sketch", "more", "num_steps"), [("phases", {}, 5), ("blocks", {"tile_rows": 2}, 1)]
+)
+def test_candidates_that_differ_in_one_step_differ_in_one_piece(
+    sketch: str, more: dict[str, int], num_steps: int
+) -> None:
+    one, other = (cut_program(winograd(unroll, sketch, **more), 2) for unroll in (1, 4))
+    assert len(one.body) == num_steps
+    assert len(one.pieces) == 6
     assert [a == b for a, b in zip(one.pieces, other.pieces, strict=True)] == [True, True, False, *3 * [True]]
     assert {hash(piece) for piece in one.pieces} & {hash(piece) for piece in other.pieces}
 
@@ -82,7 +92,7 @@ def test_what_uses_the_same_registers_stays_together() -> None:
         parallel("i", 4, store("y", at("i"), 0.0)),
         vector("w", 8, store("y", at("w"), load("r", "w"))),
     )
-    (piece,) = cut_program(loops, 2).body
+    piece, _ = cut_program(loops, 2).pieces
     assert piece.nodes == loops.body
 
 
@@ -95,9 +105,9 @@ def test_a_cut_keeps_statements_in_order() -> None:
         store("y", at(2), 5.0),
     )
     loops = program({"y": (Scope.OUTPUT, (8,)), "unused": (Scope.GLOBAL, (9,))}, *steps)
-    cut = cut_program(loops, 2)
-    assert [piece.nodes for piece in cut.body] == [steps[:2], steps[2:3], steps[3:4], steps[4:]]
-    assert all([buffer.name for _, buffer in piece.buffers] == ["y"] for piece in cut.body)
+    pieces = cut_program(loops, 2).pieces[:-1]
+    assert [piece.nodes for piece in pieces] == [steps[:2], steps[2:3], steps[3:4], steps[4:]]
+    assert all([buffer.name for _, buffer in piece.buffers] == ["y"] for piece in pieces)
 
 
 def test_a_piece_that_does_not_stream_is_emitted_once() -> None:
@@ -113,6 +123,49 @@ def test_a_piece_that_does_not_stream_is_emitted_once() -> None:
         assert 0 < tests == emit_module(loops, cpu_target(16, 2)).text.count("ptrtoint ptr")
         return
     raise AssertionError(f"no streamed sketch among {streamed}")
+
+
+def rows_of_steps(num_steps: int, size: int, scope: Scope) -> LoopProgram:
+    """In each of 3 x 5 iterations, steps that each read what the one before has written."""
+    shape: tuple[int, ...] = (size,) if scope is Scope.LOCAL else (3, 5, size)
+    place = ("v",) if scope is Scope.LOCAL else ("i", "j", "v")
+    back = (*place[:-1], var("v") * -1 + (size - 1))
+    names = ["x", *(f"t{number}" for number in range(num_steps - 1)), "y"]
+    steps = []
+    for source, target in pairwise(names):
+        read = load(source, *(("i", "j", "v") if source == "x" else back))
+        index = at("i", "j", "v") if target == "y" else at(*place)
+        steps.append(vector("v", size, store(target, index, binary("add", read, load("x", "j", "i", "v")))))
+    buffers = {"x": (Scope.INPUT, (5, 5, size)), "y": (Scope.OUTPUT, (3, 5, size))}
+    buffers |= dict.fromkeys(names[1:-1], (scope, shape))
+    return program(buffers, parallel("i", 3, parallel("j", 5, *steps)))
+
+
+@needs_threads
+@pytest.mark.parametrize("scope", [Scope.LOCAL, Scope.GLOBAL])
+@pytest.mark.parametrize("num_threads", [1, 2, 4])
+def test_large_steps_inside_a_nest_are_functions_of_its_variables(num_threads: int, scope: Scope) -> None:
+    loops = rows_of_steps(3, 4099, scope)
+    (step,) = cut_program(loops, num_threads).body
+    assert step.extents == (3, 5)
+    assert [piece.outer for piece in step.pieces] == [2, 2, 2]
+    assert_same_as_interpreted(loops, runnable_target(8, num_threads))
+
+
+@pytest.mark.parametrize(("num_steps", "size"), [(3, 100), (2, 5000)])
+def test_few_or_short_steps_inside_a_nest_are_no_functions(num_steps: int, size: int) -> None:
+    (step,) = cut_program(rows_of_steps(num_steps, size, Scope.LOCAL), 2).body
+    assert not step.extents
+    assert len(step.pieces) == 1
+
+
+def test_steps_between_guarded_loops_are_no_functions() -> None:
+    whole = rows_of_steps(3, 5000, Scope.LOCAL)
+    (nest,) = whole.body
+    assert isinstance(nest, Loop)
+    guarded = replace(whole, body=(replace(nest, guards=(below(var("i") * 2, 3),)),))
+    (step,) = cut_program(guarded, 2).body
+    assert not step.extents
 
 
 @pytest.mark.parametrize(
