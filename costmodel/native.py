@@ -8,7 +8,6 @@ through all of its sketches.
 from __future__ import annotations
 
 import ctypes
-import functools
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.ir.jit import Function, compile_function
+from codegen.ir.jit import Function, compile_function, compiled_once
 from codegen.ir.trace_native import ROW_MULTIPLE, machine_address
 from codegen.ir.trace_text import BLOCK, LANES
 from codegen.schedule import Candidates, Space
@@ -75,7 +74,6 @@ class NativeScorer:
 
     def prepare(self, number: int, sketch: NativeSketch) -> None:
         """Make a sketch known."""
-        _driver()  # compiled by whoever prepares: two threads that score must not both do it
         code = sketch.features.code
         assert not len(code.constants), "constant features have no place among the varying ones"
         self._sketches[number] = sketch
@@ -93,6 +91,8 @@ class NativeScorer:
     def score(self, candidates: Candidates) -> FloatArray:
         """Shape (N,); all their sketches must have been prepared."""
         result = np.empty(len(candidates), dtype=np.float32)
+        if not len(candidates):
+            return result  # native code goes through at least one job
         positions = np.ascontiguousarray(candidates.positions)
         order = np.argsort(candidates.sketches, kind="stable")
         jobs = self._jobs_of(candidates.sketches[order], order.ctypes.data)
@@ -168,7 +168,7 @@ def _stride(num: NDArray[np.int64] | int) -> NDArray[np.int64] | int:
     return -(-num // ROW_MULTIPLE) * ROW_MULTIPLE + 16
 
 
-@functools.cache
+@compiled_once
 def _driver() -> Function:
     """Compiled once per process."""
     return compile_function(

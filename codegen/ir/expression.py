@@ -24,11 +24,21 @@ of the first numbers of two such and that of the second ones. Schedules make the
 Reducer: TypeAlias = Literal["sum", "max"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Constant:
-    """A number, float32 like everything else."""
+    """A number, float32 like everything else; zeros of different signs are different numbers."""
 
     value: float
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Constant) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple[float, float]:
+        return self.value, math.copysign(1.0, self.value)
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from threading import Lock
+from typing import Any, ParamSpec
 
 import llvmlite.binding as llvm
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -39,3 +43,18 @@ def compile_function(text: str, name: str, arguments: Sequence[Any], more_featur
     engine.finalize_object()
     address = engine.get_function_address(name)
     return Function(ctypes.CFUNCTYPE(None, *arguments)(address), address, engine)
+
+
+def compiled_once(make: Callable[P, Function]) -> Callable[P, Function]:
+    """What ``make`` compiles, kept for the rest of the process; threads that ask at the same time wait.
+
+    A cache without the lock has both of them compile, and frees the code of one, whose address may be in use.
+    """
+    lock, kept = Lock(), functools.cache(make)
+
+    @functools.wraps(make)
+    def ask(*args: P.args, **kwargs: P.kwargs) -> Function:
+        with lock:
+            return kept(*args, **kwargs)  # type: ignore[arg-type]
+
+    return ask

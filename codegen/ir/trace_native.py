@@ -8,14 +8,13 @@ ahead of time. Rows are reused as soon as their value is dead, so that they stay
 from __future__ import annotations
 
 import ctypes
-import functools
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.ir.jit import Function, compile_function
+from codegen.ir.jit import Function, compile_function, compiled_once
 from codegen.ir.trace import FloatArray, Tape
 from codegen.ir.trace_text import BLOCK, INPUT, LANES, LOG2, NAMES, STORE, STORE_HALF, machine_text
 
@@ -78,7 +77,6 @@ def assemble(tape: Tape, dtype: type[np.float64] | type[np.float32]) -> Code:
         code.extend((store, position, rows[number], 0, 0.0) for position in stores.get(number, ()))
         if number not in last:
             free.append(rows.pop(number))
-    _machine()  # compiled by whoever assembles: two threads that execute must not both do it
     known = [position for position, output in enumerate(tape.outputs) if isinstance(output, float)]
     constants = np.array([tape.outputs[position] for position in known], dtype=np.float64)
     instructions = np.array(code, dtype=_INSTRUCTION)
@@ -139,7 +137,7 @@ def _instruction(
     return code, target, left, right, 0.0
 
 
-@functools.cache
+@compiled_once
 def _machine() -> Function:
     """Compiled once per process."""
     return compile_function(machine_text(), "run", [ctypes.c_int64] * 3 + [ctypes.c_void_p] * 4)

@@ -139,7 +139,8 @@ call{code}:
 _RUN = """
 define void @run(i64 %count, i64 %padded, i64 %stride, ptr %code, ptr %rows, ptr %inputs, ptr %outputs) {{
 entry:
-  br label %block
+  %nothing = icmp eq i64 %count, 0
+  br i1 %nothing, label %done, label %block
 block:
   %base = phi i64 [0, %entry], [%nextbase, %endblock]
   %rest = sub i64 %padded, %base

@@ -19,6 +19,7 @@ import llvmlite.binding as llvm
 from codegen.ir.text import loop_text
 from codegen.llvm.build import compile_object
 from codegen.llvm.description import description_text, read_description
+from codegen.llvm.emit import emit_module
 from codegen.llvm.header import c_header
 from codegen.llvm.kernel import Kernel
 from codegen.llvm.native import load_objects
@@ -42,10 +43,11 @@ def save_kernel(kernel: Kernel, folder: str | Path, metadata: Mapping[str, objec
     """
     if kernel.loops is None:
         raise ValueError(f"{kernel.signature.symbol} was loaded from a folder: copy that folder instead")
+    text = emit_module(kernel.loops, kernel.target).text
     files = {
         "loops.txt": loop_text(kernel.loops).encode(),
-        "kernel.ll": kernel.text.encode(),
-        "kernel.o": compile_object(kernel.text, kernel.target),
+        "kernel.ll": text.encode(),
+        "kernel.o": compile_object(text, kernel.target),
     }
     try:
         description = description_text(kernel.signature, kernel.target, files, metadata)
@@ -86,7 +88,7 @@ def load(folder: str | Path) -> Kernel:
         native = load_objects((files["kernel.o"],), signature)
     except ValueError as error:
         raise ValueError(f"kernel.o in {folder} cannot be used: {error}") from error
-    return Kernel(signature, target, native, files["kernel.ll"].decode(errors="replace"))
+    return Kernel(signature, target, native)
 
 
 def missing_features(target: Target) -> tuple[str, ...]:

@@ -7,9 +7,11 @@ from functools import cache, lru_cache
 import llvmlite.binding as llvm
 
 from codegen.ir.loops import LoopProgram
-from codegen.llvm.emit import emit_module
+from codegen.llvm.emit import cut_known, emit_piece, module_text
+from codegen.llvm.entries import emit_entries
 from codegen.llvm.kernel import Kernel
 from codegen.llvm.native import initialize_llvm, load_objects
+from codegen.llvm.pieces import Piece
 from codegen.target import Target
 
 CODEGEN_LEVEL = 2
@@ -26,15 +28,27 @@ def compile_program(loops: LoopProgram, target: Target) -> Kernel:
     Raises:
         ValueError: if the program has unknown Ints, or needs threads and there is no OpenMP runtime.
     """
-    module = emit_module(loops, target)
-    work, entries = module.parts
-    codes = (compile_object(work, target), _shared_object(entries, target))
-    return Kernel(module.signature, target, load_objects(codes, module.signature), module.text, loops)
+    cut, signature = cut_known(loops, target)
+    entries = emit_entries(cut)
+    codes = [_piece_object(piece, target) for piece in cut.pieces]
+    codes.append(_text_object(module_text(entries, target), target))
+    return Kernel(signature, target, load_objects(tuple(codes), signature), loops)
+
+
+def forget_objects() -> None:
+    """Compile everything anew from here on, as in a new process; kernels that there are stay."""
+    _piece_object.cache_clear()
+    _text_object.cache_clear()
 
 
 @lru_cache(maxsize=256)
-def _shared_object(text: str, target: Target) -> bytes:
+def _piece_object(piece: Piece, target: Target) -> bytes:
     """What many candidates have in common is made once; a few kilobytes each."""
+    return compile_object(module_text(emit_piece(piece, target), target), target)
+
+
+@lru_cache(maxsize=256)
+def _text_object(text: str, target: Target) -> bytes:
     return compile_object(text, target)
 
 

@@ -1,139 +1,113 @@
-"""A whole program as the text of one LLVM module.
+"""A whole program as the text of LLVM modules.
 
-The module defines two functions over one array of pointers (see ``codegen.llvm.signature``):
-``<symbol>_prepack(args)`` fills the packed buffers, and ``<symbol>_run(args)`` computes the output, where
-several threads do so by having each of them run ``<symbol>_member(args)``.
+Two functions over one array of pointers (see ``codegen.llvm.signature``) are seen from outside:
+``<symbol>_prepack(args)`` fills the packed buffers, and ``<symbol>_run(args)`` computes the output by calling
+the other pieces of the program, where several threads do so by having each run ``<symbol>_member(args)``.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from codegen.ir.known import require_known
 from codegen.ir.loops import Buffer, LoopProgram, Scope
+from codegen.llvm.entries import Functions, emit_entries, function_lines, parameters
+from codegen.llvm.linear import Mode
+from codegen.llvm.pieces import Cut, Piece, arguments_of, cut_program
+from codegen.llvm.plan import PlannedLoop, PlannedNode
 from codegen.llvm.planning import plan_nodes
 from codegen.llvm.signature import Signature, prepack_inputs, slice_elements
 from codegen.llvm.statements import emit_nodes
 from codegen.llvm.streams import NONTEMPORAL, emit_streaming
-from codegen.llvm.team import emit_team, num_useful_threads
+from codegen.llvm.team import emit_team
 from codegen.llvm.writer import Head, Writer
 from codegen.target import Target
 
 
 @dataclass(frozen=True)
 class ModuleText:
-    """LLVM IR, and how to call it.
-
-    ``text`` is the whole module. ``parts`` are two modules that make it up: what computes, and the entry
-    points that many candidates of a task have in common, so that their object need not be made again.
-    """
+    """LLVM IR of a whole program in one module, and how to call it."""
 
     text: str
-    parts: tuple[str, str]
     signature: Signature
+
+
+def cut_known(program: LoopProgram, target: Target) -> tuple[Cut, Signature]:
+    """The pieces of a program and how to call it; ValueError unless all its Ints are plain ints."""
+    require_known(program)
+    cut = cut_program(program, target.num_threads)
+    return cut, Signature(cut.symbol, arguments_of(program.buffers), cut.num_threads, prepack_inputs(program))
 
 
 def emit_module(program: LoopProgram, target: Target) -> ModuleText:
     """Emit a program whose Ints are all plain ints; ValueError otherwise."""
-    require_known(program)
-    arguments = tuple(b for b in program.buffers if b.scope not in (Scope.REGISTER, Scope.TABLE))
-    symbol = re.sub(r"\W", "_", program.name) or "kernel"
-    body = plan_nodes(program.body, program.buffers, target.vector_lanes)
-    num_threads = num_useful_threads(body, target.num_threads)
-    work, entries = _Functions(), _Functions()
-    writer = _new_writer(arguments, work.declarations)
-    if num_threads > 1:
-        _slice_locals(writer, arguments)
-        emit_streaming(writer, lambda: emit_team(writer, body))
-        work.lines.extend(_function(f"hidden void @{symbol}_member", arguments, writer, MEMBER_LINES))
-        work.declarations.update(TEAM_DECLARATIONS)
-        call = f"  call void @GOMP_parallel(ptr @{symbol}_member, ptr %args, i32 {num_threads}, i32 0)"
-        entries.lines.extend(_function_of_lines(f"void @{symbol}_run(ptr %args)", [call]))
-        entries.declarations.add(PARALLEL_DECLARATION)
+    cut, signature = cut_known(program, target)
+    whole = Functions([], set(), is_streamed=any(piece.streamed for piece in cut.pieces))
+    for part in (*(emit_piece(piece, target) for piece in cut.pieces), emit_entries(cut)):
+        whole.lines.extend(part.lines)
+        whole.declarations.update(part.declarations)
+    return ModuleText(module_text(whole, target), signature)
+
+
+def emit_piece(piece: Piece, target: Target) -> Functions:
+    """A piece as a function of the array of pointers and what else ``parameters`` says."""
+    writer = Writer({b.name: f"%p{position}" for position, b in piece.arguments}, set(), piece.streamed)
+    buffers = tuple(buffer for _, buffer in piece.buffers)
+    if piece.is_shared:
+        _slice_locals(writer, buffers)
+    head = Head()
+    writer.lines.append(head.lines)
+    nodes = plan_nodes(piece.nodes, buffers, target.vector_lanes)
+    for number in range(piece.outer):
+        nodes = _enter(writer, head, nodes, f"%outer{number}")
+    if piece.is_shared and not piece.outer:
+        emit_streaming(writer, lambda: emit_team(writer, nodes))
     else:
-        emit_streaming(writer, lambda: emit_nodes(writer, body))
-        work.lines.extend(_function(f"void @{symbol}_run", arguments, writer))
-    writer = _new_writer(arguments, entries.declarations)
-    emit_nodes(writer, plan_nodes(program.prepack, program.buffers, target.vector_lanes))
-    entries.lines.extend(_function(f"void @{symbol}_prepack", arguments, writer))
-    whole = _Functions(work.lines + entries.lines, work.declarations | entries.declarations)
-    if num_threads > 1:
-        entries.declarations.add(f"void @{symbol}_member(ptr)")
-    is_streamed = any(buffer.is_streamed for buffer in arguments)
-    parts = (_module(work, target, is_streamed), _module(entries, target, False))
-    signature = Signature(symbol, arguments, num_threads, prepack_inputs(program))
-    return ModuleText(_module(whole, target, is_streamed), parts, signature)
+        emit_streaming(writer, lambda: emit_nodes(writer, nodes))
+    visibility = "" if piece.is_exported else "hidden "
+    header = f"{visibility}void @{piece.name}({parameters(piece)})"
+    lines = function_lines(header, [*_pointer_lines(piece), *writer.text()])
+    return Functions(lines, writer.declarations, is_streamed=bool(piece.streamed))
 
 
-@dataclass(frozen=True)
-class _Functions:
-    """Lines of definitions, and the declarations that they need."""
+def _enter(writer: Writer, head: Head, nodes: tuple[PlannedNode, ...], value: str) -> tuple[PlannedNode, ...]:
+    """The body of the only loop, whose variable has that value."""
+    (loop,) = nodes
+    assert isinstance(loop, PlannedLoop)
+    assert not loop.guards, "whoever runs the loop does not test them"
+    name = loop.variable.name
+    writer.offsets[name] = 0
+    if loop.variable.mode is not Mode.UNROLLED:
+        writer.names[name], writer.heads[name] = value, head
+    return loop.body
 
-    lines: list[str] = field(default_factory=list)
-    declarations: set[str] = field(default_factory=set)
 
-
-def _module(functions: _Functions, target: Target, is_streamed: bool) -> str:
-    declarations = [f"declare {declaration}" for declaration in sorted(functions.declarations)]
-    metadata = [NONTEMPORAL] * is_streamed
-    lines = [ZERO, *functions.lines, *declarations, *metadata, _attributes(target), ""]
-    return "\n".join(lines)
+def module_text(functions: Functions, target: Target) -> str:
+    """A module that defines the functions."""
+    declarations = [f"declare {one}" for one in sorted(functions.declarations | functions.calls)]
+    metadata = [NONTEMPORAL] * functions.is_streamed
+    return "\n".join([ZERO, *functions.lines, *declarations, *metadata, _attributes(target), ""])
 
 
 ZERO = "@zero = internal constant float 0.0"
 """What is read where there is nothing to read."""
 
 
-PARALLEL_DECLARATION = "void @GOMP_parallel(ptr, ptr, i32, i32)"
-
-TEAM_DECLARATIONS = ("void @GOMP_barrier()", "i32 @omp_get_thread_num()", "i32 @omp_get_num_threads()")
-"""What a member of a team calls."""
-
-
-MEMBER_LINES = (
-    "  %thread32 = call i32 @omp_get_thread_num()",
-    "  %threads32 = call i32 @omp_get_num_threads()",
-    "  %thread = zext i32 %thread32 to i64",
-    "  %threads = zext i32 %threads32 to i64",
-)
-"""What a thread of the team asks first."""
-
-
-def _new_writer(arguments: tuple[Buffer, ...], declarations: set[str]) -> Writer:
-    streamed = frozenset(buffer.name for buffer in arguments if buffer.is_streamed)
-    writer = Writer({buffer.name: f"%p{i}" for i, buffer in enumerate(arguments)}, declarations, streamed)
-    head = Head()
-    writer.lines.append(head.lines)
-    writer.heads[""] = head
-    return writer
-
-
-def _slice_locals(writer: Writer, arguments: tuple[Buffer, ...]) -> None:
-    for buffer in arguments:
+def _slice_locals(writer: Writer, buffers: tuple[Buffer, ...]) -> None:
+    for buffer in buffers:
         if buffer.scope is Scope.LOCAL:
             start = writer.value(f"mul i64 %thread, {slice_elements(buffer)}")
             whole = writer.pointers[buffer.name]
             writer.pointers[buffer.name] = writer.value(f"getelementptr float, ptr {whole}, i64 {start}")
 
 
-def _function(
-    header: str, arguments: tuple[Buffer, ...], writer: Writer, first: tuple[str, ...] = ()
-) -> list[str]:
-    """A function that takes the pointers out of the argument array.
-
-    LLVM takes its time over the smallest function, so none passes them on to another.
-    """
-    text = writer.text()
-    loads = []
-    for position in range(len(arguments) if text else 0):
-        loads.append(f"  %s{position} = getelementptr ptr, ptr %args, i64 {position}")
-        loads.append(f"  %p{position} = load ptr, ptr %s{position}, align 8")
-    return _function_of_lines(f"{header}(ptr %args)", [*loads, *first, *text])
-
-
-def _function_of_lines(header: str, lines: list[str]) -> list[str]:
-    return [f"define {header} #0 {{", "entry:", *lines, "  ret void", "}"]
+def _pointer_lines(piece: Piece) -> list[str]:
+    """The pointers that a piece needs, out of the array."""
+    lines = []
+    for position, _ in piece.arguments:
+        lines.append(f"  %s{position} = getelementptr ptr, ptr %args, i64 {position}")
+        lines.append(f"  %p{position} = load ptr, ptr %s{position}, align 8")
+    return lines
 
 
 def _attributes(target: Target) -> str:

@@ -38,7 +38,6 @@ class Kernel:
     signature: Signature
     target: Target
     native: NativeCode
-    text: str
     loops: LoopProgram | None = None
 
     def __call__(self, *arrays: Array, **named: Array) -> Array:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import cast
 
-from codegen.ir.arithmetic import ceil_div
 from codegen.ir.expression import Load, loads
 from codegen.ir.loops import Buffer, Guard, Loop, LoopKind, Node, Scope, Store, walk_nodes
 from codegen.llvm.collapse import collapse
@@ -23,7 +22,15 @@ from codegen.llvm.plan import (
     RegisterAccess,
 )
 from codegen.llvm.planning_access import Surroundings, is_safe, plan_access, plan_expr, plan_range
-from codegen.llvm.sites import GuardId, find_sites, is_vector, live_guards, skippable_guards
+from codegen.llvm.sites import (
+    GuardId,
+    bounded_extent,
+    find_sites,
+    is_own,
+    is_vector,
+    live_guards,
+    skippable_guards,
+)
 from codegen.llvm.tables import has_table
 
 MAX_UNROLLED_CHUNKS = 8
@@ -82,7 +89,9 @@ class _Planner:
         copies = useful_copies(loop, self.around.lanes)
         variable, chunks = self._variable(loop, live, copies)
         if variable.mode is Mode.RUNTIME:
-            variable, live = _shrink(variable, live)
+            extent = bounded_extent(loop)
+            variable = replace(variable, extent=extent, last_start=max(0, extent - 1))
+            live = [(identifier, guard) for identifier, guard in live if not is_own(guard, loop)]
         self.variables[loop.variable] = variable
         guards = tuple(self._guard(identifier, guard, loop.variable) for identifier, guard in live)
         predicates = () if variable.mode is Mode.RUNTIME else guards
@@ -236,22 +245,6 @@ def _num_stores(nodes: tuple[Node, ...], lanes: int) -> int:
         else:
             total += _num_stores(node.then, lanes) + _num_stores(node.otherwise, lanes)
     return total
-
-
-def _shrink(
-    variable: LoopVariable, live: list[tuple[GuardId, Guard]]
-) -> tuple[LoopVariable, list[tuple[GuardId, Guard]]]:
-    """Turn guards in the loop's own variable alone into a smaller extent."""
-    extent = variable.extent
-    kept = []
-    for identifier, guard in live:
-        factor = cast(int, guard.index.coefficient(variable.name))
-        if guard.index.variables == (variable.name,) and factor > 0:
-            room = cast(int, guard.bound) - cast(int, guard.index.constant)
-            extent = min(extent, max(0, cast(int, ceil_div(room, factor))))
-        else:
-            kept.append((identifier, guard))
-    return replace(variable, extent=extent, last_start=max(0, extent - 1)), kept
 
 
 def _stored(nodes: tuple[PlannedNode, ...]) -> frozenset[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from codegen.ir.affine import Affine
+from codegen.ir.arithmetic import ceil_div
 from codegen.ir.expression import loads as loads_of
 from codegen.ir.loops import Guard, If, Loop, LoopKind, Node
 from codegen.llvm.linear import greatest
@@ -80,6 +81,22 @@ def live_guards(number: int, loop: Loop, extents: dict[str, int]) -> list[tuple[
         for position, guard in enumerate(loop.guards)
         if greatest(guard.index, extents) >= cast(int, guard.bound)
     ]
+
+
+def bounded_extent(loop: Loop) -> int:
+    """Iterations that guards in the loop's own variable alone leave of it."""
+    extent = cast(int, loop.extent)
+    for guard in loop.guards:
+        if is_own(guard, loop):
+            room = cast(int, guard.bound) - cast(int, guard.index.constant)
+            extent = min(extent, max(0, cast(int, ceil_div(room, guard.index.coefficient(loop.variable)))))
+    return extent
+
+
+def is_own(guard: Guard, loop: Loop) -> bool:
+    """Whether a guard does no more than to shorten its loop."""
+    factor = cast(int, guard.index.coefficient(loop.variable))
+    return guard.index.variables == (loop.variable,) and factor > 0
 
 
 def skippable_guards(sites: Sites, registers: frozenset[str]) -> list[frozenset[GuardId]]:

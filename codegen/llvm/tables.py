@@ -14,7 +14,7 @@ from codegen.llvm.plan import (
     TableAccess,
 )
 
-_ZERO, _ONE, _MINUS_ONE = Constant(0.0), Constant(1.0), Constant(-1.0)
+_ZERO = Constant(0.0)
 
 
 def has_table(expr: PlannedExpr) -> bool:
@@ -49,18 +49,20 @@ def with_numbers(expr: PlannedExpr, offsets: Mapping[str, int]) -> PlannedExpr:
 
 def _product(left: PlannedExpr, right: PlannedExpr) -> PlannedExpr:
     for factor, other in ((left, right), (right, left)):
-        if factor == _ZERO:
+        if not isinstance(factor, Constant):
+            continue
+        if factor.value == 0:
             return _ZERO
-        if factor == _ONE:
+        if factor.value == 1:
             return other
-        if factor == _MINUS_ONE:
+        if factor.value == -1:
             return PlannedUnary("neg", other)
     return PlannedBinary("mul", left, right)
 
 
 def _sum(left: PlannedExpr, right: PlannedExpr) -> PlannedExpr:
     for term, other in ((left, right), (right, left)):
-        if term == _ZERO:
+        if isinstance(term, Constant) and term.value == 0:
             return other
         if isinstance(term, PlannedUnary) and term.op == "neg":
             return PlannedBinary("sub", other, term.operand)

@@ -11,10 +11,10 @@ from codegen.llvm.plan import PlannedIf, PlannedLoop, PlannedNode
 from codegen.llvm.statements import emit_nodes
 from codegen.llvm.writer import Predicate, Writer
 
+BARRIER_DECLARATION = "void @GOMP_barrier()"
 
-def num_useful_threads(nodes: tuple[PlannedNode, ...], num_threads: int) -> int:
-    """Threads that have something to do in the largest parallel nest."""
-    return max([1, *(min(num_threads, _num_iterations(nest)) for nest in _nests(nodes))])
+BARRIER_LINE = "  call void @GOMP_barrier()"
+"""Where every thread of a team waits for the others."""
 
 
 def emit_team(writer: Writer, nodes: tuple[PlannedNode, ...]) -> None:
@@ -36,7 +36,12 @@ def emit_team(writer: Writer, nodes: tuple[PlannedNode, ...]) -> None:
             _emit_on_first(writer, nodes[position : position + count])
         position += count
         if position < len(nodes):
-            writer.line("call void @GOMP_barrier()")
+            _emit_barrier(writer)
+
+
+def _emit_barrier(writer: Writer) -> None:
+    writer.declarations.add(BARRIER_DECLARATION)
+    writer.lines.append(BARRIER_LINE)
 
 
 def _emit_on_first(writer: Writer, nodes: tuple[PlannedNode, ...]) -> None:
@@ -50,7 +55,7 @@ def _emit_shared_loop(writer: Writer, loop: PlannedLoop) -> None:
 
     def body() -> None:
         emit_team(writer, loop.body)
-        writer.line("call void @GOMP_barrier()")
+        _emit_barrier(writer)
 
     emit_counted(writer, Counted(name, "0", str(loop.variable.extent), 1, loop.stored), body)
 
@@ -112,21 +117,6 @@ def _perfect_nest(loop: PlannedLoop) -> list[PlannedLoop]:
         loop = loop.body[0]
         loops.append(loop)
     return loops
-
-
-def _num_iterations(nest: PlannedLoop) -> int:
-    return math.prod(loop.variable.extent for loop in _perfect_nest(nest))
-
-
-def _nests(nodes: tuple[PlannedNode, ...]) -> list[PlannedLoop]:
-    """The parallel nests that the team would share."""
-    found = []
-    for node in nodes:
-        if isinstance(node, PlannedLoop) and node.is_parallel:
-            found.append(node)
-        elif isinstance(node, PlannedLoop) and _is_shared_loop(node):
-            found.extend(_nests(node.body))
-    return found
 
 
 def _is_shared_loop(loop: PlannedLoop) -> bool:

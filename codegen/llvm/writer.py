@@ -9,6 +9,7 @@ Two rules keep every use dominated by its definition without a look at the contr
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -177,9 +178,14 @@ def type_suffix(width: int) -> str:
     return "f32" if width == 1 else f"v{width}f32"
 
 
-@lru_cache(maxsize=4096)
 def float_literal(value: float, width: int = 1) -> str:
     """A float32 constant; LLVM writes it as the bits of the equal double."""
+    return _float_literal(value, math.copysign(1.0, value), width)
+
+
+@lru_cache(maxsize=4096)
+def _float_literal(value: float, sign: float, width: int) -> str:
+    """``sign`` tells zeros apart, which are equal otherwise."""
     bits = struct.unpack("<Q", struct.pack("<d", float(np.float32(value))))[0]
     literal = f"0x{bits:016X}"
     return literal if width == 1 else f"splat (float {literal})"

@@ -44,7 +44,7 @@ def instantiate(loops: LoopProgram, values: Mapping[str, int]) -> LoopProgram:
 
 
 class _Filler:
-    """Rebuilds nodes with every integer passed through ``number``."""
+    """Rebuilds nodes with every integer passed through ``number``; what is plain already is kept as it is."""
 
     def __init__(self, number: Callable[[Int], int]) -> None:
         self._number = number
@@ -54,7 +54,9 @@ class _Filler:
 
     def _node(self, node: Node) -> Node:
         if isinstance(node, Store):
-            return Store(node.buffer, self._index(node.index), map_expr(node.value, self._expr), node.reducer)
+            index, value = self._index(node.index), map_expr(node.value, self._expr)
+            is_kept = index is node.index and value is node.value
+            return node if is_kept else Store(node.buffer, index, value, node.reducer)
         if isinstance(node, Loop):
             return Loop(
                 node.variable,
@@ -75,7 +77,8 @@ class _Filler:
 
     def _expr(self, expr: Expr) -> Expr | None:
         if isinstance(expr, Load):
-            return Load(expr.buffer, self._index(expr.index))
+            index = self._index(expr.index)
+            return expr if index is expr.index else Load(expr.buffer, index)
         if isinstance(expr, Select):
             then, otherwise = map_expr(expr.then, self._expr), map_expr(expr.otherwise, self._expr)
             return Select(self._conditions(expr.conditions), then, otherwise)
@@ -86,8 +89,16 @@ class _Filler:
         return tuple(InRange(self._affine(c.index), number(c.low), number(c.high)) for c in conditions)
 
     def _index(self, index: tuple[Affine, ...]) -> tuple[Affine, ...]:
-        return tuple(self._affine(i) for i in index)
+        return index if all(map(_is_plain, index)) else tuple(self._affine(i) for i in index)
 
     def _affine(self, affine: Affine) -> Affine:
+        if _is_plain(affine):
+            return affine
         terms = tuple((name, self._number(c)) for name, c in affine.terms)
         return Affine(tuple(t for t in terms if t[1] != 0), self._number(affine.constant))
+
+
+def _is_plain(affine: Affine) -> bool:
+    return isinstance(affine.constant, int) and not any(
+        isinstance(c, Symbol) or c == 0 for _, c in affine.terms
+    )

@@ -9,7 +9,7 @@ import numpy as np
 
 from codegen.ir.affine import Affine, variable
 from codegen.ir.arithmetic import Int
-from codegen.ir.expression import Binary, Constant, Expr, InRange, Load, Select, Unary
+from codegen.ir.expression import Binary, Expr, InRange, Load, Select, Unary
 from codegen.ir.loops import Guard, If, Loop, LoopProgram, Node, Store, walk_nodes
 from codegen.schedule.errors import require
 
@@ -17,31 +17,35 @@ Nodes = tuple[Node, ...]
 
 
 def map_expr(expr: Expr, change: Callable[[Expr], Expr | None]) -> Expr:
-    """Rebuild an expression; where ``change`` returns something, that stands instead of the part."""
+    """An expression where what ``change`` returns stands instead of the part; parts without any are kept."""
     changed = change(expr)
     if changed is not None:
         return changed
     if isinstance(expr, Unary):
-        return Unary(expr.op, map_expr(expr.operand, change))
+        operand = map_expr(expr.operand, change)
+        return expr if operand is expr.operand else Unary(expr.op, operand)
     if isinstance(expr, Binary):
-        return Binary(expr.op, map_expr(expr.left, change), map_expr(expr.right, change))
+        left, right = map_expr(expr.left, change), map_expr(expr.right, change)
+        return expr if left is expr.left and right is expr.right else Binary(expr.op, left, right)
     if isinstance(expr, Select):
-        return Select(expr.conditions, map_expr(expr.then, change), map_expr(expr.otherwise, change))
+        then, otherwise = map_expr(expr.then, change), map_expr(expr.otherwise, change)
+        is_kept = then is expr.then and otherwise is expr.otherwise
+        return expr if is_kept else Select(expr.conditions, then, otherwise)
     return expr
 
 
 def substitute_expr(expr: Expr, values: Mapping[str, Affine]) -> Expr:
     """Replace loop variables in every index and condition."""
-    if isinstance(expr, Load):
-        return Load(expr.buffer, tuple(i.substitute(values) for i in expr.index))
-    if isinstance(expr, Constant):
-        return expr
-    if isinstance(expr, Unary):
-        return Unary(expr.op, substitute_expr(expr.operand, values))
-    if isinstance(expr, Binary):
-        return Binary(expr.op, substitute_expr(expr.left, values), substitute_expr(expr.right, values))
-    then, otherwise = substitute_expr(expr.then, values), substitute_expr(expr.otherwise, values)
-    return Select(_substitute_conditions(expr.conditions, values), then, otherwise)
+
+    def change(part: Expr) -> Expr | None:
+        if isinstance(part, Load):
+            return Load(part.buffer, tuple(i.substitute(values) for i in part.index))
+        if isinstance(part, Select):
+            then, otherwise = map_expr(part.then, change), map_expr(part.otherwise, change)
+            return Select(_substitute_conditions(part.conditions, values), then, otherwise)
+        return None
+
+    return map_expr(expr, change) if values else expr
 
 
 def substitute(nodes: Nodes, values: Mapping[str, Affine]) -> Nodes:

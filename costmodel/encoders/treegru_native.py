@@ -15,7 +15,7 @@ import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.ir.jit import Function, compile_function
+from codegen.ir.jit import Function, compile_function, compiled_once
 from costmodel.encoders.treegru_text import ROWS, machine_text
 from costmodel.features.columns import NODE_COLUMNS, PROGRAM_COLUMNS
 from costmodel.features.featurise import SketchFeatures
@@ -152,7 +152,7 @@ def _depths(parents: tuple[int, ...]) -> list[int]:
     return depths
 
 
-@functools.cache
+@compiled_once
 def _machine(lanes: int) -> Function:
     """Compiled once per process; any number of lanes is right, the native one fast."""
     # Without this preference LLVM splits 16 lanes in two on some CPUs that have them.

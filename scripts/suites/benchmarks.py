@@ -46,6 +46,7 @@ from scripts.suites.throughput import (
     epoch_time,
     median,
     peak_bytes,
+    planned_candidates,
     trial_rate,
 )
 from scripts.suites.triton_kernels import TritonConfig, triton_metrics
@@ -256,14 +257,16 @@ def _network(config: Benchmark) -> NeuralOption:
 
 
 def _compile_metrics(space: Space, predictor: Predictor, annealer: AnnealerConfig, num: int) -> Values:
-    """What a run begins with, random candidates, and what it comes to, those that the model prefers."""
+    """Random candidates, those that the model prefers, and a tuning run's first plan, which mixes them."""
     random_s = compile_times(space, space.sample(num + 1, np.random.default_rng(0)))
     annealed_s = compile_times(space, annealed_candidates(space, predictor, annealer.anneal, num + 1))
+    planned_s = compile_times(space, planned_candidates(space, predictor, annealer, num + 1))
     return {
         "compile_median_s": median(random_s),
         "compile_max_s": max(random_s),
         "compile_random_median_s": median(random_s),
         "compile_annealed_median_s": median(annealed_s),
+        "compile_plan_median_s": median(planned_s),
     }
 
 

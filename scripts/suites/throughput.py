@@ -13,14 +13,16 @@ from typing import TypeVar
 
 import numpy as np
 
-from codegen.llvm.build import compile_program
+from codegen.llvm.build import compile_program, forget_objects
 from codegen.measure.measurement import Measurement
 from codegen.schedule import Candidates, Space
 from costmodel.dataset import FeatureDataset
 from costmodel.predictor import Predictor
 from scripts.options.models import NeuralOption
+from scripts.options.searches import AnnealerConfig
 from scripts.tuning.measured_search import PoolMeasurer
 from search.annealer import AnnealConfig, Annealer, anneal
+from search.arms import make_plan
 
 T = TypeVar("T")
 
@@ -49,13 +51,23 @@ def annealing_rate(space: Space, predictor: Predictor, config: AnnealConfig) -> 
 
 
 def annealed_candidates(space: Space, predictor: Predictor, config: AnnealConfig, num: int) -> Candidates:
-    """What the annealer would have measured first: the candidates that a tuning run really compiles."""
+    """What the model likes best in a whole anneal."""
     nothing = space.enumerate(1)[:0].keys()
     return Annealer(space, predictor, config).propose(num, nothing, np.random.default_rng(0))
 
 
+def planned_candidates(space: Space, predictor: Predictor, search: AnnealerConfig, num: int) -> Candidates:
+    """What a tuning run compiles first: its plan, sketches without trials and random candidates included."""
+    searcher, nothing = search.searcher(space, predictor), space.enumerate(1)[:0]
+    return make_plan(space, searcher, True, search.plan, num, nothing, np.random.default_rng(0)).candidates
+
+
 def compile_times(space: Space, candidates: Candidates) -> list[float]:
-    """Seconds from a candidate to a callable; the first pays for what LLVM sets up once and is left out."""
+    """Seconds from a candidate to a callable, as in a process that has compiled nothing before.
+
+    The first pays for what LLVM sets up once and is left out.
+    """
+    forget_objects()
     times_s = []
     for row in range(len(candidates)):
         start_s = time.perf_counter()

@@ -5,13 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from codegen.ir import trace_native
 from codegen.schedule import Candidates
-from costmodel import native
-from costmodel.encoders import treegru_native
 from costmodel.encoders.baselines import RooflineModel
 from costmodel.encoders.treegru import TreeGRUConfig
-from costmodel.features.featurise import Featuriser, featurise
+from costmodel.features.featurise import featurise
 from costmodel.native import NativeScorer
 from costmodel.neural import NeuralModel
 from costmodel.predictor import Predictor
@@ -126,12 +123,5 @@ def test_a_refit_that_diverges_leaves_the_model_as_it_is(trained: NeuralModel, l
         np.testing.assert_array_equal(after, before)
 
 
-def test_preparing_a_sketch_compiles_what_its_threads_run(trained: NeuralModel) -> None:
-    # Two threads that compile at once end the process.
-    machines = (trace_native._machine, treegru_native._machine, native._driver)
-    for machine in machines:
-        machine.cache_clear()
-    space = space_of(SPACE)
-    [part] = trained.compile(Featuriser(space).sketch(0))
-    NativeScorer(space, 2).prepare(0, part)
-    assert [machine.cache_info().currsize for machine in machines] == [1, 2, 1]
+def test_a_scorer_of_nothing_has_no_scores(trained: NeuralModel) -> None:
+    assert NativeScorer(space_of(SPACE), 2).score(sample(SPACE, 3)[:0]).shape == (0,)

@@ -54,7 +54,8 @@ def test_the_same_seed_gives_the_same_metrics(scripts: Scripts) -> None:
 def test_the_benchmark_of_throughput(scripts: Scripts) -> None:
     found = scripts("benchmark", "run", "suite=throughput", "debug=tiny", *DATA)
     names = {"candidates_per_s", "compile_median_s", "trials_per_s", "train_epoch_s"}
-    assert names | {"compile_random_median_s", "compile_annealed_median_s"} <= set(found)
+    kinds = {f"compile_{kind}_median_s" for kind in ("random", "annealed", "plan")}
+    assert names | kinds <= set(found)
     assert found["compile_median_s"] == found["compile_random_median_s"]
 
 

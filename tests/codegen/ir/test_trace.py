@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -122,3 +123,12 @@ def test_an_unknown_input_is_named() -> None:
 def test_arrays_are_not_recorded() -> None:
     with pytest.raises(ValueError, match="only ints and Symbols"):
         record([np.arange(3)], ["a"])
+
+
+def test_a_tape_without_operations_runs_no_code() -> None:
+    code = assemble(record([3, 4], NAMES), np.float64)
+    assert not len(code.instructions)
+    behind = assemble(record([symbol("a")], NAMES), np.float64).instructions
+    behind["target"] = 1 << 30  # whoever runs what lies behind no instructions ends the process
+    code = replace(code, instructions=behind[:0])
+    np.testing.assert_array_equal(execute(code, np.ones((3, 5)), np.float64), [[3.0] * 5, [4.0] * 5])

@@ -12,6 +12,7 @@ from scipy import special
 from codegen.ir.expression import Binary, Constant, Expr, Unary, UnaryOp
 from codegen.ir.loops import Scope
 from codegen.llvm.build import compile_program
+from codegen.llvm.emit import emit_module
 from codegen.llvm.functions import EXP_COEFFICIENTS, TANH_ODD
 from codegen.llvm.writer import float_literal
 from codegen.ops.elementwise import UNARY_OPS
@@ -74,8 +75,8 @@ def _over(expr: Expr, x: NDArray[np.float32], lanes: int) -> tuple[NDArray[np.fl
         {"x": (Scope.INPUT, (size,)), "y": (Scope.OUTPUT, (size,))},
         vector("v", size, store("y", at("v"), expr)),
     )
-    kernel = compile_program(loops, runnable_target(lanes))
-    return kernel(x), kernel.text
+    target = runnable_target(lanes)
+    return compile_program(loops, target)(x), emit_module(loops, target).text
 
 
 @pytest.mark.parametrize("lanes", LANES)
