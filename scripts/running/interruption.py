@@ -11,11 +11,10 @@ INTERRUPTED = 130
 
 def end_quietly_when_interrupted() -> None:
     """From here on an interruption that nobody handles ends the process without a traceback."""
-    show = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if issubclass(kind, KeyboardInterrupt):
             raise SystemExit(INTERRUPTED)
-        show(kind, error, trace)
+        sys.__excepthook__(kind, error, trace)
 
     sys.excepthook = hook
