@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import io
 import json
 import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
@@ -78,6 +80,15 @@ class RecordedTable:
     def costs_s(self) -> NDArray[np.float64]:
         """Tuning time of each trial, shape (N,)."""
         return self.compile_s + self.benchmark_s
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits of all that is recorded."""
+        facts = [self.kernel, self.device, self.knobs, self.values, self.failures]
+        digest = hashlib.sha256(json.dumps(facts).encode())
+        for array in (self.positions, self.times_s, self.compile_s, self.benchmark_s):
+            digest.update(array.tobytes())
+        return digest.hexdigest()[:16]
 
     def row(self, number: int) -> RecordedRow:
         """One configuration by names and values."""

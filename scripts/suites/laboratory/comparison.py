@@ -246,11 +246,11 @@ class _Job:
     end: int
 
     def key(self) -> dict[str, Any]:
-        """All that the outcome depends on, but for the code and the files."""
-        key = {"space": self.ground.name, "search": self.search, "trials": self.num_trials}
-        key |= {"seed": self.seed, "start": self.start, "end": self.end}
+        """All that the outcome depends on, but for the code."""
+        key = {"space": self.ground.name, "records": self.ground.table.digest, "search": self.search}
+        key |= {"trials": self.num_trials, "seed": self.seed, "start": self.start, "end": self.end}
         if _needs_sources(self.search):
-            sources = [f"{source.kernel} on {source.device}" for source in self.ground.sources]
+            sources = [source.digest for source in self.ground.sources]
             key |= {"sources": sources, "source_records": self.ground.num_source_records}
         return key
 

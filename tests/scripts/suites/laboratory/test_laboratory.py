@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from datasets.recorded import RecordedRow, RecordedTable, recorded_table
+from datasets.recorded_files import load_recorded
 from datasets.t4_tables import write_t4
 from scripts.suites.laboratory.comparison import standing_of
 from scripts.suites.laboratory.contenders import CONTENDERS, Ground, Trials, run_contender, source_order
@@ -97,6 +98,10 @@ def test_the_suite_leaves_tables_a_plot_and_metrics(scripts: Scripts, recorded: 
     found = scripts("evaluate", "run", "suite=search", searches, *options)
     log = scripts.folder / "run" / "trials.jsonl"
     kept = log.read_text()
+    records = {
+        key["space"]: key["records"] for key in (json.loads(line)["key"] for line in kept.splitlines())
+    }
+    assert records["gemm__A"] == load_recorded(recorded / "gemm__A.json").digest != records["gemm__B"]
     first, rest = kept.split("\n", 1)
     log.write_text(rest + first[:50])  # one batch was being written when the run was killed
     again = scripts("evaluate", "run", "suite=search", "laboratory.searches=[random,annealer]", *options)
