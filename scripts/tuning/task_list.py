@@ -83,7 +83,9 @@ class ListTuning:
             values: dict[str, float | int | str] = {}
             for each in listed:
                 values |= self._finish(each, folder / each.name)
-        return {**values, **_summary(listed, values, time.monotonic() - start_s)}
+        summary = _summary(listed, values, time.monotonic() - start_s)
+        say(f"kernel/ and history.csv of each task are in a folder of its name in {folder}")
+        return {**values, **summary}
 
     def _prepare(
         self,
@@ -147,8 +149,12 @@ def _summary(listed: Sequence[_Listed], values: Metrics, wall_s: float) -> Metri
     """Show the tuned tasks; what concerns all of them."""
     found = [(task, values.get(f"latency_s_{task.name}")) for task in listed]
     tuned = [(task, float(latency_s)) for task, latency_s in found if latency_s is not None]
-    rows = [(task.name, task.count, len(task.run.history), duration(s)) for task, s in tuned]
-    show_table(f"{len(tuned)} of {len(listed)} tasks", ["task", "count", "trials", "latency"], rows)
+    rows = [
+        (task.name, task.count, len(task.run.history), duration(s), values.get(f"vs_best_{task.name}", ""))
+        for task, s in tuned
+    ]
+    header = ["task", "count", "trials", "latency", "faster than the best library by"]
+    show_table(f"{len(tuned)} of {len(listed)} tasks", header, rows)
     return {
         "latency_s": sum(task.count * s for task, s in tuned),
         "num_tasks": len(listed),

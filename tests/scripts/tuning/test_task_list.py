@@ -43,3 +43,4 @@ def test_a_task_whose_finalists_all_fail_leaves_the_others_their_kernels(
     said = capsys.readouterr().out
     assert "broken: no schedule could be measured" in said
     assert " us" in said.partition("1 of 2 tasks")[2]
+    assert "are in a folder of its name in " in said
