@@ -247,8 +247,9 @@ class _Job:
 
     def key(self) -> dict[str, Any]:
         """All that the outcome depends on, but for the code."""
-        key = {"space": self.ground.name, "records": self.ground.table.digest, "search": self.search}
-        key |= {"trials": self.num_trials, "seed": self.seed, "start": self.start, "end": self.end}
+        key: dict[str, Any] = {"space": self.ground.name, "records": self.ground.table.digest}
+        key |= {"search": self.search, "trials": self.num_trials, "seed": self.seed}
+        key |= {"start": self.start, "end": self.end}
         if _needs_sources(self.search):
             sources = [source.digest for source in self.ground.sources]
             key |= {"sources": sources, "source_records": self.ground.num_source_records}
