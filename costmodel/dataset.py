@@ -19,7 +19,7 @@ from costmodel.batching import TreeBatch, concatenate_batches
 from costmodel.feature_cache import FeatureCache
 from costmodel.features.columns import FEATURES_VERSION
 from costmodel.features.featurise import Featuriser
-from datasets.splits import group_key
+from datasets.splits import group_key, task_groups
 from datasets.table import RecordTable, TaskTable
 
 FloatArray = NDArray[np.float64]
@@ -34,7 +34,7 @@ class TaskFeatures:
 
     ``latency_s``: shape (N,), NaN where a candidate failed. ``repeat_pairs``: (M, 2), two measurements of
     each of the candidates that were measured twice, from which the noise ceiling comes. ``label`` tells the
-    task from all others, on this or another target; tasks of one ``group`` (``datasets.splits.group_key``)
+    task from all others, on this or another target; tasks of one ``group`` (``datasets.splits.task_groups``)
     are so alike that none of them may judge what was learnt from another. Empty ones are taken for the name.
     """
 
@@ -145,10 +145,10 @@ def dataset_of(
     Raises:
         ValueError: if this version builds another program for a task, or a space without its candidates.
     """
-    tasks = []
+    tasks, group_of = [], task_groups(table)
     for task, trees in zip(table.tasks, _all_trees(table, cache)):
         latency_s = np.where(task.is_failed, np.nan, task.latency_s)
-        identity = (task.target.name, task.label, group_key(task))
+        identity = (task.target.name, task.label, group_of[group_key(task)])
         tasks.append(TaskFeatures(task.name, trees, latency_s, task.repeat_pairs, *identity))
         if on_task is not None:
             on_task(task.name)

@@ -40,7 +40,8 @@ def read_kernel_tuner(path: Path) -> RecordedTable:
         objective = str(document.get("objective", "time"))
         rows = [_row(entry, knobs, objective) for entry in entries.values()]
         kernel, device = str(document["kernel_name"]), str(document["device_name"])
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        knobs = [str(name) for name in knobs]
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path} is no cache of Kernel Tuner: {type(error).__name__} {error}") from None
     return recorded_table(kernel, device, knobs, rows)
 

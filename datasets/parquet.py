@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from datasets.column_checks import check_columns
 from datasets.columns import (
     COLUMNS,
     DURATION_COLUMNS,
@@ -56,15 +57,18 @@ def load_columns(path: Path) -> pa.Table:
     """The columns of a published file, a row per record; much faster than records one by one.
 
     Raises:
-        ValueError: the file is missing, cut short, changed, foreign or of a newer schema; it is named.
+        ValueError: the file is missing, cut short, changed, foreign or of a newer schema, or a row cannot be
+            a record; it is named.
     """
     if not path.is_file():
         raise ValueError(f"there is no record file {path}")
     try:
         table = upgraded(pq.read_table(path, page_checksum_verification=True))
-        dictionaries(table)
-        return table.select(list(COLUMNS)).cast(pa.schema(_PUBLISHED.items(), table.schema.metadata))
-    except (pa.ArrowException, OSError, KeyError, TypeError) as error:
+        listed = dictionaries(table)
+        table = table.select(list(COLUMNS)).cast(pa.schema(_PUBLISHED.items(), table.schema.metadata))
+        check_columns(table, listed)
+        return table
+    except (pa.ArrowException, OSError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path} is not a whole file of records: {reason}") from None
     except ValueError as error:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import io
 import json
 import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
@@ -37,6 +39,9 @@ FAILURES: dict[str, FailureKind] = {
     "correctness": "correctness",
 }
 """Words for failures, in lower case, that Kernel Tuner, KTT and T4 use."""
+
+LARGEST = 2**63
+"""Numbers of knobs lie below, so that they are exact as integers of 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,15 @@ class RecordedTable:
         """Tuning time of each trial, shape (N,)."""
         return self.compile_s + self.benchmark_s
 
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits of all that is recorded."""
+        facts = [self.kernel, self.device, self.knobs, self.values, self.failures]
+        digest = hashlib.sha256(json.dumps(facts).encode())
+        for array in (self.positions, self.times_s, self.compile_s, self.benchmark_s):
+            digest.update(array.tobytes())
+        return digest.hexdigest()[:16]
+
     def row(self, number: int) -> RecordedRow:
         """One configuration by names and values."""
         places = self.positions[number].tolist()
@@ -95,25 +109,18 @@ def recorded_table(
     """A table of the rows in order; of a configuration that occurs again the first counts.
 
     Raises:
-        ValueError: there are no knobs or rows, none succeeded, or a row has other knobs or no true time.
+        ValueError: there are no knobs or rows, none succeeded, or a row has other knobs, a value that is no
+            word and no number of 64 bits, or no true time or cost.
     """
     source = f"{kernel} on {device}"
     if not knobs or not rows:
         raise ValueError(
             f"{source} has {len(knobs)} knobs and {len(rows)} configurations; a space needs some"
         )
+    if len(set(knobs)) < len(knobs):
+        raise ValueError(f"{source}: knobs need names of their own, got {', '.join(map(str, knobs))}")
     for row in rows:
-        if set(row.configuration) != set(knobs):
-            raise ValueError(
-                f"{source}: a configuration has the knobs {sorted(row.configuration)}, not {sorted(knobs)}"
-            )
-        for name, value in row.configuration.items():
-            if not isinstance(value, (int, float, str)):
-                raise ValueError(f"{source}: knob {name} has the value {value!r}, neither number nor word")
-        if (row.time_s is None) == (row.failure is None):
-            raise ValueError(f"{source}: {dict(row.configuration)} needs either a time or a failure")
-        if row.time_s is not None and not (math.isfinite(row.time_s) and row.time_s > 0):
-            raise ValueError(f"{source}: {dict(row.configuration)} has the time {row.time_s} s")
+        _check_row(row, knobs, source)
     if all(row.failure for row in rows):
         raise ValueError(f"{source}: all {len(rows)} configurations failed, there is nothing to find")
     distinct = {tuple(row.configuration[name] for name in knobs): row for row in reversed(rows)}
@@ -135,13 +142,15 @@ def recorded_table(
 
 def read_csv(path: Path, kernel: str, device: str) -> RecordedTable:
     """A recorded space as CSV; ValueError names the file and what is wrong with it."""
-    reader = csv.reader(io.StringIO(read_text(path)))
-    header = next(reader, [])
+    try:
+        header, *lines = list(csv.reader(io.StringIO(read_text(path)))) or [[]]
+    except csv.Error as error:
+        raise ValueError(f"{path} is no CSV: {error}") from None
     if "status" not in header or "time_ms" not in header:
         raise ValueError(f"{path} needs columns status and time_ms, got {', '.join(header)[:200]}")
     knobs = header[: header.index("status")]
     rows = []
-    for number, cells in enumerate(reader, start=2):
+    for number, cells in enumerate(lines, start=2):
         if len(cells) != len(header):
             raise ValueError(f"{path}, line {number}: {len(cells)} cells, the header has {len(header)}")
         try:
@@ -195,6 +204,27 @@ def _csv_row(cells: Mapping[str, str], knobs: Sequence[str]) -> RecordedRow:
         compile_s=milliseconds("compile_ms"),
         benchmark_s=milliseconds("benchmark_ms", "overhead_ms"),
     )
+
+
+def _check_row(row: RecordedRow, knobs: Sequence[str], source: str) -> None:
+    if set(row.configuration) != set(knobs):
+        raise ValueError(
+            f"{source}: a configuration has the knobs {sorted(row.configuration)}, not {sorted(knobs)}"
+        )
+    for name, value in row.configuration.items():
+        if not isinstance(value, (int, float, str)):
+            raise ValueError(f"{source}: knob {name} has the value {value!r}, neither number nor word")
+        if not isinstance(value, str) and not abs(value) < LARGEST:
+            raise ValueError(
+                f"{source}: knob {name} has the value {str(value)[:20]}, numbers must be below 2**63"
+            )
+    if (row.time_s is None) == (row.failure is None):
+        raise ValueError(f"{source}: {dict(row.configuration)} needs either a time or a failure")
+    if row.time_s is not None and not (math.isfinite(row.time_s) and row.time_s > 0):
+        raise ValueError(f"{source}: {dict(row.configuration)} has the time {row.time_s} s")
+    for what, cost_s in (("compiling", row.compile_s), ("benchmarking", row.benchmark_s)):
+        if not (math.isfinite(cost_s) and cost_s >= 0):
+            raise ValueError(f"{source}: {what} {dict(row.configuration)} took {cost_s} s")
 
 
 def ordered_values(values: set[Value]) -> tuple[Value, ...]:

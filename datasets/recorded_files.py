@@ -13,7 +13,10 @@ SUFFIXES = (".csv", ".csv.gz", ".json", ".json.gz")
 
 
 def recorded_files(folder: Path) -> dict[str, Path]:
-    """The recorded spaces of a folder, or of its folder ``spaces``, by name; ValueError if there are none."""
+    """The recorded spaces of a folder, or of its folder ``spaces``, by name.
+
+    ValueError if there are none, or two of one name.
+    """
     inner = folder / "spaces"
     place = inner if inner.is_dir() else folder
     if not place.is_dir():
@@ -21,7 +24,14 @@ def recorded_files(folder: Path) -> dict[str, Path]:
     paths = sorted(path for path in place.iterdir() if path.name.endswith(SUFFIXES))
     if not paths:
         raise ValueError(f"{place} holds no recorded spaces ({', '.join(SUFFIXES)})")
-    return {space_name(path): path for path in paths}
+    found: dict[str, Path] = {}
+    for path in paths:
+        if (other := found.setdefault(space_name(path), path)) != path:
+            raise ValueError(
+                f"{other.name} and {path.name} in {place} have one name, {space_name(path)}: what is before "
+                "the first dot must tell recorded spaces apart"
+            )
+    return found
 
 
 def space_name(path: Path) -> str:
@@ -41,4 +51,5 @@ def load_recorded(path: Path) -> RecordedTable:
         document = json.loads(read_text(path))
     except json.JSONDecodeError:
         document = {"cache": {}}  # perhaps a cache that is still open
-    return read_kernel_tuner(path) if "cache" in document else read_t4(path)
+    is_cache = isinstance(document, dict) and "cache" in document
+    return read_kernel_tuner(path) if is_cache else read_t4(path)

@@ -41,14 +41,14 @@ def within_task(table: RecordTable, test_fraction: float, rng: np.random.Generat
 def by_task(
     table: RecordTable, test_fraction: float, rng: np.random.Generator, held_out: Sequence[str] = HELD_OUT
 ) -> Split:
-    """Whole groups of tasks (``group_key``) to either side: how well a model ranks what it has never seen.
+    """Whole groups of tasks (``task_groups``) to either side: how well a model ranks what it has never seen.
 
     Groups with a name that matches ``held_out`` go to the test side, under whatever other name or with
     whatever other parameters of the same program they also occur, and with them ``test_fraction`` of the
     rest. The outcome does not depend on the order of the tasks.
     """
     _check_fraction(test_fraction)
-    group_of = _groups(table)
+    group_of = task_groups(table)
     fixed = {group_of[group_key(task)] for task in table.tasks if _matches(task.names, held_out)}
     others = sorted(set(group_of.values()) - fixed)
     drawn = rng.permutation(len(others))[: round(test_fraction * len(others))]
@@ -57,13 +57,14 @@ def by_task(
 
 
 def folds(table: RecordTable, num_folds: int, rng: np.random.Generator) -> list[Split]:
-    """Divisions each of which judges on other groups of tasks (``group_key``), all together on every one."""
-    keys = sorted({group_key(task) for task in table.tasks})
+    """Divisions each of which judges on other groups (``task_groups``), all together on every task."""
+    group_of = task_groups(table)
+    keys = sorted(set(group_of.values()))
     if not 2 <= num_folds <= len(keys):
         raise ValueError(f"num_folds must be from 2 to the {len(keys)} groups of tasks, got {num_folds}")
     fold_of = {keys[place]: number % num_folds for number, place in enumerate(rng.permutation(len(keys)))}
     return [
-        _separate(table, lambda task, number=number: fold_of[group_key(task)] == number)  # type: ignore[misc]
+        _separate(table, lambda task, number=number: fold_of[group_of[group_key(task)]] == number)  # type: ignore[misc]
         for number in range(num_folds)
     ]
 
@@ -100,17 +101,36 @@ def group_key(task: TaskTable) -> str:
     A convolution with a bias and a ReLU ranks schedules almost as the same convolution without: a model
     that has learnt one has seen the other.
     """
-    if set(EPILOGUE).isdisjoint(task.parameters):
-        return task.program_hash
-    main = {name: value for name, value in task.parameters.items() if name not in EPILOGUE}
-    return f"{task.operator} {json.dumps(main, sort_keys=True)}"
+    return task.program_hash if set(EPILOGUE).isdisjoint(task.parameters) else _main_stage(task)
+
+
+def alike_keys(task: TaskTable) -> tuple[str, str]:
+    """Tasks that share one of these are alike as ``group_key`` has it, however their parameters are written.
+
+    One program may be written with several parameters (an explicit default, a dilation of a 1 x 1 kernel),
+    and one without an epilogue with or without the parameters that say so.
+    """
+    return task.program_hash, _main_stage(task)
+
+
+def task_groups(table: RecordTable) -> dict[str, str]:
+    """For each ``group_key`` the first of those of tasks alike (``alike_keys``), and of what is like them."""
+    group_of = {group_key(task): group_key(task) for task in table.tasks}
+    spelt: dict[str, set[str]] = {}
+    for task in table.tasks:
+        for alike in alike_keys(task):
+            spelt.setdefault(alike, set()).add(group_key(task))
+    for keys in (keys for keys in spelt.values() if len(keys) > 1):
+        joined = {group_of[key] for key in keys}
+        group_of |= {key: min(joined) for key, group in group_of.items() if group in joined}
+    return group_of
 
 
 def check_disjoint(train: RecordTable, test: RecordTable) -> None:
-    """Raise ValueError, naming the two tasks, if a group (``group_key``) or a program is on both sides."""
-    trained = {key: task.name for task in train.tasks for key in (group_key(task), task.program_hash)}
+    """Raise ValueError, naming the two tasks, if tasks on the two sides are alike (``alike_keys``)."""
+    trained = {key: task.name for task in train.tasks for key in alike_keys(task)}
     for task in test.tasks:
-        for key in (task.program_hash, group_key(task)):
+        for key in alike_keys(task):
             if key in trained:
                 raise ValueError(
                     f"task {trained[key]} to train on and task {task.name} to test on are the same "
@@ -118,19 +138,9 @@ def check_disjoint(train: RecordTable, test: RecordTable) -> None:
                 )
 
 
-def _groups(table: RecordTable) -> dict[str, str]:
-    """For each ``group_key`` the first of those that share a program with it, and with what shares one.
-
-    One program may be written with several parameters (an explicit default, a dilation of a 1 x 1 kernel).
-    """
-    group_of = {group_key(task): group_key(task) for task in table.tasks}
-    spelt: dict[str, set[str]] = {}
-    for task in table.tasks:
-        spelt.setdefault(task.program_hash, set()).add(group_key(task))
-    for keys in (keys for keys in spelt.values() if len(keys) > 1):
-        joined = {group_of[key] for key in keys}
-        group_of |= {key: min(joined) for key, group in group_of.items() if group in joined}
-    return group_of
+def _main_stage(task: TaskTable) -> str:
+    main = {name: value for name, value in task.parameters.items() if name not in EPILOGUE}
+    return f"{task.operator} {json.dumps(main, sort_keys=True)}"
 
 
 def _separate(table: RecordTable, is_test: Callable[[TaskTable], bool]) -> Split:

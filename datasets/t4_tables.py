@@ -16,6 +16,7 @@ from datasets.recorded import RecordedRow, RecordedTable, failure_kind, read_tex
 from datasets.t4 import T4_VERSION
 
 UNITS_S = {"s": 1.0, "seconds": 1.0, "ms": 1e-3, "milliseconds": 1e-3, "us": 1e-6, "microseconds": 1e-6}
+UNITS_S |= {"ns": 1e-9, "nanoseconds": 1e-9}
 
 
 def read_t4(path: Path) -> RecordedTable:
@@ -27,11 +28,11 @@ def read_t4(path: Path) -> RecordedTable:
     try:
         document = json.loads(read_text(path))
         metadata = document.get("metadata") or {}
-        unit_s = UNITS_S[str(metadata.get("time_unit", metadata.get("timeunit", "milliseconds")))]
+        unit_s = _unit_s(metadata.get("time_unit", metadata.get("timeunit", "milliseconds")))
         rows = [_row(result, unit_s) for result in document["results"]]
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not JSON, or cut off: {error}") from None
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path} holds no T4 results: {type(error).__name__} {error}") from None
     knobs = list(rows[0].configuration) if rows else []
     kernel = str(metadata.get("kernel", metadata.get("task", path.name.split(".")[0])))
@@ -69,8 +70,15 @@ def _time_s(result: Mapping[str, Any], unit_s: float) -> float:
     (objective,) = result["objectives"]
     for measurement in result["measurements"]:
         if measurement["name"] == objective:
-            return float(measurement["value"]) * UNITS_S.get(str(measurement.get("unit", "")), unit_s)
+            own = measurement.get("unit")
+            return float(measurement["value"]) * (_unit_s(own) if own else unit_s)
     raise ValueError(f"the objective {objective} is not among the measurements")
+
+
+def _unit_s(name: object) -> float:
+    if name not in UNITS_S:
+        raise ValueError(f"a unit of time must be one of {', '.join(UNITS_S)}, got {name!r}")
+    return UNITS_S[str(name)]
 
 
 def _result(row: RecordedRow) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -39,6 +40,7 @@ class TaskTable:
         failure_kinds: shape (N,): position of the first failure in ``FAILURE_KINDS``, -1 where not failed.
         repeat_rows: candidates measured in at least two trials that succeeded, shape (M,).
         repeat_pairs: latency of the first and of the second such trial, shape (M, 2).
+        is_namesake: whether another program of the table has the same name on the same target.
     """
 
     name: str
@@ -60,6 +62,7 @@ class TaskTable:
     aliases: tuple[str, ...] = ()
     cache: Cache = "warm"
     compiler: str = ""
+    is_namesake: bool = False
 
     def __len__(self) -> int:
         return len(self.latency_s)
@@ -72,7 +75,8 @@ class TaskTable:
     @property
     def label(self) -> str:
         """Tells the task from all others of a table: one program may stand there for several targets."""
-        conditions = (self.target.fingerprint, self.compiler or "compiler not noted", self.cache)
+        program = (self.program_hash,) if self.is_namesake else ()
+        conditions = (*program, self.target.fingerprint, self.compiler or "compiler not noted", self.cache)
         return f"{self.name} on {self.target.name} ({', '.join(conditions)})"
 
     @cached_property
@@ -170,7 +174,9 @@ def table_from_columns(columns: pa.Table) -> RecordTable:
     origins = np.column_stack([tasks, _ints(in_time, "target"), layouts, is_flushed])[first_trial]
     made = (_task_table(listed, rows, origins, knobs[first_trial], merged) for rows in parts)
     named = (compilers[first_trial[rows[0]]] for rows in parts)
-    return RecordTable(tuple(replace(task, compiler=compiler) for task, compiler in zip(made, named)))
+    made_all = [replace(task, compiler=compiler) for task, compiler in zip(made, named)]
+    num_of = Counter(task.label for task in made_all)
+    return RecordTable(tuple(replace(task, is_namesake=num_of[task.label] > 1) for task in made_all))
 
 
 @dataclass(frozen=True)

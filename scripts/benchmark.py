@@ -11,6 +11,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.running.interruption import end_quietly_when_interrupted
+
+end_quietly_when_interrupted()
+
 from scripts.options.groups import register_groups
 from scripts.running.display import show_table
 from scripts.running.launch import Run, launch

@@ -13,6 +13,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.running.interruption import end_quietly_when_interrupted
+
+end_quietly_when_interrupted()
+
 from omegaconf import MISSING
 
 from codegen.measure.config import MeasureConfig
@@ -34,8 +38,9 @@ from scripts.tuning.measured_search import reproduce_command
 
 @dataclass(frozen=True, kw_only=True)
 class Collect:
-    """``only`` holds patterns of task names; ``parquet`` also writes the whole store to a published file.
+    """``only`` holds patterns of task names, and ``num_tasks`` takes so many of those tasks, the first.
 
+    ``parquet`` also writes the whole store to a published file.
     ``search`` proposes ``collect.search_share`` of the trials, asking a model that learns nothing on the way.
 
     ``store`` is a file or a database URL; leave a password to PGPASSWORD, as ``config.yaml`` shows the URL.
@@ -44,6 +49,7 @@ class Collect:
     seed: int = 0
     tasks: str = str(ROOT / "datasets" / "published" / "tasks.yaml")
     only: list[str] = field(default_factory=lambda: ["*"])
+    num_tasks: int | None = None
     store: str = "outputs/records.db"
     parquet: str | None = None
     target: TargetConfig = MISSING
@@ -55,13 +61,17 @@ class Collect:
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     logger: Any = MISSING
 
+    def __post_init__(self) -> None:
+        if self.num_tasks is not None and self.num_tasks < 1:
+            raise ValueError(f"num_tasks must be at least 1, got {self.num_tasks}")
+
 
 def run(run: Run[Collect]) -> Metrics:
     """Collect, count, and publish if asked to."""
     config, target = run.config, run.config.target.detect()
     cache: Cache = "flushed" if config.measure.flush_cache else "warm"
     conditions = Conditions(code_version=code_version(ROOT), compiler=compiler_name(), cache=cache)
-    workloads = chosen_workloads(Path(config.tasks), config.only, target)
+    workloads = chosen_workloads(Path(config.tasks), config.only, config.num_tasks, target)
     proposer_of = unmeasured_search(
         Guide(config.model, config.loss, config.checkpoint), config.search, config.seed
     )

@@ -16,6 +16,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.running.interruption import end_quietly_when_interrupted
+
+end_quietly_when_interrupted()
+
 import numpy as np
 from omegaconf import MISSING
 

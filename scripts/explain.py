@@ -10,6 +10,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.running.interruption import end_quietly_when_interrupted
+
+end_quietly_when_interrupted()
+
 from scripts.running.display import duration, say
 from scripts.running.launch import one_sentence
 

@@ -13,6 +13,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.running.interruption import end_quietly_when_interrupted
+
+end_quietly_when_interrupted()
+
 from omegaconf import MISSING
 
 from costmodel.checkpoint import save_checkpoint

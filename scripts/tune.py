@@ -14,6 +14,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.running.interruption import end_quietly_when_interrupted
+
+end_quietly_when_interrupted()
+
 from omegaconf import MISSING
 
 from codegen.measure.config import MeasureConfig
@@ -30,7 +34,7 @@ from scripts.running.outputs import Metrics
 from scripts.tuning.gpu_tuning import GpuTuning, require_measure
 from scripts.tuning.measured_search import PoolMeasurer, journaled_search, reproduce_command, search_identity
 from scripts.tuning.task_list import ListTuning
-from scripts.tuning.winner import choose_winner, compare, comparison_rows, save_winner, winner_metrics
+from scripts.tuning.winner import choose_winner, compare, comparison_table, save_winner, winner_metrics
 from search.scheduler import ScheduleConfig
 
 
@@ -97,7 +101,7 @@ def _tune_one(run: Run[Tune], name: str, operator: Operator) -> Metrics:
         winner = choose_winner(measurer.measure_finalists(result, config.num_finalists), space)
     kernel = save_winner(winner, operator, run.folder / "kernel")
     times = compare(operator, kernel, config.seed, errors=winner.errors)
-    show_table(name, ["kernel", "ms", "GFLOP/s", "correct"], comparison_rows(operator, times))
+    show_table(name, *comparison_table(operator, times))
     say(f"the kernel is in {run.folder / 'kernel'}, every trial in {run.folder / 'history.csv'}")
     return {
         **winner_metrics(operator, winner, times),

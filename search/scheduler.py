@@ -14,9 +14,9 @@ from search.tuner import Trial, TuningRun
 class ScheduleConfig:
     """The rule of Ansor (arXiv:2006.06762, section 6), with its constants.
 
-    ``past_weight`` is what past gains count beside what may still be gained; ``similarity`` how many times
-    the FLOP/s of the best similar task a task may hope for (its beta); ``epsilon`` the share of turns that
-    go to a task at random. ``num_fair_plans`` of every task come first.
+    ``past_weight`` is what past gains count beside what may still be gained; a task may hope for the FLOP/s
+    of the best similar task, divided by ``similarity`` (its beta); ``epsilon`` is the share of turns that go
+    to a task at random. ``num_fair_plans`` of every task come first.
     """
 
     past_weight: float = 0.2
@@ -97,8 +97,8 @@ def _next_turn(
 def gain_per_trial(task: ScheduledTask, tasks: Sequence[ScheduledTask], config: ScheduleConfig) -> float:
     """Seconds of the network's time that the next trial should save; 0 while all trials failed.
 
-    Past: what the second half of the trials saved, per trial. Future: the smaller of two guesses, that
-    latency falls like 1 / trials, and that it reaches ``similarity`` times the best FLOP/s of its kind.
+    Past: what the second half of the trials saved, per trial. Future: the larger of two guesses, that
+    latency falls like 1 / trials, and that it reaches the best FLOP/s of its kind over ``similarity``.
     """
     history = task.run.history
     best_s = history[-1].best_latency_s if history else None
@@ -108,8 +108,9 @@ def gain_per_trial(task: ScheduledTask, tasks: Sequence[ScheduledTask], config: 
     before_s = history[-window - 1].best_latency_s if window < len(history) else None
     past = 0.0 if before_s is None else (before_s - best_s) / window
     fastest = max(_flop_rate(other, other.run.history) for other in tasks if other.kind == task.kind)
-    hoped_s = best_s - task.flops / (config.similarity * fastest)
-    future = max(min(best_s / len(history), hoped_s), 0.0)
+    # What only moves data has no FLOP/s to compare.
+    hoped_s = best_s - config.similarity * task.flops / fastest if fastest > 0 else 0.0
+    future = max(best_s / len(history), hoped_s)
     return task.count * (config.past_weight * past + (1 - config.past_weight) * future)
 
 

@@ -224,3 +224,8 @@ def test_help_shows_the_configuration() -> None:
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     assert "num_finalists: 5" in finished.stdout
+
+
+def test_the_folder_of_a_sweep_asks_nothing_that_only_jobs_know() -> None:
+    folders: Any = OmegaConf.to_container(OmegaConf.load(ROOT / "configs" / "folders.yaml"), resolve=False)
+    assert "${hydra:" not in folders["sweep"]["dir"]

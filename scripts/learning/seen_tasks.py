@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from costmodel.checkpoint import read_header
-from datasets.splits import group_key
-from datasets.table import RecordTable, TaskTable
+from datasets.splits import alike_keys
+from datasets.table import RecordTable
 from scripts.options.data import DataConfig
 from scripts.running.display import say
 
@@ -22,9 +22,9 @@ DIVISION = ("split", "seed", "test_fraction")
 
 
 def training_notes(table: RecordTable, data: DataConfig, seed: int) -> dict[str, Any]:
-    """For a checkpoint: the groups (``group_key``), programs and targets learnt, and the division."""
+    """For a checkpoint: keys of what was learnt (``alike_keys``), its targets, and the division."""
     return {
-        NOTE: sorted({key for task in table.tasks for key in _keys(task)}),
+        NOTE: sorted({key for task in table.tasks for key in alike_keys(task)}),
         TARGETS: sorted({task.target.fingerprint for task in table.tasks}),
         **_division(data, seed),
     }
@@ -52,7 +52,7 @@ def num_seen(
     if data.split == "within_task" and _division(data, seed) == {name: notes.get(name) for name in DIVISION}:
         return 0
     known = set(notes[NOTE])
-    seen = [task.label for task in table.tasks if not known.isdisjoint(_keys(task))]
+    seen = [task.label for task in table.tasks if not known.isdisjoint(alike_keys(task))]
     if data.split == "by_target" and TARGETS in notes:
         seen = [task.label for task in table.tasks if task.target.fingerprint in notes[TARGETS]]
     if seen and not allow_seen:
@@ -62,11 +62,6 @@ def num_seen(
             "training, or set allow_seen=true"
         )
     return len(seen)
-
-
-def _keys(task: TaskTable) -> set[str]:
-    """A program may be written with other parameters elsewhere."""
-    return {group_key(task), task.program_hash}
 
 
 def _division(data: DataConfig, seed: int) -> dict[str, Any]:

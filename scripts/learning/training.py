@@ -35,7 +35,8 @@ def comparable_features(
     if not data.learnable().tasks:
         raise ValueError(
             f"there is nothing to {purpose}: of the {len(data.tasks)} tasks on that side of the split none "
-            "has two comparable candidates; change data.split, data.test_fraction or data.held_out"
+            "has two comparable candidates; change data.test_fraction, data.held_out or data.split "
+            "(within_task divides the candidates of each task)"
         )
     return data
 

@@ -27,7 +27,8 @@ class DataConfig:
     ``path`` is a Parquet file, a record store (SQLite file), a pattern of these, or a database URL; a
     relative path is looked for here and then in the project. ``held_out`` holds patterns of task names
     (``by_task``), task names (``by_name``), operators (``by_operator``) or target fingerprints.
-    ``features`` is a folder that keeps features from run to run; none for none.
+    ``features`` is a folder that keeps features from run to run; none for none. ``num_tasks`` takes so many
+    tasks of each side, drawn at random, to try things: features of the others are not made.
     """
 
     path: str = "datasets/published/*.parquet"
@@ -35,8 +36,11 @@ class DataConfig:
     test_fraction: float = 0.1
     held_out: list[str] = field(default_factory=lambda: list(HELD_OUT))
     features: str = "outputs/features"
+    num_tasks: int | None = None
 
     def __post_init__(self) -> None:
+        if self.num_tasks is not None and self.num_tasks < 1:
+            raise ValueError(f"data.num_tasks must be at least 1, got {self.num_tasks}")
         if self.split not in _SPLITS:
             raise ValueError(f"data.split must be one of {', '.join(_SPLITS)}, got {self.split!r}")
 
@@ -60,12 +64,13 @@ class DataConfig:
         return columns
 
     def file_hash(self) -> str:
-        """64 hex digits that change whenever a file's bytes do, or the records behind a database URL."""
+        """64 hex digits of the files' bytes, or of the records behind a URL, and of ``num_tasks``."""
         if is_url(self.path):
             with open_existing(self.path) as store:
                 parts = sorted(record.digest for batch in store.batches() for record in batch)
         else:
             parts = [file_hash(path) for path in self.files()]
+        parts += [] if self.num_tasks is None else [str(self.num_tasks)]
         return hashlib.sha256("".join(parts).encode()).hexdigest()
 
     def feature_cache(self) -> FeatureCache | None:
@@ -74,7 +79,22 @@ class DataConfig:
 
     def divide(self, table: RecordTable, seed: int) -> Split:
         """The side to learn from and the side to be judged on."""
-        return _SPLITS[self.split](table, self, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        split = _SPLITS[self.split](table, self, rng)
+        return split if self.num_tasks is None else _drawn(split, self.num_tasks, rng)
+
+
+def _drawn(split: Split, num: int, rng: np.random.Generator) -> Split:
+    """``num`` tasks of each side; one that is on both is drawn for both."""
+    sides = (split.train, split.test)
+    labels = sorted({task.label for side in sides for task in side.tasks})
+    place = dict(zip(labels, rng.permutation(len(labels)).tolist(), strict=True))
+    kept = [set(sorted((task.label for task in side.tasks), key=place.__getitem__)[:num]) for side in sides]
+    train, test = (
+        RecordTable(tuple(task for task in side.tasks if task.label in names))
+        for side, names in zip(sides, kept, strict=True)
+    )
+    return Split(train, test)
 
 
 def _by_task(table: RecordTable, config: DataConfig, rng: np.random.Generator) -> Split:

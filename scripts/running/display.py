@@ -74,6 +74,15 @@ def duration(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
+def time_unit(times_s: Sequence[float]) -> tuple[str, float]:
+    """One unit for all of a column, by its least time: its name, and how many of it are a second.
+
+    >>> time_unit([2.9e-6, 0.012]), time_unit([0.0003, 0.012]), time_unit([])
+    (('us', 1000000.0), ('ms', 1000.0), ('ms', 1000.0))
+    """
+    return ("us", 1e6) if min(times_s, default=1.0) < 1e-4 else ("ms", 1e3)
+
+
 def _plain_ticker(title: str) -> Ticker:
     shown = -1
 

@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from codegen.schedule.errors import ScheduleError
 from scripts.running.choices import check_choices
+from scripts.running.interruption import INTERRUPTED
 from scripts.running.loggers import Logger
 from scripts.running.mistakes import sentence
 from scripts.running.outputs import Metrics, code_version, write_metrics, write_text
@@ -94,7 +95,7 @@ def one_sentence(
 ) -> Iterator[None]:
     """Turn a user's mistake into one line on stderr and exit code 2; other errors pass.
 
-    An interruption ends with exit code 130, and says how to go on in the run's ``folder``.
+    An interruption ends with exit code ``INTERRUPTED``, and says how to go on in the run's ``folder``.
     """
     try:
         yield
@@ -106,7 +107,7 @@ def one_sentence(
     except KeyboardInterrupt:
         command = f"; the same command with hydra.run.dir={_short(folder)} goes on" if folder else ""
         print(f"stopped; what was finished is kept{command}", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(INTERRUPTED) from None
 
 
 def _short(folder: Path) -> Path:

@@ -15,14 +15,14 @@ from scripts.options.searches import SearchOption
 from search.protocols import Searcher
 
 
-def chosen_workloads(path: Path, only: Sequence[str], target: Target) -> list[Workload]:
-    """The tasks of a list whose names match a pattern; ValueError if none does."""
+def chosen_workloads(path: Path, only: Sequence[str], num: int | None, target: Target) -> list[Workload]:
+    """The (first ``num``) tasks of a list whose names match a pattern; ValueError if none does."""
     tasks = load_tasks(path)
     chosen = [task for task in tasks if any(fnmatchcase(task.name, pattern) for pattern in only)]
     if not chosen:
         names = ", ".join(task.name for task in tasks)
         raise ValueError(f"only={list(only)} matches none of the {len(tasks)} tasks in {path}: {names}")
-    return [make_workload(task, target) for task in chosen]
+    return [make_workload(task, target) for task in chosen[:num]]
 
 
 def unmeasured_search(guide: Guide, option: SearchOption, seed: int) -> Callable[[Workload], Searcher]:

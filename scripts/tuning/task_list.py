@@ -18,7 +18,7 @@ from codegen.target import Target
 from datasets.tasks import Task
 from scripts.learning.guide import Guide
 from scripts.options.searches import SearchOption
-from scripts.running.display import Ticker, progress, say, show_table
+from scripts.running.display import Ticker, duration, progress, say, show_table
 from scripts.running.loggers import Logger
 from scripts.running.outputs import Metrics
 from scripts.tuning.measured_search import (
@@ -83,7 +83,9 @@ class ListTuning:
             values: dict[str, float | int | str] = {}
             for each in listed:
                 values |= self._finish(each, folder / each.name)
-        return {**values, **_summary(listed, values, time.monotonic() - start_s)}
+        summary = _summary(listed, values, time.monotonic() - start_s)
+        say(f"kernel/ and history.csv of each task are in a folder of its name in {folder}")
+        return {**values, **summary}
 
     def _prepare(
         self,
@@ -124,10 +126,10 @@ class ListTuning:
         result = task.run.result()
         write_history(folder / "history.csv", result.history)
         values = {f"trials_{task.name}": len(result.history)}
-        if task.best_latency_s is None:
+        finalists = task.measurer.measure_finalists(result, self.num_finalists)
+        if not finalists or finalists[0].summary is None:
             say(f"{task.name}: no schedule could be measured; {folder / 'history.csv'} says why")
             return values
-        finalists = task.measurer.measure_finalists(result, self.num_finalists)
         winner = choose_winner(finalists, task.measurer.space)
         kernel = save_winner(winner, task.operator, folder / "kernel")
         times = compare(task.operator, kernel, self.seed, errors=winner.errors)
@@ -145,9 +147,14 @@ def _check_names(tasks: Sequence[Task]) -> None:
 
 def _summary(listed: Sequence[_Listed], values: Metrics, wall_s: float) -> Metrics:
     """Show the tuned tasks; what concerns all of them."""
-    tuned = [(task, float(values[f"latency_s_{task.name}"])) for task in listed if task.best_latency_s]
-    rows = [(task.name, task.count, len(task.run.history), 1e3 * s) for task, s in tuned]
-    show_table(f"{len(tuned)} of {len(listed)} tasks", ["task", "count", "trials", "ms"], rows)
+    found = [(task, values.get(f"latency_s_{task.name}")) for task in listed]
+    tuned = [(task, float(latency_s)) for task, latency_s in found if latency_s is not None]
+    rows = [
+        (task.name, task.count, len(task.run.history), duration(s), values.get(f"vs_best_{task.name}", ""))
+        for task, s in tuned
+    ]
+    header = ["task", "count", "trials", "latency", "faster than the best library by"]
+    show_table(f"{len(tuned)} of {len(listed)} tasks", header, rows)
     return {
         "latency_s": sum(task.count * s for task, s in tuned),
         "num_tasks": len(listed),

@@ -15,6 +15,7 @@ from codegen.measure.pool import Finalist
 from codegen.measure.timing import Summary
 from codegen.ops import Operator, operator_parameters, tolerance
 from codegen.schedule import Space
+from scripts.running.display import time_unit
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,17 @@ def compare(
     return time_peers(operator, kernels, kernel.target.num_threads, seed=seed, errors=own_errors)
 
 
-def comparison_rows(operator: Operator, times: Mapping[str, PeerTimes]) -> list[tuple[object, ...]]:
-    """For a table: who, milliseconds, GFLOP/s, whether the output is right."""
-    return [
-        (name, 1e3 * t.summary.median_s, operator.flops / t.summary.median_s / 1e9, str(t.is_correct))
-        for name, t in times.items()
+def comparison_table(
+    operator: Operator, times: Mapping[str, PeerTimes]
+) -> tuple[list[str], list[tuple[object, ...]]]:
+    """Header and rows: who, the time, GFLOP/s, whether the output is right."""
+    medians_s = {name: each.summary.median_s for name, each in times.items()}
+    unit, per_second = time_unit([*medians_s.values()])
+    rows: list[tuple[object, ...]] = [
+        (name, per_second * median_s, operator.flops / median_s / 1e9, str(times[name].is_correct))
+        for name, median_s in medians_s.items()
     ]
+    return ["kernel", unit, "GFLOP/s", "correct"], rows
 
 
 def winner_metrics(

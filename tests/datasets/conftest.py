@@ -42,7 +42,7 @@ def make_record(target: Target) -> MakeRecord:
         values: dict[str, Any] = {
             "task": task,
             "operator": "matmul",
-            "parameters": {"m": 64, "k": 32, "transpose_a": False},
+            "parameters": {"m": int(text_hash(text)[:6], 16), "k": 32, "transpose_a": False},
             "program_hash": text_hash(text),
             "program_text": text,
             "target": target,

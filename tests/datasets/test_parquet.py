@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -139,6 +140,56 @@ def test_a_missing_column_is_named(tmp_path: Path, make_record) -> None:
     path = tmp_path / "r.parquet"
     pq.write_table(to_columns([make_record()]).drop_columns("seed"), path)
     assert_refused(path, "column seed is missing")
+
+
+WRONG_VALUES: list[tuple[str, object, str]] = [
+    ("task", 3, "task of row 1 is 3; there are 1"),
+    ("target", -1, "target of row 1 is -1; there are 1"),
+    ("layout", 7, "layout of row 1 is 7; there are 1"),
+    ("seed", None, "column seed is empty in row 1"),
+    ("times_s", None, "column times_s is empty in row 1"),
+    ("times_s", [1e-3, -1e-3], "times must be positive and finite, row 1"),
+    ("times_s", [float("nan")], "times must be positive and finite, row 1"),
+    ("times_s", [float("inf")], "times must be positive and finite, row 1"),
+    ("times_s", [None], "times must be positive and finite, row 1"),
+    ("times_s", [], "a trial has either times or a failure, unlike row 1"),
+    ("failure_kind", "compile", "a trial has either times or a failure, unlike row 1"),
+    ("failure_kind", "bored", "failure_kind of row 1 is 'bored'; allowed: constraints, compile"),
+    ("cache", "tepid", "cache of row 1 is 'tepid'; allowed: warm, flushed"),
+    ("source", "rumour", "source of row 1 is 'rumour'; allowed: random"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "words"), WRONG_VALUES)
+def test_a_row_that_cannot_be_a_record_is_named(
+    tmp_path: Path, make_record, name: str, value: object, words: str
+) -> None:
+    columns = to_columns([make_record(minute=minute) for minute in range(3)])
+    values = columns.column(name).to_pylist()
+    values[1] = value
+    place = columns.schema.get_field_index(name)
+    changed = columns.set_column(place, name, pa.array(values, columns.schema.field(name).type))
+    pq.write_table(changed, tmp_path / "r.parquet")
+    assert_refused(tmp_path / "r.parquet", re.escape(words))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("task", pa.string()), ("knobs", pa.string()), ("seed", pa.float64())]
+)
+def test_a_column_of_another_type_is_refused(
+    tmp_path: Path, make_record, name: str, kind: pa.DataType
+) -> None:
+    columns = to_columns([make_record()])
+    value = {"task": "first", "knobs": "8", "seed": 0.5}[name]
+    place = columns.schema.get_field_index(name)
+    pq.write_table(columns.set_column(place, name, pa.array([value], kind)), tmp_path / "r.parquet")
+    assert_refused(tmp_path / "r.parquet", "not a whole file of records")
+
+
+def test_a_description_of_another_form_is_refused(tmp_path: Path, make_record) -> None:
+    columns = to_columns([make_record()])
+    pq.write_table(columns.replace_schema_metadata({METADATA_KEY: b"[1]"}), tmp_path / "r.parquet")
+    assert_refused(tmp_path / "r.parquet", "not a whole file of records")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -108,6 +108,11 @@ def test_t4_of_kernel_tuner_is_read(tmp_path: Path) -> None:
     assert found.failures == (None, "compile")
 
 
+T4_RESULT = {
+    "configuration": {"x": 1},
+    "objectives": ["time"],
+    "measurements": [{"name": "time", "value": 4.1, "unit": "fortnights"}],
+}
 MISTAKES: list[tuple[str, str, str]] = [
     ("a.csv", "", "needs columns status and time_ms"),
     ("a.csv", "x,status,time_ms\n1,ok\n", "line 2: 2 cells, the header has 3"),
@@ -129,6 +134,18 @@ MISTAKES: list[tuple[str, str, str]] = [
     ("a.json", json.dumps(cache([{"x": 1}])), "is no cache of Kernel Tuner"),
     ("a.json", json.dumps(cache([{"x": [1], "time": 1.0}])), "knob x has the value [1]"),
     ("a.csv.gz", "not zipped", "is damaged or cut off"),
+    ("a.csv", "x,x,status,time_ms\n1,2,ok,1\n", "knobs need names of their own, got x, x"),
+    ("a.csv", "x,status,time_ms\n" + "9" * 200_000 + ",ok,1\n", "is no CSV: field larger"),
+    ("a.csv", f"x,status,time_ms\n{10**30},ok,1\n", "knob x has the value 1000000"),
+    ("a.csv", "x,status,time_ms,compile_ms\n1,ok,1,nan\n", "compiling {'x': 1} took nan s"),
+    ("a.csv", "x,status,time_ms,benchmark_ms\n1,ok,1,-5\n", "benchmarking {'x': 1} took -0.005 s"),
+    ("a.json", "5", "no T4 results"),
+    ("a.json", json.dumps(cache([{"x": 1, "time": 1.0, "compile_time": 10**400}])), "OverflowError"),
+    ("a.json", json.dumps(cache([{"x": 10**400, "time": 1.0}])), "numbers must be below 2**63"),
+    ("a.json", json.dumps(cache([{"x": math.nan, "time": 1.0}])), "knob x has the value nan"),
+    ("a.json", json.dumps(cache([]) | {"tune_params_keys": 5}), "is no cache of Kernel Tuner: TypeError"),
+    ("a.json", '{"results": [], "metadata": {"time_unit": "weeks"}}', "must be one of s, seconds, ms"),
+    ("a.json", json.dumps({"results": [T4_RESULT]}), "got 'fortnights'"),
 ]
 
 
@@ -151,6 +168,13 @@ def test_a_folder_without_spaces_is_named(tmp_path: Path) -> None:
         recorded_files(tmp_path)
     with pytest.raises(ValueError, match="is not a folder"):
         recorded_files(tmp_path / "absent")
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    for name in ("gemm.A100.csv", "gemm.H100.csv"):
+        (tmp_path / name).write_text(CSV)
+    with pytest.raises(ValueError, match=r"gemm\.A100\.csv and gemm\.H100\.csv in .* have one name, gemm"):
+        recorded_files(tmp_path)
 
 
 def test_rows_must_agree() -> None:

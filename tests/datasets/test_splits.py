@@ -81,6 +81,27 @@ def test_a_program_with_differently_written_parameters_stays_on_one_side(make_re
         frozenset({"net_1", "net_2", "net_3"}),
         frozenset({"net_4"}),
     }
+    for seed in range(8):
+        judged = {frozenset(names(split.test)) for split in folds(table, 2, np.random.default_rng(seed))}
+        assert judged == {frozenset({"net_1", "net_2", "net_3"}), frozenset({"net_4"})}
+
+
+def test_parameters_that_leave_an_epilogue_out_stay_with_those_that_name_one(make_record) -> None:
+    sizes = {"m": 8, "k": 8, "n": 8}
+    table = table_from_records(
+        [
+            make_record(task="plain", parameters=sizes),
+            make_record(task="with_bias", parameters={**sizes, "bias": True}),
+            make_record(task="other", parameters={**sizes, "n": 9}),
+        ]
+    )
+    sides = [by_task(table, 0.5, np.random.default_rng(seed)) for seed in range(8)]
+    assert {frozenset(names(split.test)) for split in sides} == {
+        frozenset({"plain", "with_bias"}),
+        frozenset({"other"}),
+    }
+    with pytest.raises(ValueError, match="task with_bias to train on and task plain to test on"):
+        by_name(table, ["plain"])
 
 
 @given(programs=st.lists(st.integers(0, 3), min_size=1, max_size=8), seed=st.integers(0, 9))

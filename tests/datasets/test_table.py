@@ -192,3 +192,13 @@ def test_grouped_medians_are_medians(pairs: list[tuple[int, float]]) -> None:
             assert quartile_range[group] == pytest.approx(high - low, rel=1e-9, abs=1e-12)
         else:
             assert np.isnan(median[group])
+
+
+def test_programs_of_one_name_have_labels_of_their_own(make_record) -> None:
+    some = [make_record(task="conv", program=program) for program in ("small", "large")]
+    table = table_from_records([*some, make_record(task="other")])
+    labels = [task.label for task in table.tasks]
+    assert len(set(labels)) == 3
+    assert all(task.program_hash in task.label for task in table.tasks[:2])
+    assert table.tasks[2].program_hash not in labels[2]
+    assert table.tasks[0].take(np.array([0])).label == labels[0]

@@ -51,6 +51,16 @@ def test_a_database_url_makes_no_folder_and_shows_no_password(folder: Path) -> N
     assert sorted(path.name for path in folder.iterdir()) == ["run", "tasks.yaml"]
 
 
+def test_a_tiny_collection_takes_the_first_task_of_any_list(folder: Path) -> None:
+    finished = run_script("collect", folder, "tasks=tasks.yaml", "debug=tiny", "store=mine.db")
+    assert finished.returncode == 0, finished.stderr
+    with RecordStore(folder / "mine.db") as store:
+        assert {record.task for record in store.records(all_targets=True)} == {"first"}
+        assert store.count() == 8
+    refused = run_script("collect", folder, "tasks=tasks.yaml", "num_tasks=0")
+    assert "num_tasks must be at least 1, got 0" in refused.stderr
+
+
 @pytest.mark.slow
 def test_a_killed_collection_leaves_no_process_and_goes_on_where_it_was(folder: Path) -> None:
     for num_records in (3, 14):

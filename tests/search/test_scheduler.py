@@ -88,9 +88,15 @@ def test_what_a_network_runs_often_gets_more() -> None:
 def test_what_a_similar_task_reached_may_be_hoped_for() -> None:
     slow, fast = task("slow", 1.0, 0.0, kind="matmul"), task("fast", 0.01, 0.0, kind="matmul")
     share([slow, fast], 20)
-    hopeful = gain_per_trial(slow, [slow, fast], GREEDY)
-    assert hopeful > 5 * gain_per_trial(fast, [slow, fast], GREEDY)
-    assert gain_per_trial(slow, [slow], ScheduleConfig(similarity=0.5)) == 0.0
+    # By Ansor's formula: 10 trials of 1 s alone, and 2 * 0.01 s hoped for beside a task of the same FLOP.
+    assert gain_per_trial(slow, [slow], GREEDY) == pytest.approx(0.8 * 1.0 / 10)
+    assert gain_per_trial(slow, [slow, fast], GREEDY) == pytest.approx(0.8 * (1.0 - 2 * 0.01))
+    assert gain_per_trial(fast, [slow, fast], GREEDY) == pytest.approx(0.8 * 0.01 / 10)
+
+
+def test_tasks_that_only_move_data_take_turns() -> None:
+    turns = share([task("transpose", 1.0, 1.0, flops=0.0), task("fine", 1.0, 1.0)], 60)
+    assert {"transpose", "fine"} == set(turns)
 
 
 def test_a_task_that_only_fails_does_not_eat_the_budget() -> None:

@@ -21,6 +21,7 @@ from datasets.recorded_files import load_recorded, recorded_files
 from scripts.running.display import progress, say
 from scripts.suites.laboratory.contenders import (
     CONTENDERS,
+    RANKED_WHOLE,
     SOURCE_ORDER,
     Ground,
     Trials,
@@ -187,9 +188,13 @@ def _jobs(ground: Ground, searches: Sequence[str], config: LaboratoryConfig, see
     ]
 
 
-def standing_of(table: RecordedTable, space: str, search: str, runs: Sequence[Trials]) -> Standing:
-    """Scores of the runs; a space smaller than the budget is judged while random search may miss its best."""
-    num_trials = max(len(run.times_s) for run in runs)
+def standing_of(
+    table: RecordedTable, space: str, search: str, runs: Sequence[Trials], num_trials: int
+) -> Standing:
+    """Scores of the runs over ``num_trials``, the same for all searches: one that ended keeps what it found.
+
+    A space smaller than the budget is judged while random search may miss its best.
+    """
     curves = found_curves([run.times_s for run in runs], table.times_s, num_trials)
     budget = min(random_budget(table.times_s), num_trials)
     optimum_s = float(np.nanmin(table.times_s))
@@ -211,7 +216,7 @@ def _needs_sources(search: str) -> bool:
 
 
 def _draws_nothing(search: str) -> bool:
-    """Whether all runs on a space are the same, as long as its sources are looked up."""
+    """Whether all runs on a space are the same, if its sources are looked up and it is ranked whole."""
     if search == SOURCE_ORDER:
         return True
     contender = CONTENDERS.get(search)
@@ -241,17 +246,19 @@ class _Job:
     end: int
 
     def key(self) -> dict[str, Any]:
-        """All that the outcome depends on, but for the code and the files."""
-        key = {"space": self.ground.name, "search": self.search, "trials": self.num_trials}
-        key |= {"seed": self.seed, "start": self.start, "end": self.end}
+        """All that the outcome depends on, but for the code."""
+        key: dict[str, Any] = {"space": self.ground.name, "records": self.ground.table.digest}
+        key |= {"search": self.search, "trials": self.num_trials, "seed": self.seed}
+        key |= {"start": self.start, "end": self.end}
         if _needs_sources(self.search):
-            sources = [f"{source.kernel} on {source.device}" for source in self.ground.sources]
+            sources = [source.digest for source in self.ground.sources]
             key |= {"sources": sources, "source_records": self.ground.num_source_records}
         return key
 
     def run(self) -> list[Trials]:
         torch.set_num_threads(1)
-        if self.ground.is_looked_up and _draws_nothing(self.search):
+        is_ranked_whole = len(self.ground.table) <= RANKED_WHOLE
+        if self.ground.is_looked_up and is_ranked_whole and _draws_nothing(self.search):
             return [self._run_one(self.start)] * (self.end - self.start)
         return [self._run_one(repeat) for repeat in range(self.start, self.end)]
 
@@ -274,10 +281,15 @@ def _standings(jobs: Sequence[_Job], log: TrialLog) -> list[Standing]:
     for job in jobs:
         runs.setdefault((job.ground.name, job.search), []).extend(log.find(job.key()) or [])
     tables = {job.ground.name: job.ground.table for job in jobs}
-    return [standing_of(tables[space], space, search, found) for (space, search), found in runs.items()]
+    budgets = {job.ground.name: job.num_trials for job in jobs}
+    return [
+        standing_of(tables[space], space, search, found, budgets[space])
+        for (space, search), found in runs.items()
+    ]
 
 
 def _mean_elapsed(elapsed_s: Sequence[Array], num_trials: int) -> Array:
-    padded = [np.pad(each, (0, num_trials - len(each)), mode="edge") for each in elapsed_s]
+    started = [each if len(each) else np.zeros(1) for each in elapsed_s]
+    padded = [np.pad(each, (0, num_trials - len(each)), mode="edge") for each in started]
     mean: Array = np.mean(padded, axis=0)
     return mean

@@ -166,8 +166,12 @@ _SURROGATES: Mapping[ModelName, Callable[[Ground, Array | None, int], Surrogate]
 }
 
 
+RANKED_WHOLE = 65_536
+"""Points of a space that the annealer scores whole, without a draw; in larger ones it walks."""
+
+
 def _annealer(space: Space, objective: Objective) -> Searcher:
-    return Annealer(space, objective, AnnealConfig(rank_whole_limit=65_536, coverage_weight=0.0))
+    return Annealer(space, objective, AnnealConfig(rank_whole_limit=RANKED_WHOLE, coverage_weight=0.0))
 
 
 def _walking_annealer(space: Space, objective: Objective) -> Searcher:

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 from hydra import compose
-from omegaconf import OmegaConf
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
 
 from costmodel.dataset import FeatureDataset
 from costmodel.feature_cache import source_hash
@@ -155,8 +156,9 @@ def contestants(config: ModelTableConfig) -> list[Contestant]:
     for model, loss in config.pairs():
         chosen = [f"model={model.split()[0]}", f"loss={loss.split()[0]}"]
         options = [*loss.split()[1:], *model.split()[1:]]
-        uses_loss = _composed([*chosen, *options]).model.uses_loss
-        composed = compose("evaluate", [*chosen, *(config.overrides if uses_loss else []), *options])
+        alone: Any = OmegaConf.to_object(_composed([*chosen, *options]))
+        uses_loss = alone.model.uses_loss
+        composed = _composed([*chosen, *(config.overrides if uses_loss else []), *options])
         reject_added_keys(composed)
         settings: Any = OmegaConf.to_object(composed)
         plain: Any = OmegaConf.to_container(composed, resolve=True)
@@ -269,5 +271,6 @@ def _trained(contestant: Contestant, split: str, sides: _Sides, size: int, seed:
     )
 
 
-def _composed(overrides: list[str]) -> Any:
-    return OmegaConf.to_object(compose("evaluate", overrides))
+def _composed(overrides: list[str]) -> DictConfig:
+    """The groups ``model`` and ``loss`` of the running command, whose schema is the one that is there."""
+    return compose(HydraConfig.get().job.config_name, overrides)

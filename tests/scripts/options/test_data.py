@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +87,23 @@ def test_stores_and_published_files_mix(two_files: Path) -> None:
         store.append([record(3, 5e-4, 3, "b"), record(4, 1e-3, 4)])
     [task] = DataConfig(path=str(two_files / "*[!t]*")).table().tasks
     assert len(task) == 4
+
+
+def test_a_few_tasks_of_each_side_are_drawn_alike(tmp_path: Path) -> None:
+    some = [
+        replace(record(tile, tile * 1e-3, tile, name), parameters={"m": m}, program_hash=f"{m:016x}")
+        for m, name in enumerate("abcdefgh")
+        for tile in range(1, 7)
+    ]
+    save_records(some, tmp_path / "r.parquet")
+    whole = DataConfig(path=str(tmp_path / "r.parquet"), split="within_task", test_fraction=0.5)
+    few = replace(whole, num_tasks=3)
+    split, other = few.divide(few.table(), seed=0), few.divide(few.table(), seed=1)
+    names = [task.name for task in split.train.tasks]
+    assert names == [task.name for task in split.test.tasks]
+    assert len(names) == 3
+    assert names != [task.name for task in other.train.tasks]
+    assert len(replace(whole, num_tasks=99).divide(whole.table(), seed=0).train.tasks) == 8
+    assert few.file_hash() != whole.file_hash()
+    with pytest.raises(ValueError, match=r"data\.num_tasks must be at least 1, got 0"):
+        DataConfig(num_tasks=0)

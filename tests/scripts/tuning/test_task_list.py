@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from codegen.measure.pool import Finalist
+from scripts.tuning.measured_search import PoolMeasurer
 from tests.scripts.tiny import Scripts, refusal
 
 TASK = "- {{name: {name}, operator: matmul, parameters: {{m: 8, k: 8, n: {n}}}}}\n"
@@ -20,3 +23,24 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(
     said = refusal(capsys, scripts, "tune", f"tasks={tasks}", "model=constant", "search=random")
     assert "must hold no /" in said
     assert repr(name) in said
+
+
+def test_a_task_whose_finalists_all_fail_leaves_the_others_their_kernels(
+    scripts: Scripts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measure = PoolMeasurer.measure_finalists
+
+    def failing(self: PoolMeasurer, *arguments: Any) -> list[Finalist]:
+        return [] if self.operator.flops == 2 * 8**3 else measure(self, *arguments)
+
+    monkeypatch.setattr(PoolMeasurer, "measure_finalists", failing)
+    tasks = tmp_path / "tasks.yaml"
+    tasks.write_text(TASK.format(name="broken", n=8) + TASK.format(name="fine", n=16))
+    found = scripts("tune", "run", f"tasks={tasks}", "debug=tiny", "model=constant", "search=random")
+    assert (found["num_tasks"], found["num_tuned"], found["trials_broken"]) == (2, 1, 6)
+    assert found["latency_s"] == found["latency_s_fine"] > 0
+    assert (scripts.folder / "run" / "fine" / "kernel" / "kernel.json").exists()
+    said = capsys.readouterr().out
+    assert "broken: no schedule could be measured" in said
+    assert " us" in said.partition("1 of 2 tasks")[2]
+    assert "are in a folder of its name in " in said

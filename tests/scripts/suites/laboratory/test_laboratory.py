@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from datasets.recorded import RecordedRow, RecordedTable, recorded_table
+from datasets.recorded_files import load_recorded
 from datasets.t4_tables import write_t4
 from scripts.suites.laboratory.comparison import standing_of
 from scripts.suites.laboratory.contenders import CONTENDERS, Ground, Trials, run_contender, source_order
@@ -59,7 +60,7 @@ def test_every_contender_runs_and_repeats_itself(name: str) -> None:
 
 def scores(name: str, on: Ground, num: int = 6) -> float:
     runs = [run_contender(CONTENDERS[name], on, 100, seed) for seed in range(num)]
-    return standing_of(on.table, on.name, name, runs).score
+    return standing_of(on.table, on.name, name, runs, 100).score
 
 
 def test_the_default_beats_searches_without_a_model_and_pretraining_helps() -> None:
@@ -97,6 +98,10 @@ def test_the_suite_leaves_tables_a_plot_and_metrics(scripts: Scripts, recorded: 
     found = scripts("evaluate", "run", "suite=search", searches, *options)
     log = scripts.folder / "run" / "trials.jsonl"
     kept = log.read_text()
+    records = {
+        key["space"]: key["records"] for key in (json.loads(line)["key"] for line in kept.splitlines())
+    }
+    assert records["gemm__A"] == load_recorded(recorded / "gemm__A.json").digest != records["gemm__B"]
     first, rest = kept.split("\n", 1)
     log.write_text(rest + first[:50])  # one batch was being written when the run was killed
     again = scripts("evaluate", "run", "suite=search", "laboratory.searches=[random,annealer]", *options)
@@ -150,10 +155,25 @@ def test_a_lead_over_the_best_peer_is_counted() -> None:
     standings = []
     for name, shown in (("annealer", "annealer"), ("random", "kernel_tuner_pso")):
         runs = [run_contender(CONTENDERS[name], on, 60, seed) for seed in range(6)]
-        standings.append(standing_of(on.table, on.name, shown, runs))
+        standings.append(standing_of(on.table, on.name, shown, runs, 60))
     metrics = laboratory_metrics(standings, rng)
     assert metrics["num_ahead_significantly"] == 1
     assert metrics["kernel_tuner_best_mean"] == standings[1].score
+
+
+def test_a_search_that_ends_early_is_judged_on_all_trials() -> None:
+    on = Ground("gemm__A", table())
+    whole = run_contender(CONTENDERS["random"], on, 100, seed=1)
+    ended = Trials(whole.times_s[:20], whole.elapsed_s[:20])
+    waited = Trials(
+        np.append(ended.times_s, np.full(80, np.nan)), np.append(ended.elapsed_s, np.full(80, 8.0))
+    )
+    early, late = (standing_of(on.table, on.name, "random", [runs], 100) for runs in (ended, waited))
+    np.testing.assert_array_equal(early.curves, late.curves)
+    assert early.score == late.score
+    at_once = standing_of(on.table, on.name, "random", [Trials(ended.times_s[:5], ended.elapsed_s[:5])], 100)
+    assert at_once.curves.shape == (1, 100)  # it ended before the first trial that counts
+    assert standing_of(on.table, on.name, "random", [Trials(np.zeros(0), np.zeros(0))], 100).score < 0
 
 
 def test_a_space_that_is_too_small_is_named_and_left_out(
