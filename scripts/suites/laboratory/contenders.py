@@ -31,7 +31,8 @@ from search.random_search import RandomSearch
 from search.replay import Replay
 from search.table_space import Knob, TableSpace
 from search.tpe import TreeParzenSearch
-from search.tuner import TuneConfig, tune
+from search.trials import TuneConfig
+from search.tuner import tune
 
 Array = NDArray[np.float64]
 ModelName: TypeAlias = Literal["gaussian_process", "boosted", "network"]
