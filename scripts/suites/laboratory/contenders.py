@@ -80,10 +80,13 @@ class Ground:
     @property
     def is_looked_up(self) -> bool:
         """Whether ``guesses`` draws nothing at random: every record of sources with the same knobs counts."""
+        return self.num_source_records is None and self.has_sources_of_same_knobs
+
+    @property
+    def has_sources_of_same_knobs(self) -> bool:
+        """Whether no source is of another kernel, or of a version with other knobs."""
         names = {name.lower() for name in self.table.knobs}
-        return self.num_source_records is None and all(
-            {name.lower() for name in source.knobs} == names for source in self.sources
-        )
+        return all({name.lower() for name in source.knobs} == names for source in self.sources)
 
     def guesses(self, rng: np.random.Generator) -> Array | None:
         """Shape (points, sources): what each source says; None without sources."""
@@ -144,7 +147,8 @@ def _model(name: ModelName, ground: Ground, guesses: Array | None, seed: int) ->
 
 def _gaussian_process(ground: Ground, guesses: Array | None, seed: int) -> Surrogate:
     del seed
-    return GaussianProcess(ground.factors, GaussianProcessConfig(), guesses)
+    is_telling = ground.has_sources_of_same_knobs
+    return GaussianProcess(ground.factors, GaussianProcessConfig(), guesses, learns_kernel=is_telling)
 
 
 def _boosted(ground: Ground, guesses: Array | None, seed: int) -> Surrogate:

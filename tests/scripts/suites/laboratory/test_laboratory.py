@@ -72,8 +72,10 @@ def test_the_default_beats_searches_without_a_model_and_pretraining_helps() -> N
 def test_only_records_that_are_drawn_make_pretrained_runs_differ() -> None:
     assert ground().is_looked_up
     assert not ground(num_source_records=100).is_looked_up
+    assert ground(num_source_records=100).has_sources_of_same_knobs
     other = recorded_table("other", "A", ["block"], [RecordedRow({"block": 2}, 1e-3)])
     assert not Ground("gemm__A", table(), (other,)).is_looked_up
+    assert not Ground("gemm__A", table(), (other,)).has_sources_of_same_knobs
     first, second = (run_contender(CONTENDERS["annealer_pretrained"], ground(), 30, seed) for seed in (1, 2))
     np.testing.assert_array_equal(first.times_s, second.times_s)
 
