@@ -16,7 +16,7 @@ from costmodel.knobs.factors import Factor, knob_factors
 from costmodel.knobs.features import knob_features
 from costmodel.knobs.gaussian_process import GaussianProcess, GaussianProcessConfig
 from costmodel.knobs.network import KnobNetwork, KnobNetworkConfig
-from costmodel.knobs.surrogate import Surrogate, SurrogateModel
+from costmodel.knobs.surrogate import Promise, Surrogate, SurrogateModel, predicted_gain
 from costmodel.knobs.transfer import KnobPoints, guess_from
 from datasets.recorded import RecordedTable
 from search.annealer import AnnealConfig, Annealer
@@ -41,12 +41,16 @@ Build: TypeAlias = Callable[[Space, Objective], Searcher]
 
 @dataclass(frozen=True)
 class Contender:
-    """A way to search. ``model`` None asks none; ``is_pretrained`` starts from sources, if there are any."""
+    """A way to search. ``model`` None asks none; ``is_pretrained`` starts from sources, if there are any.
+
+    ``promise`` is how it ranks what the model says, by default as ``SurrogateModel``.
+    """
 
     build: Build
     plan: PlanConfig = field(default_factory=lambda: PlanConfig(num_trials=4, epsilon=0.0))
     model: ModelName | None = None
     is_pretrained: bool = False
+    promise: Promise | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,11 @@ def run_contender(contender: Contender, ground: Ground, num_trials: int, seed: i
     table = ground.table
     replay = Replay(ground.space, table.times_s, table.failures, table.costs_s)
     guesses = ground.guesses(rng) if contender.is_pretrained else None
-    model = None if contender.model is None else _model(contender.model, ground, guesses, seed)
+    model = None
+    if contender.model is not None:
+        surrogate = _SURROGATES[contender.model](ground, guesses, seed)
+        guess = None if guesses is None else guesses.mean(axis=1)
+        model = SurrogateModel(ground.space, surrogate, guess, promise=contender.promise)
     found = tune(
         space=ground.space,
         searcher=contender.build(ground.space, model or Unranked()),
@@ -137,12 +145,6 @@ def source_order(ground: Ground, num_trials: int, seed: int) -> Trials:
         raise ValueError(f"{ground.name} has no sources whose order could be walked")
     rows = np.argsort(guesses.mean(axis=1), kind="stable")[:num_trials]
     return Trials(ground.table.times_s[rows], np.cumsum(ground.table.costs_s[rows]))
-
-
-def _model(name: ModelName, ground: Ground, guesses: Array | None, seed: int) -> SurrogateModel:
-    guess = None if guesses is None else guesses.mean(axis=1)
-    surrogate = _SURROGATES[name](ground, guesses, seed)
-    return SurrogateModel(ground.space, surrogate, guess)
 
 
 def _gaussian_process(ground: Ground, guesses: Array | None, seed: int) -> Surrogate:
@@ -175,6 +177,10 @@ def _annealer(space: Space, objective: Objective) -> Searcher:
     return Annealer(space, objective, AnnealConfig(rank_whole_limit=65_536, coverage_weight=0.0))
 
 
+def _diverse_annealer(space: Space, objective: Objective) -> Searcher:
+    return Annealer(space, objective, AnnealConfig(rank_whole_limit=65_536))
+
+
 def _walking_annealer(space: Space, objective: Objective) -> Searcher:
     config = AnnealConfig(num_chains=64, num_steps=60, patience=10, coverage_weight=0.0)
     return Annealer(space, objective, config)
@@ -195,6 +201,8 @@ NEAR = PlanConfig(num_trials=4, epsilon=0.0)
 
 SPARSE = PlanConfig(num_trials=20, epsilon=0.05)
 
+# ``annealer_sure`` is the default but for uncertainty; ``annealer_diverse`` is ``annealer_batched`` with the
+# selection of the paper. In plans of one trial there is nothing to diversify.
 CONTENDERS: Mapping[str, Contender] = {
     "random": Contender(lambda space, _: RandomSearch(space), PlanConfig(num_trials=20, epsilon=0.0)),
     "annealing": Contender(lambda space, _: MeasuredAnnealing(space, MeasuredAnnealingConfig())),
@@ -206,6 +214,9 @@ CONTENDERS: Mapping[str, Contender] = {
     "tpe": Contender(lambda space, _: TreeParzenSearch(space), PlanConfig(num_trials=10, epsilon=0.0)),
     "annealer": Contender(_annealer, CLOSE, "gaussian_process"),
     "annealer_walking": Contender(_walking_annealer, NEAR, "gaussian_process"),
+    "annealer_sure": Contender(_annealer, CLOSE, "gaussian_process", promise=predicted_gain),
+    "annealer_batched": Contender(_annealer, SPARSE, "gaussian_process"),
+    "annealer_diverse": Contender(_diverse_annealer, SPARSE, "gaussian_process"),
     "annealer_boosted": Contender(_annealer, SPARSE, "boosted"),
     "annealer_network": Contender(_annealer, SPARSE, "network"),
     "genetic_guided": Contender(_guided_genetic, NEAR, "gaussian_process"),
