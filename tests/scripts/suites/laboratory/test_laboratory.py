@@ -139,7 +139,9 @@ def test_what_other_code_has_found_is_not_replayed(tmp_path: Path) -> None:
 @pytest.mark.skipif(not find_spec("kernel_tuner"), reason="the extra peers is not installed")
 @pytest.mark.parametrize("name", PEERS)
 def test_kernel_tuner_searches_the_same_space(name: str) -> None:
-    found = run_peer(name, ground(), 40, seed=1)
+    found, again = (run_peer(name, ground(), 40, seed=1) for _ in range(2))
+    if name != "kernel_tuner_differential_evolution":  # starts from a Latin hypercube without a seed
+        np.testing.assert_array_equal(found.times_s, again.times_s)
     assert 10 < len(found.times_s) <= 40
     finite = found.times_s[~np.isnan(found.times_s)]
     assert np.isin(finite, table().times_s).all()
