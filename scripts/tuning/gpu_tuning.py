@@ -38,7 +38,6 @@ from scripts.tuning.measured_search import (
     journaled_search,
     reproduce_command,
     search_identity,
-    time_metrics,
 )
 from search.tuner import TuneResult
 
@@ -228,7 +227,6 @@ class GpuTuning:
             "gflops": operator.flops / best["latency_s"] / 1e9,
             "num_tied": sum(row.facts["is_tied"] for row in rows),
             "gpu": gpu,
-            **time_metrics(result),
             "trials": len(result.history),
             "num_failed": sum(trial.latency_s is None for trial in result.history),
             "stop_reason": result.stop_reason,
