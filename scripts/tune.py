@@ -32,7 +32,14 @@ from scripts.running.display import say, show_table
 from scripts.running.launch import Run, launch
 from scripts.running.outputs import Metrics
 from scripts.tuning.gpu_tuning import GpuTuning, require_measure
-from scripts.tuning.measured_search import PoolMeasurer, journaled_search, reproduce_command, search_identity
+from scripts.tuning.measured_search import (
+    PoolMeasurer,
+    journaled_search,
+    reproduce_command,
+    search_identity,
+    time_metrics,
+    time_text,
+)
 from scripts.tuning.task_list import ListTuning
 from scripts.tuning.winner import choose_winner, compare, comparison_table, save_winner, winner_metrics
 from search.scheduler import ScheduleConfig
@@ -92,12 +99,15 @@ def _tune_one(run: Run[Tune], name: str, operator: Operator) -> Metrics:
     require_measure(config.search)
     space = build_space(operator.program(), config.target.detect(), winograd=config.winograd)
     guide = Guide(config.model, config.loss, config.checkpoint if config.search.uses_model else "none")
-    predictor = guide.predictor(space, config.seed)
+    # Where plans are made beside building, a core is left to the latter.
+    num_threads = max(space.target.num_threads - int(config.search.budget().plan.is_ahead), 1)
+    predictor = guide.predictor(space, config.seed, num_threads)
     say(f"{name} on {space.target.name}: {space.count():.3g} schedules")
     with MeasurePool(config.measure, reproduce_command) as pool:
         measurer = PoolMeasurer(pool, operator, space, config.seed)
         identity = search_identity(config.search, guide, measurer, config.measure, config.seed)
         result = journaled_search(config.search, predictor, measurer, identity, run.folder, run.logger)
+        say(time_text(result))
         winner = choose_winner(measurer.measure_finalists(result, config.num_finalists), space)
     kernel = save_winner(winner, operator, run.folder / "kernel")
     times = compare(operator, kernel, config.seed, errors=winner.errors)
@@ -105,6 +115,7 @@ def _tune_one(run: Run[Tune], name: str, operator: Operator) -> Metrics:
     say(f"the kernel is in {run.folder / 'kernel'}, every trial in {run.folder / 'history.csv'}")
     return {
         **winner_metrics(operator, winner, times),
+        **time_metrics(result),
         "task": name,
         "trials": len(result.history),
         "num_failed": sum(trial.latency_s is None for trial in result.history),

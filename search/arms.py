@@ -26,13 +26,15 @@ class PlanConfig:
     """Trials between two refits, and the shares of them (in [0, 1]) that are drawn at random.
 
     At most ``sketch_share`` of the searcher's part goes to sketches that no trial belongs to: a model may
-    know nothing of a sketch that its training data did not have.
+    know nothing of a sketch that its training data did not have. With ``is_ahead`` a plan is made while the
+    one before is measured, so the model does not know the outcomes of that one yet.
     """
 
     num_trials: int = 64
     epsilon: float = 0.05
     control_share: float = 0.0
     sketch_share: float = 0.0
+    is_ahead: bool = False
 
     def __post_init__(self) -> None:
         if self.num_trials < 1:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.tuner import Trial, TuningRun
+from search.trials import Trial
+from search.tuner import TuningRun
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,62 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from codegen.measure.measurement import FailureKind, Measurement
+from codegen.measure.gate import Gate
+from codegen.measure.measurement import Measurement
 from codegen.schedule.candidates import Candidates, concatenate
-from search.arms import Arm, Plan, PlanConfig, make_plan
+from search.arms import make_plan
+from search.background import in_background
 from search.encoding import generator_to_json
-from search.journal import Journal, JournaledPlan, Outcome
+from search.journal import Journal, JournaledPlan
 from search.protocols import Measurer, Model, Searcher, Space
-
-StopReason: TypeAlias = Literal["trials", "seconds", "gain", "exhausted"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TuneConfig:
-    """Budget in trials, in seconds or both: the first that is used up ends the run.
-
-    ``stop_gain`` ends it before a plan whose expected gain (``expected_gain``, a fraction of the best
-    latency) is smaller; ``gain_window`` is how many trials back that looks.
-    """
-
-    num_trials: int | None = 128
-    max_elapsed_s: float | None = None
-    plan: PlanConfig = field(default_factory=PlanConfig)
-    stop_gain: float | None = None
-    gain_window: int = 128
-
-    def __post_init__(self) -> None:
-        if self.num_trials is None and self.max_elapsed_s is None:
-            raise ValueError("num_trials and max_elapsed_s are both None; a run needs a budget")
-        if self.num_trials is not None and self.num_trials < 1:
-            raise ValueError(f"num_trials must be at least 1, got {self.num_trials}")
-        if self.max_elapsed_s is not None and not self.max_elapsed_s > 0:
-            raise ValueError(f"max_elapsed_s must be positive, got {self.max_elapsed_s}")
-        if self.stop_gain is not None and not self.stop_gain >= 0:
-            raise ValueError(f"stop_gain must not be negative, got {self.stop_gain}")
-        if self.gain_window < 1:
-            raise ValueError(f"gain_window must be at least 1, got {self.gain_window}")
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One row of the history. ``trial`` counts from 1; a latency is None where there is none."""
-
-    trial: int
-    elapsed_s: float
-    latency_s: float | None
-    best_latency_s: float | None
-    status: Literal["ok"] | FailureKind
-    arm: Arm
+from search.trials import StopReason, Trial, Trials, TuneConfig
 
 
 @dataclass(frozen=True)
@@ -78,6 +37,16 @@ class TuneResult:
     @property
     def best_latency_s(self) -> float | None:
         return self.history[-1].best_latency_s if self.history else None
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds of tuning, over all resumed parts."""
+        return self.history[-1].elapsed_s if self.history else 0.0
+
+    @property
+    def planning_s(self) -> float:
+        """Seconds of tuning in which nothing was measured: refits, and plans that measuring waited for."""
+        return max(self.elapsed_s - sum(each.total_s for each in self.measurements), 0.0)
 
 
 def tune(
@@ -109,6 +78,10 @@ class TuningRun:
     replayed (refits included, so the model arrives at the same state), not measured. ``rng`` is made anew
     from the same seed then. ``on_trial`` hears of every trial as it ends, replayed ones included. Only
     differences of ``clock``, in seconds, count; replaying costs none of the budget.
+
+    If plans are made ahead (``PlanConfig.is_ahead``), plan k + 1 is made on another thread while plan k is
+    measured, from what was known before plan k. The thread works while ``gate`` is open and stops there
+    before each batch of scores, if the searcher asks a ``GatedObjective`` of the same gate.
     """
 
     def __init__(
@@ -122,11 +95,14 @@ class TuningRun:
         journal: Journal | None = None,
         on_trial: Callable[[Trial], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        gate: Gate | None = None,
     ) -> None:
         self._space, self._searcher, self._measurer, self._model = space, searcher, measurer, model
         self._config, self._rng, self._journal = config, rng, journal
-        self._trials = _Trials(space.enumerate(1)[:0], config, clock, on_trial)
-        self._num_plans = 0
+        self._gate = gate or Gate()
+        self._trials = Trials(space.enumerate(1)[:0], config, clock, on_trial)
+        self._num_plans = self._num_observed = 0
+        self._planned: JournaledPlan | None = None
         self._stop_reason: StopReason | None = None
 
     @property
@@ -135,30 +111,23 @@ class TuningRun:
         return self._trials.history
 
     def step(self, most_trials: int | None = None) -> bool:
-        """Carry out the next plan, of at most so many trials; False, and nothing is done, at the end."""
+        """Carry out the next plan, of at most so many trials; False, and nothing is done, at the end.
+
+        ValueError for ``most_trials`` if plans are made ahead: the next one is made already.
+        """
         if self._stop_reason is None:
             self._stop_reason = self._trials.stop_reason()
         if self._stop_reason is not None:
             return False
-        journal, trials = self._journal, self._trials
-        entry = journal.plans[self._num_plans] if journal and self._num_plans < len(journal.plans) else None
-        if entry is None:
-            trials.start_clock()
-        if self._model is not None and trials.has_success():
-            self._model.refit(*trials.outcomes(first=0))
-        if entry is None:
-            entry = self._plan(most_trials)
-            if entry is None:
-                self._stop_reason = "exhausted"
-                return False
+        if not self._config.plan.is_ahead:
+            is_done = self._step_in_turn(most_trials)
+        elif most_trials is None:
+            is_done = self._step_ahead()
         else:
-            self._rng.bit_generator.state = entry.generator
-            self._searcher.restore(entry.searcher)
-        first = len(trials.candidates)
-        trials.carry_out(entry, self._measurer, journal)
-        self._searcher.observe(*trials.outcomes(first))
-        self._num_plans += 1
-        return True
+            raise ValueError("plans that are made ahead cannot be limited one by one")
+        if not is_done:
+            self._stop_reason = "exhausted"
+        return is_done
 
     def result(self) -> TuneResult:
         """What was found; of a run whose last ``step`` was not False, why it stopped is none of its own."""
@@ -166,139 +135,77 @@ class TuningRun:
         reason = self._stop_reason or "trials"
         return TuneResult(trials.candidates, tuple(trials.measurements), tuple(trials.history), reason)
 
-    def _plan(self, most_trials: int | None) -> JournaledPlan | None:
-        """A new plan, in the journal; None at the end of the space."""
-        num = self._trials.num_next() if most_trials is None else min(self._trials.num_next(), most_trials)
+    def _step_in_turn(self, most_trials: int | None) -> bool:
+        """Refit, plan, measure; False at the end of the space."""
+        entry, trials = self._journaled(self._num_plans), self._trials
+        if entry is None:
+            trials.start_clock()
+        self._refit()
+        if entry is None:
+            num = trials.num_next() if most_trials is None else min(trials.num_next(), most_trials)
+            entry = self._written(self._plan(num, trials.candidates))
+            if entry is None:
+                return False
+        else:
+            self._restore(entry)
+        trials.carry_out(entry, self._measurer, self._journal)
+        self._observe()
+        self._num_plans += 1
+        return True
+
+    def _step_ahead(self) -> bool:
+        """Refit, then measure the plan that was made before and make the next; False without one."""
+        entry, trials = self._journaled(self._num_plans), self._trials
+        if entry is not None:
+            self._restore(entry)
+        else:
+            trials.start_clock()
+            first = self._planned if self._num_plans else self._plan(trials.num_next(), trials.candidates)
+            entry = self._written(first)
+            if entry is None:
+                return False
+        # What the last plan found; the state of the searcher in this plan's entry is that from before.
+        self._observe()
+        self._refit()
+        self._num_plans += 1
+        num = trials.num_next(len(entry.plan.candidates))
+        if num < 1 or self._journaled(self._num_plans) is not None:
+            trials.carry_out(entry, self._measurer, self._journal)
+            return True
+        known = concatenate([trials.candidates, entry.plan.candidates])
+        with in_background(lambda: self._plan(num, known), self._gate) as planned:
+            trials.carry_out(entry, self._measurer, self._journal)
+        self._planned = planned.result()
+        return True
+
+    def _journaled(self, number: int) -> JournaledPlan | None:
+        plans = self._journal.plans if self._journal is not None else []
+        return plans[number] if number < len(plans) else None
+
+    def _restore(self, entry: JournaledPlan) -> None:
+        self._rng.bit_generator.state = entry.generator
+        self._searcher.restore(entry.searcher)
+
+    def _observe(self) -> None:
+        """Tell the searcher of the trials that it does not know."""
+        num = len(self._trials.history)
+        if num > self._num_observed:
+            self._searcher.observe(*self._trials.outcomes(self._num_observed))
+        self._num_observed = num
+
+    def _refit(self) -> None:
+        if self._model is not None and self._trials.has_success():
+            self._model.refit(*self._trials.outcomes(first=0))
+
+    def _plan(self, num: int, known: Candidates) -> JournaledPlan | None:
+        """``num`` candidates that are none of those known; None at the end of the space."""
         is_informed = self._model is None or self._model.is_fitted
-        measured = self._trials.candidates
-        plan = make_plan(
-            self._space, self._searcher, is_informed, self._config.plan, num, measured, self._rng
-        )
+        plan = make_plan(self._space, self._searcher, is_informed, self._config.plan, num, known, self._rng)
         if len(plan.candidates) == 0:
             return None
-        entry = JournaledPlan(plan, generator_to_json(self._rng), self._searcher.state())
-        if self._journal is not None:
+        return JournaledPlan(plan, generator_to_json(self._rng), self._searcher.state())
+
+    def _written(self, entry: JournaledPlan | None) -> JournaledPlan | None:
+        if entry is not None and self._journal is not None:
             self._journal.append_plan(entry)
         return entry
-
-
-def expected_gain(history: Sequence[Trial], num_next: int, window: int) -> float | None:
-    """Share of the best latency that the next ``num_next`` trials should save, if gains go on as they were.
-
-    The backward difference of Ansor's task scheduler (arXiv:2006.06762 section 6), on log latency.
-    None while there are no ``window`` trials since a first success.
-    """
-    if len(history) <= window:
-        return None
-    before, now = history[-window - 1].best_latency_s, history[-1].best_latency_s
-    if before is None or now is None:
-        return None
-    return -math.expm1(-math.log(before / now) * num_next / window)
-
-
-class _Trials:
-    """What has been measured so far, and how much of the budget that took."""
-
-    def __init__(
-        self,
-        empty: Candidates,
-        config: TuneConfig,
-        clock: Callable[[], float],
-        on_trial: Callable[[Trial], None] | None,
-    ) -> None:
-        self.candidates = empty
-        self.measurements: list[Measurement] = []
-        self.history: list[Trial] = []
-        self._config = config
-        self._clock = clock
-        self._on_trial = on_trial
-        self._clock_zero_s: float | None = None
-
-    def start_clock(self) -> None:
-        """From here on time counts; calling again changes nothing."""
-        if self._clock_zero_s is None:
-            self._clock_zero_s = self._clock() - self._last_elapsed_s()
-
-    def has_success(self) -> bool:
-        return bool(self.history) and self.history[-1].best_latency_s is not None
-
-    def num_next(self) -> int:
-        """Trials of the next plan."""
-        size, limit = self._config.plan.num_trials, self._config.num_trials
-        return size if limit is None else min(size, limit - len(self.history))
-
-    def outcomes(self, first: int) -> tuple[Candidates, NDArray[np.float64], NDArray[np.bool_]]:
-        """Candidates, latencies (NaN for failures) and failures from trial number ``first`` on."""
-        latencies_s = np.array(
-            [np.nan if trial.latency_s is None else trial.latency_s for trial in self.history[first:]]
-        )
-        return self.candidates[first:], latencies_s, np.isnan(latencies_s)
-
-    def stop_reason(self) -> StopReason | None:
-        config = self._config
-        if config.num_trials is not None and len(self.history) >= config.num_trials:
-            return "trials"
-        if self._is_out_of_time():
-            return "seconds"
-        if config.stop_gain is not None:
-            gain = expected_gain(self.history, self.num_next(), config.gain_window)
-            if gain is not None and gain < config.stop_gain:
-                return "gain"
-        return None
-
-    def carry_out(self, entry: JournaledPlan, measurer: Measurer, journal: Journal | None) -> None:
-        """Take over what the journal knows of the plan, measure the rest while there is time."""
-        plan, num_known = entry.plan, len(entry.outcomes)
-        for row in range(num_known):
-            self._record(plan.arms[row], entry.outcomes[row])
-        num_measured = num_known
-        # A plan with outcomes may be what the time limit of an earlier run cut short.
-        if num_known < len(plan.candidates) and not (num_known and self._is_out_of_time()):
-            num_measured += self._measure(plan, num_known, measurer, journal)
-        self.candidates = concatenate([self.candidates, plan.candidates[:num_measured]])
-
-    def _measure(self, plan: Plan, first: int, measurer: Measurer, journal: Journal | None) -> int:
-        """Measure the candidates of a plan from number ``first`` on; how many there was time for."""
-        self.start_clock()
-        num_measured = 0
-        for measurement in measurer.measure(plan.candidates[first:]):
-            outcome = Outcome(measurement, self._elapsed_s())
-            if journal is not None:
-                journal.append_outcome(outcome)
-            self._record(plan.arms[first + num_measured], outcome)
-            num_measured += 1
-            if first + num_measured == len(plan.candidates) or self._is_out_of_time():
-                return num_measured
-        raise ValueError(
-            f"the measurer gave {num_measured} measurements for {len(plan.candidates) - first} candidates"
-        )
-
-    def _record(self, arm: Arm, outcome: Outcome) -> None:
-        measurement = outcome.measurement
-        failure = measurement.failure
-        latency_s = measurement.latency_s if failure is None else None
-        best_latency_s = self.history[-1].best_latency_s if self.history else None
-        if latency_s is not None:
-            best_latency_s = latency_s if best_latency_s is None else min(best_latency_s, latency_s)
-        trial = Trial(
-            trial=len(self.history) + 1,
-            elapsed_s=outcome.elapsed_s,
-            latency_s=latency_s,
-            best_latency_s=best_latency_s,
-            status="ok" if failure is None else failure.kind,
-            arm=arm,
-        )
-        self.measurements.append(measurement)
-        self.history.append(trial)
-        if self._on_trial is not None:
-            self._on_trial(trial)
-
-    def _last_elapsed_s(self) -> float:
-        return self.history[-1].elapsed_s if self.history else 0.0
-
-    def _elapsed_s(self) -> float:
-        return self._last_elapsed_s() if self._clock_zero_s is None else self._clock() - self._clock_zero_s
-
-    def _is_out_of_time(self) -> bool:
-        limit_s = self._config.max_elapsed_s
-        return limit_s is not None and self._elapsed_s() >= limit_s

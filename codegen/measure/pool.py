@@ -10,6 +10,7 @@ from types import TracebackType
 
 from codegen.measure.channel import Message
 from codegen.measure.config import MeasureConfig
+from codegen.measure.gate import Gate
 from codegen.measure.jobs import MeasureJob, job_to_json, measurement_from_json
 from codegen.measure.measurement import Failure, FailureKind, Measurement
 from codegen.measure.process import LostWorkerError, WorkerProcess, WorkerSetup
@@ -36,7 +37,8 @@ class MeasurePool:
     """Measures jobs one after another in a process that is reused until it is lost.
 
     There is one process, because timing a parallel kernel takes every core. It builds and runs in
-    turn, and waits while the caller uses a result, so nothing of ours disturbs a timing.
+    turn, and waits while the caller uses a result, so nothing of ours disturbs a timing. Another thread of
+    the caller may work while the process builds, if it stops at ``gate``.
 
     Args:
         config: limits and repeats.
@@ -58,6 +60,7 @@ class MeasurePool:
     ) -> None:
         self._setup = WorkerSetup(config, workbench, search_path, environment or {})
         self._reproduce = reproduce
+        self.gate = Gate()
         self._worker: WorkerProcess | None = None
         self._best_s: dict[tuple[str, str, str, int], float] = {}
 
@@ -189,7 +192,7 @@ class MeasurePool:
 
     def _running_worker(self) -> WorkerProcess:
         if self._worker is None:
-            self._worker = WorkerProcess(self._setup)
+            self._worker = WorkerProcess(self._setup, self.gate)
         return self._worker
 
     def _discard_worker(self) -> None:

@@ -16,6 +16,7 @@ from typing import IO
 
 from codegen.measure.channel import ChannelClosedError, Message, receive, send
 from codegen.measure.config import MeasureConfig
+from codegen.measure.gate import RUNNING, Gate
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 60.0
@@ -56,11 +57,13 @@ class WorkerProcess:
     """A running process; ``close`` ends it. It also ends when the thread that started it does.
 
     Started by executing the interpreter anew rather than by forking or by ``multiprocessing``'s spawn:
-    neither the caller's threads nor its main module (which may import torch) get into it.
+    neither the caller's threads nor its main module (which may import torch) get into it. ``gate`` is
+    closed while the process runs a kernel, not while it builds one.
     """
 
-    def __init__(self, setup: WorkerSetup) -> None:
+    def __init__(self, setup: WorkerSetup, gate: Gate) -> None:
         self._config = setup.config
+        self._gate = gate
         self._connection, far_end = Pipe(duplex=True)
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
         self._num_old_bytes = 0
@@ -130,8 +133,19 @@ class WorkerProcess:
                 phase, position = message["phase"], message["position"]
                 if phase == "building" or (num_rounds is not None and phase != "preparing"):
                     deadline_s = time.monotonic() + self._config.timeout_s
+                if phase in RUNNING:
+                    deadline_s += self._give_leave()
         except ChannelClosedError as error:
             raise self._death(phase, position) from error
+        finally:
+            self._gate.open()
+
+    def _give_leave(self) -> float:
+        """Let the process go on as soon as nothing of ours runs; the seconds that it waited."""
+        start_s = time.monotonic()
+        self._gate.close()
+        send(self._connection, {"event": "leave"})
+        return time.monotonic() - start_s
 
     def _timeout(self, phase: str, position: int) -> LostWorkerError:
         self.close()

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 
 from codegen.measure.channel import ChannelClosedError, Message, receive, send
 from codegen.measure.config import MeasureConfig
+from codegen.measure.gate import RUNNING
 from codegen.measure.jobs import Workbench, job_from_json, measurement_to_json
 from codegen.measure.trials import (
     Bench,
@@ -51,6 +52,8 @@ def serve(connection: Connection) -> None:
 
     def report_phase(phase: Phase, position: int) -> None:
         send(connection, {"event": "phase", "phase": phase, "position": position})
+        if phase in RUNNING:
+            _next_message(connection)  # the owner's leave: it has made the cores quiet
 
     bench = Bench(config, _workbench_factory(setup["workbench"])(config), report_phase)
     send(connection, {"event": "ready"})

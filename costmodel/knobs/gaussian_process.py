@@ -49,7 +49,8 @@ class GaussianProcess:
     """A product kernel over knobs, with a guess of the mean where other devices give one.
 
     ``priors`` (points, sources) are guesses of the targets as normal scores, lower is better: each is a
-    factor of the kernel too, and the mean may follow it in a straight line.
+    factor of the kernel too, and the mean may follow it in a straight line. Which knobs matter is learnt from
+    the guesses if ``learns_kernel``: those of a source that lacks some knobs would say that these do not.
 
     The nugget is no noise: a kernel measured twice takes the same time, but no two points are quite what the
     knobs together say. So a point without a trial is as unsure as its nugget at least.
@@ -60,7 +61,11 @@ class GaussianProcess:
     """
 
     def __init__(
-        self, factors: Sequence[Factor], config: GaussianProcessConfig, priors: Array | None = None
+        self,
+        factors: Sequence[Factor],
+        config: GaussianProcessConfig,
+        priors: Array | None = None,
+        learns_kernel: bool = True,
     ) -> None:
         self._num_points = len(factors[0].places)
         self._priors = np.zeros((self._num_points, 0)) if priors is None else priors
@@ -75,7 +80,7 @@ class GaussianProcess:
             (np.log(_LEAST_NUGGET), 0.0),
             *[(-8.0, 3.0)] * num_sources,
         ]
-        if num_sources:
+        if num_sources and learns_kernel:
             known = _kernel_of(factors, self._priors, config)
             self._mean[: len(known)] = known
         self._hyper = self._mean.copy()

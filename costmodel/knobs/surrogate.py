@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,10 @@ from codegen.schedule.candidates import Candidates
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+
+
+Promise: TypeAlias = Callable[[Array, Array, float], Array]
+"""Of mean and deviation, shape (points,), and the best target: what a trial is worth, in any unit."""
 
 
 class Points(Protocol):
@@ -33,21 +38,29 @@ class Surrogate(Protocol):
 
 
 class SurrogateModel:
-    """What a search asks (``search.protocols.Model``): the expected improvement at a point, as a rank.
+    """What a search asks (``search.protocols.Model``): the promise of a point, as a rank.
+
+    ``promise`` tells it from mean, deviation and the best target: by default the expected improvement.
 
     Times become normal scores of their ranks, failures the worst of all: neither a tail of slow points nor
-    their unit matters then. Scores are exponential quantiles of the expected improvement over all points,
+    their unit matters then. Scores are exponential quantiles of the promise over all points,
     so that an annealer's temperature means the same in every space and the best stand well apart;
     points that were tried come last.
     ``guess`` (points,), lower is better, is what scores say before ``num_first`` trials.
     """
 
     def __init__(
-        self, points: Points, surrogate: Surrogate, guess: Array | None = None, num_first: int = 6
+        self,
+        points: Points,
+        surrogate: Surrogate,
+        guess: Array | None = None,
+        num_first: int = 6,
+        promise: Promise | None = None,
     ) -> None:
         self._points = points
         self._surrogate = surrogate
         self._num_first = num_first
+        self._promise = promise or log_expected_improvement
         self._scores = None if guess is None else exponential_quantiles(-guess)
 
     @property
@@ -70,7 +83,7 @@ class SurrogateModel:
         targets = standardised(normal_scores(np.where(fine, latencies_s, np.inf)))
         self._surrogate.fit(rows, targets)
         mean, spread = self._surrogate.predict()
-        hope = log_expected_improvement(mean, spread, float(targets.min()))
+        hope = self._promise(mean, spread, float(targets.min()))
         hope[rows] = -np.inf
         self._scores = exponential_quantiles(hope)
 
@@ -94,6 +107,11 @@ def exponential_quantiles(values: Array) -> Array:
     ranks[np.argsort(values)] = np.arange(1, len(values) + 1)
     scores: Array = -np.log1p(-ranks / (len(values) + 1))
     return scores
+
+
+def predicted_gain(mean: Array, deviation: Array, best: float) -> Array:
+    """How much better than the best the mean is, whatever is unsure."""
+    return best - mean
 
 
 def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Array:

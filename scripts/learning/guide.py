@@ -24,10 +24,10 @@ class Guide:
     loss: Any
     checkpoint: str
 
-    def predictor(self, space: Space, seed: int) -> Predictor:
-        """The model at work on a space; ValueError as ``open_model``."""
+    def predictor(self, space: Space, seed: int, num_threads: int | None = None) -> Predictor:
+        """The model at work on a space, by default on the target's threads; ValueError as ``open_model``."""
         model = open_model(self.option, self.loss, self.checkpoint)
-        return Predictor(model, space, seed, space.target.num_threads)
+        return Predictor(model, space, seed, num_threads or space.target.num_threads)
 
     def identity(self) -> dict[str, Any]:
         """What fixes all scores, by name; a checkpoint counts by content."""

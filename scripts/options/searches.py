@@ -16,7 +16,7 @@ from search.measured_annealing import MeasuredAnnealing, MeasuredAnnealingConfig
 from search.protocols import Objective, Searcher, Space
 from search.random_search import RandomSearch
 from search.tpe import TreeParzenSearch
-from search.tuner import TuneConfig
+from search.trials import TuneConfig
 
 
 class SearchOption(Protocol):

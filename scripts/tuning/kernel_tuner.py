@@ -20,7 +20,7 @@ from scripts.running.display import Ticker, progress, say
 from scripts.tuning.measured_search import PoolMeasurer, reproduce_command, search_identity, search_schedules
 from scripts.tuning.stored_winners import FILE, StoredWinner, read_winners, write_winners
 from search.journal import open_journal
-from search.tuner import Trial
+from search.trials import Trial
 
 NUM_FINALISTS = 5
 

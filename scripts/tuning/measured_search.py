@@ -28,9 +28,11 @@ from scripts.options.searches import SearchOption
 from scripts.running.display import Ticker, duration, progress
 from scripts.running.loggers import Logger
 from scripts.running.outputs import Metrics, write_text
+from search.background import GatedObjective
 from search.journal import Journal, open_journal
 from search.protocols import Model
-from search.tuner import Trial, TuneConfig, TuneResult, TuningRun
+from search.trials import Trial, TuneConfig
+from search.tuner import TuneResult, TuningRun
 
 HISTORY_COLUMNS = ("trial", "elapsed_s", "latency_s", "best_latency_s", "status", "arm")
 
@@ -117,13 +119,14 @@ def tuning_run(
     """A run that has not begun, to be carried out plan by plan."""
     return TuningRun(
         space=measurer.space,
-        searcher=option.searcher(measurer.space, predictor),
+        searcher=option.searcher(measurer.space, GatedObjective(predictor, measurer.pool.gate)),
         measurer=measurer,
         model=predictor if option.uses_model else None,
         config=budget,
         rng=np.random.default_rng(seed),
         journal=journal,
         on_trial=on_trial,
+        gate=measurer.pool.gate,
     )
 
 
@@ -218,6 +221,25 @@ def _target_overrides(job: MeasureJob) -> Mapping[str, object]:
         "target.num_threads": job.target.num_threads,
         "target.vector_width": 32 * job.target.vector_lanes,
     }
+
+
+def time_metrics(result: TuneResult) -> Metrics:
+    """Where the seconds of a search went; the rest of ``search_s`` is checking and timing."""
+    return {
+        "search_s": result.elapsed_s,
+        "planning_s": result.planning_s,
+        "compile_s": sum(each.compile_s for each in result.measurements),
+    }
+
+
+def time_text(result: TuneResult) -> str:
+    """As ``time_metrics``, for a sentence."""
+    spent = time_metrics(result)
+    shares = {name: float(spent[name]) / max(result.elapsed_s, 1e-9) for name in ("planning_s", "compile_s")}
+    return (
+        f"{len(result.history)} trials in {duration(result.elapsed_s)}: {shares['planning_s']:.0%} planning, "
+        f"{shares['compile_s']:.0%} compiling"
+    )
 
 
 def write_history(path: Path, history: Sequence[Trial]) -> None:

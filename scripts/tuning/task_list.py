@@ -31,7 +31,8 @@ from scripts.tuning.measured_search import (
 from scripts.tuning.winner import choose_winner, compare, save_winner, winner_metrics
 from search.journal import open_journal
 from search.scheduler import ScheduleConfig, ScheduledTask, tune_tasks
-from search.tuner import Trial, TuningRun
+from search.trials import Trial
+from search.tuner import TuningRun
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class ListTuning:
         """
         _check_names(tasks)
         start_s, num_trials = time.monotonic(), (self.search.budget().num_trials or 0) * len(tasks)
+        if self.search.budget().plan.is_ahead:
+            raise ValueError("search.plan.is_ahead is for one task, chosen by name: several share the trials")
         if self.search.budget().max_elapsed_s is not None:
             raise ValueError(
                 "several tasks share search.trials; search.max_elapsed_s is for one, chosen by name"

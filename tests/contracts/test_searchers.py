@@ -52,7 +52,7 @@ if find_spec("optuna"):
     SEARCHERS["tpe"] = lambda space, objective: TreeParzenSearch(space)
 
 SPACES = {
-    "two sketches": KnobSpace(),
+    "two sketches": KnobSpace(sizes=((6, 5, 4), (9, 4, 3))),
     "equal kernels": KnobSpace(sizes=((4, 5, 6), (7, 3)), has_equal_kernels=True),
     "three points": KnobSpace(sizes=((3,),)),
     "one point": KnobSpace(sizes=((1, 1),)),

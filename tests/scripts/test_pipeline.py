@@ -144,6 +144,38 @@ def test_all_tasks_of_a_list_are_tuned_together_and_the_run_can_go_on(folder: Pa
         2,
         "error: several tasks need a CPU target; for a GPU choose one of them by name=\n",
     )
+    refused = script("tune", folder, "ahead", "search.plan.is_ahead=true", *arguments)
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "error: search.plan.is_ahead is for one task, chosen by name: several share the trials\n",
+    )
+
+
+def test_plans_made_ahead_are_as_if_the_run_had_not_been_interrupted(folder: Path) -> None:
+    arguments = [
+        "task=matmul",
+        "task.m=32",
+        "task.k=32",
+        "task.n=32",
+        "checkpoint=none",
+        "search.anneal.num_steps=20",
+        "search.plan.num_trials=3",
+        "search.plan.is_ahead=true",
+        *QUICK,
+    ]
+    whole = metrics(folder, script("tune", folder, "ahead", "search.trials=9", *arguments), "ahead")
+    assert (whole["correct"], whole["trials"]) == (1, 9)
+    assert 0 < whole["planning_s"] < whole["search_s"] < whole["wall_s"]
+    journal = (folder / "ahead" / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "cut").mkdir()
+    (folder / "cut" / "journal.jsonl").write_bytes(b"".join(journal[: len(journal) // 2]))
+    metrics(folder, script("tune", folder, "cut", "search.trials=9", *arguments), "cut")
+    plans = [
+        [line for line in (folder / run / "journal.jsonl").read_text().splitlines() if '"candidates"' in line]
+        for run in ("ahead", "cut")
+    ]
+    assert len(plans[0]) == 3
+    assert plans[1] == plans[0]  # the third, too, hangs on times of the first alone
 
 
 def test_one_candidate_is_measured_again(folder: Path) -> None:

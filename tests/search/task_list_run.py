@@ -15,7 +15,8 @@ from search.annealer import AnnealConfig, Annealer
 from search.arms import PlanConfig
 from search.journal import open_journal
 from search.scheduler import ScheduleConfig, ScheduledTask, tune_tasks
-from search.tuner import TuneConfig, TuningRun
+from search.trials import TuneConfig
+from search.tuner import TuningRun
 from tests.search.spaces import KnobSpace, LinearModel, RuggedMeasurer
 
 NAMES = ("often", "seldom")

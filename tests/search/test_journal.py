@@ -20,24 +20,31 @@ from search.encoding import generator_to_json
 from search.journal import JournaledPlan, Outcome, open_journal
 from tests.search.killing import kill_when_longer, lines_without_times
 from tests.search.spaces import LinearModel, RuggedMeasurer
-from tests.search.tuning_run import CONFIG, IDENTITY, tuning_run
+from tests.search.tuning_run import CONFIG, IDENTITY, VARIANTS, tuning_run
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture(scope="module", params=VARIANTS)
+def variant(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, variant: str) -> Path:
     path = tmp_path_factory.mktemp("undisturbed") / "journal.jsonl"
-    tuning_run(path, RuggedMeasurer(), LinearModel())
+    tuning_run(path, RuggedMeasurer(), LinearModel(), variant)
     return path
 
 
-def test_a_run_killed_again_and_again_proposes_the_same_candidates(undisturbed: Path, tmp_path: Path) -> None:
+def test_a_run_killed_again_and_again_proposes_the_same_candidates(
+    undisturbed: Path, tmp_path: Path, variant: str
+) -> None:
     path = tmp_path / "journal.jsonl"
     dice = random.Random(3)
     num_killed = 0
     for _ in range(30):
-        command = [sys.executable, str(ROOT / "tests/search/tuning_run.py"), str(path)]
+        command = [sys.executable, str(ROOT / "tests/search/tuning_run.py"), str(path), variant]
         process = subprocess.Popen(command, env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
         size = path.stat().st_size if path.exists() else 0
         kill_when_longer(process, [path], size + dice.randrange(undisturbed.stat().st_size // 3))
@@ -53,7 +60,7 @@ def test_a_run_killed_again_and_again_proposes_the_same_candidates(undisturbed: 
 @settings(deadline=None, max_examples=25, derandomize=True)
 @given(share=st.floats(0, 1), garbage=st.sampled_from([b"", b"\0\0\0\n", b'{"plan": 1', b"[]\n"]))
 def test_a_journal_cut_anywhere_continues_the_same_sequence(
-    undisturbed: Path, tmp_path_factory: pytest.TempPathFactory, share: float, garbage: bytes
+    undisturbed: Path, tmp_path_factory: pytest.TempPathFactory, variant: str, share: float, garbage: bytes
 ) -> None:
     whole = undisturbed.read_bytes()
     header = whole.index(b"\n") + 1
@@ -62,28 +69,30 @@ def test_a_journal_cut_anywhere_continues_the_same_sequence(
     content += garbage if content.endswith(b"\n") else b""
     path = tmp_path_factory.mktemp("cut") / "journal.jsonl"
     path.write_bytes(content)
-    tuning_run(path, RuggedMeasurer(), LinearModel())
+    tuning_run(path, RuggedMeasurer(), LinearModel(), variant)
     assert lines_without_times(path) == lines_without_times(undisturbed)
 
 
-def test_a_finished_run_is_replayed_without_measuring(undisturbed: Path, tmp_path: Path) -> None:
+def test_a_finished_run_is_replayed_without_measuring(
+    undisturbed: Path, tmp_path: Path, variant: str
+) -> None:
     path = tmp_path / "journal.jsonl"
     path.write_bytes(undisturbed.read_bytes())
     measurer, model = RuggedMeasurer(), LinearModel()
-    result = tuning_run(path, measurer, model)
+    result = tuning_run(path, measurer, model, variant)
     assert measurer.num_measured == 0
     assert len(result.history) == CONFIG.num_trials
-    assert model.refit_sizes == [10, 20, 30, 40]
+    assert model.refit_sizes == ([10, 20, 30, 40] if variant in VARIANTS[:2] else [])
     assert path.read_bytes() == undisturbed.read_bytes()
 
 
-def test_elapsed_time_goes_on_from_the_journal(undisturbed: Path, tmp_path: Path) -> None:
+def test_elapsed_time_goes_on_from_the_journal(undisturbed: Path, tmp_path: Path, variant: str) -> None:
     lines = undisturbed.read_bytes().splitlines(keepends=True)
     line = json.loads(lines[-2])
     line["elapsed_s"] = 5_000.0
     path = tmp_path / "journal.jsonl"
     path.write_bytes(b"".join([*lines[:-2], json.dumps(line).encode(), b"\n"]))
-    assert tuning_run(path, RuggedMeasurer(), LinearModel()).history[-1].elapsed_s >= 5_000.0
+    assert tuning_run(path, RuggedMeasurer(), LinearModel(), variant).history[-1].elapsed_s >= 5_000.0
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from search.measured_annealing import MeasuredAnnealing, MeasuredAnnealingConfig
 from search.protocols import Searcher, Space
 from search.random_search import RandomSearch
 from search.replay import Replay
-from search.tuner import TuneConfig, TuneResult, tune
+from search.trials import TuneConfig
+from search.tuner import TuneResult, tune
 from tests.search.recorded import replay, table_space
 
 SEARCHERS: dict[str, Callable[[Space], Searcher]] = {

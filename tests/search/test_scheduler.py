@@ -19,7 +19,8 @@ from search.arms import PlanConfig
 from search.journal import Journal, open_journal
 from search.random_search import RandomSearch
 from search.scheduler import ScheduleConfig, ScheduledTask, gain_per_trial, tune_tasks
-from search.tuner import TuneConfig, TuningRun
+from search.trials import TuneConfig
+from search.tuner import TuningRun
 from tests.search.killing import kill_when_longer, lines_without_times, total_bytes
 from tests.search.spaces import KnobSpace
 from tests.search.task_list_run import journals, task_list_run

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from search.exhaustive import ExhaustiveSearch
 from search.journal import open_journal
 from search.protocols import Searcher
 from search.random_search import RandomSearch
-from search.tuner import Trial, TuneConfig, expected_gain, tune
+from search.trials import Trial, TuneConfig, expected_gain
+from search.tuner import TuningRun, tune
 from tests.search.spaces import KnobSpace, LinearModel, RuggedMeasurer, TrueScores, rugged_latency_s
 
 SPACE = KnobSpace()
@@ -114,6 +116,85 @@ def test_the_first_plan_is_random_unless_the_model_is_pretrained(is_fitted: bool
     searcher = Annealer(SPACE, model, ANNEAL)
     result = tune(SPACE, searcher, RuggedMeasurer(), model, config, np.random.default_rng(0))
     assert [trial.arm for trial in result.history] == [arm] * 10 + ["search"] * 10
+
+
+def test_plans_made_ahead_know_all_plans_but_the_last_and_repeat_none_of_its_trials() -> None:
+    model = LinearModel()
+    config = TuneConfig(num_trials=50, plan=PlanConfig(num_trials=16, epsilon=0.0, is_ahead=True))
+    searcher = Annealer(SPACE, model, ANNEAL)
+    result = tune(SPACE, searcher, RuggedMeasurer(), model, config, np.random.default_rng(0))
+    assert [trial.arm for trial in result.history] == ["random"] * 32 + ["search"] * 18
+    assert model.refit_sizes == [16, 32, 48]
+    assert len(np.unique(result.candidates.keys())) == 50
+    assert result.stop_reason == "trials"
+
+
+def test_a_plan_is_made_while_the_one_before_is_measured() -> None:
+    """The measurer waits for the scores of the next plan, which a plan in turn would never ask for."""
+    has_scored, owner = threading.Event(), threading.current_thread()
+
+    class WatchedScores(TrueScores):
+        def score(self, candidates: Candidates) -> NDArray[np.float64]:
+            if threading.current_thread() is not owner:
+                has_scored.set()
+            return super().score(candidates)
+
+    class WaitingMeasurer:
+        def measure(self, candidates: Candidates) -> Iterator[Measurement]:
+            assert has_scored.wait(timeout=5)
+            for latency_s in rugged_latency_s(candidates).tolist():
+                yield Measurement((latency_s,))
+
+    config = TuneConfig(num_trials=3, plan=PlanConfig(num_trials=1, epsilon=0.0, is_ahead=True))
+    run = TuningRun(
+        SPACE,
+        Annealer(SPACE, WatchedScores(), AnnealConfig(num_chains=4, num_steps=200, patience=200)),
+        WaitingMeasurer(),
+        None,
+        config,
+        np.random.default_rng(0),
+    )
+    assert run.step()
+
+
+def test_what_goes_wrong_while_planning_ahead_is_not_lost() -> None:
+    class Refusing(TrueScores):
+        num_asked = 0
+
+        def score(self, candidates: Candidates) -> NDArray[np.float64]:
+            self.num_asked += 1
+            if self.num_asked > 31:
+                raise FloatingPointError("no scores any more")
+            return super().score(candidates)
+
+    config = TuneConfig(num_trials=40, plan=PlanConfig(num_trials=8, is_ahead=True))
+    searcher = Annealer(SPACE, Refusing(), ANNEAL)
+    with pytest.raises(FloatingPointError, match="no scores any more"):
+        tune(SPACE, searcher, RuggedMeasurer(), None, config, np.random.default_rng(0))
+
+
+def test_a_space_smaller_than_its_plans_is_measured_once_when_they_are_made_ahead() -> None:
+    space = KnobSpace(sizes=((3, 4),))
+    config = TuneConfig(num_trials=40, plan=PlanConfig(num_trials=5, is_ahead=True))
+    measurer = RuggedMeasurer()
+    result = tune(space, RandomSearch(space), measurer, None, config, np.random.default_rng(0))
+    assert (len(result.history), measurer.num_measured, result.stop_reason) == (12, 12, "exhausted")
+
+
+def test_plans_made_ahead_cannot_be_limited() -> None:
+    config = TuneConfig(num_trials=40, plan=PlanConfig(num_trials=5, is_ahead=True))
+    run = TuningRun(SPACE, RandomSearch(SPACE), RuggedMeasurer(), None, config, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="cannot be limited"):
+        run.step(3)
+
+
+def test_what_was_not_spent_on_measuring_was_planning() -> None:
+    result = tune(
+        SPACE, RandomSearch(SPACE), RuggedMeasurer(), None, TuneConfig(num_trials=8), np.random.default_rng(0)
+    )
+    measured = replace(result.measurements[0], total_s=result.elapsed_s / 4)
+    spent = replace(result, measurements=(measured, measured, *result.measurements[2:]))
+    assert spent.planning_s == pytest.approx(result.elapsed_s / 2)
 
 
 def test_control_trials_are_recorded_as_such() -> None:
@@ -270,7 +351,7 @@ def test_candidates_are_gathered_once_a_plan(monkeypatch: pytest.MonkeyPatch) ->
         sizes.append(sum(len(part) for part in parts))
         return concatenate(parts)
 
-    monkeypatch.setattr("search.tuner.concatenate", counting)
+    monkeypatch.setattr("search.trials.concatenate", counting)
     config = TuneConfig(num_trials=40, plan=PlanConfig(num_trials=10))
     tune(SPACE, RandomSearch(SPACE), RuggedMeasurer(), None, config, np.random.default_rng(0))
     assert sizes == [10, 20, 30, 40]

@@ -16,7 +16,7 @@ from costmodel.knobs.factors import Factor, knob_factors
 from costmodel.knobs.features import knob_features
 from costmodel.knobs.gaussian_process import GaussianProcess, GaussianProcessConfig
 from costmodel.knobs.network import KnobNetwork, KnobNetworkConfig
-from costmodel.knobs.surrogate import Surrogate, SurrogateModel
+from costmodel.knobs.surrogate import Promise, Surrogate, SurrogateModel, predicted_gain
 from costmodel.knobs.transfer import KnobPoints, guess_from
 from datasets.recorded import RecordedTable
 from search.annealer import AnnealConfig, Annealer
@@ -31,7 +31,8 @@ from search.random_search import RandomSearch
 from search.replay import Replay
 from search.table_space import Knob, TableSpace
 from search.tpe import TreeParzenSearch
-from search.tuner import TuneConfig, tune
+from search.trials import TuneConfig
+from search.tuner import tune
 
 Array = NDArray[np.float64]
 ModelName: TypeAlias = Literal["gaussian_process", "boosted", "network"]
@@ -40,12 +41,16 @@ Build: TypeAlias = Callable[[Space, Objective], Searcher]
 
 @dataclass(frozen=True)
 class Contender:
-    """A way to search. ``model`` None asks none; ``is_pretrained`` starts from sources, if there are any."""
+    """A way to search. ``model`` None asks none; ``is_pretrained`` starts from sources, if there are any.
+
+    ``promise`` is how it ranks what the model says, by default as ``SurrogateModel``.
+    """
 
     build: Build
     plan: PlanConfig = field(default_factory=lambda: PlanConfig(num_trials=4, epsilon=0.0))
     model: ModelName | None = None
     is_pretrained: bool = False
+    promise: Promise | None = None
 
 
 @dataclass(frozen=True)
@@ -79,10 +84,13 @@ class Ground:
     @property
     def is_looked_up(self) -> bool:
         """Whether ``guesses`` draws nothing at random: every record of sources with the same knobs counts."""
+        return self.num_source_records is None and self.has_sources_of_same_knobs
+
+    @property
+    def has_sources_of_same_knobs(self) -> bool:
+        """Whether no source is of another kernel, or of a version with other knobs."""
         names = {name.lower() for name in self.table.knobs}
-        return self.num_source_records is None and all(
-            {name.lower() for name in source.knobs} == names for source in self.sources
-        )
+        return all({name.lower() for name in source.knobs} == names for source in self.sources)
 
     def guesses(self, rng: np.random.Generator) -> Array | None:
         """Shape (points, sources): what each source says; None without sources."""
@@ -105,7 +113,11 @@ def run_contender(contender: Contender, ground: Ground, num_trials: int, seed: i
     table = ground.table
     replay = Replay(ground.space, table.times_s, table.failures, table.costs_s)
     guesses = ground.guesses(rng) if contender.is_pretrained else None
-    model = None if contender.model is None else _model(contender.model, ground, guesses, seed)
+    model = None
+    if contender.model is not None:
+        surrogate = _SURROGATES[contender.model](ground, guesses, seed)
+        guess = None if guesses is None else guesses.mean(axis=1)
+        model = SurrogateModel(ground.space, surrogate, guess, promise=contender.promise)
     found = tune(
         space=ground.space,
         searcher=contender.build(ground.space, model or Unranked()),
@@ -135,15 +147,10 @@ def source_order(ground: Ground, num_trials: int, seed: int) -> Trials:
     return Trials(ground.table.times_s[rows], np.cumsum(ground.table.costs_s[rows]))
 
 
-def _model(name: ModelName, ground: Ground, guesses: Array | None, seed: int) -> SurrogateModel:
-    guess = None if guesses is None else guesses.mean(axis=1)
-    surrogate = _SURROGATES[name](ground, guesses, seed)
-    return SurrogateModel(ground.space, surrogate, guess)
-
-
 def _gaussian_process(ground: Ground, guesses: Array | None, seed: int) -> Surrogate:
     del seed
-    return GaussianProcess(ground.factors, GaussianProcessConfig(), guesses)
+    is_telling = ground.has_sources_of_same_knobs
+    return GaussianProcess(ground.factors, GaussianProcessConfig(), guesses, learns_kernel=is_telling)
 
 
 def _boosted(ground: Ground, guesses: Array | None, seed: int) -> Surrogate:
@@ -174,6 +181,10 @@ def _annealer(space: Space, objective: Objective) -> Searcher:
     return Annealer(space, objective, AnnealConfig(rank_whole_limit=RANKED_WHOLE, coverage_weight=0.0))
 
 
+def _diverse_annealer(space: Space, objective: Objective) -> Searcher:
+    return Annealer(space, objective, AnnealConfig(rank_whole_limit=65_536))
+
+
 def _walking_annealer(space: Space, objective: Objective) -> Searcher:
     config = AnnealConfig(num_chains=64, num_steps=60, patience=10, coverage_weight=0.0)
     return Annealer(space, objective, config)
@@ -194,6 +205,8 @@ NEAR = PlanConfig(num_trials=4, epsilon=0.0)
 
 SPARSE = PlanConfig(num_trials=20, epsilon=0.05)
 
+# ``annealer_sure`` is the default but for uncertainty; ``annealer_diverse`` is ``annealer_batched`` with the
+# selection of the paper. In plans of one trial there is nothing to diversify.
 CONTENDERS: Mapping[str, Contender] = {
     "random": Contender(lambda space, _: RandomSearch(space), PlanConfig(num_trials=20, epsilon=0.0)),
     "annealing": Contender(lambda space, _: MeasuredAnnealing(space, MeasuredAnnealingConfig())),
@@ -205,6 +218,9 @@ CONTENDERS: Mapping[str, Contender] = {
     "tpe": Contender(lambda space, _: TreeParzenSearch(space), PlanConfig(num_trials=10, epsilon=0.0)),
     "annealer": Contender(_annealer, CLOSE, "gaussian_process"),
     "annealer_walking": Contender(_walking_annealer, NEAR, "gaussian_process"),
+    "annealer_sure": Contender(_annealer, CLOSE, "gaussian_process", promise=predicted_gain),
+    "annealer_batched": Contender(_annealer, SPARSE, "gaussian_process"),
+    "annealer_diverse": Contender(_diverse_annealer, SPARSE, "gaussian_process"),
     "annealer_boosted": Contender(_annealer, SPARSE, "boosted"),
     "annealer_network": Contender(_annealer, SPARSE, "network"),
     "genetic_guided": Contender(_guided_genetic, NEAR, "gaussian_process"),

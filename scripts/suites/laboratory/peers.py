@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import random
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -36,7 +37,10 @@ def has_kernel_tuner() -> bool:
 
 
 def run_peer(name: str, ground: Ground, num_trials: int, seed: int) -> Trials:
-    """One run. A trial is a configuration evaluated for the first time, as in our own runs."""
+    """One run. A trial is a configuration evaluated for the first time, as in our own runs.
+
+    Differential evolution starts from a Latin hypercube that takes no seed: its runs cannot be repeated.
+    """
     from kernel_tuner import tune_kernel
 
     table = ground.table
@@ -51,6 +55,9 @@ def run_peer(name: str, ground: Ground, num_trials: int, seed: int) -> Trials:
         """Kernel Tuner passes values by order while it lists the space, and by name later."""
         return row_of(named or dict(zip(table.knobs, given, strict=True))) is not None
 
+    # The option ``seed`` of Kernel Tuner 1.5 is not read: its strategies draw from the global generators.
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         cache = Path(folder) / "cache.json"
@@ -69,7 +76,6 @@ def run_peer(name: str, ground: Ground, num_trials: int, seed: int) -> Trials:
                 simulation_mode=True,
                 lang="C",
                 quiet=True,
-                seed=seed,
             )
     visited = dict.fromkeys(row_of(result) for result in results)
     order = np.array([row for row in visited if row is not None], np.int64)[:num_trials]

@@ -25,7 +25,7 @@ from scripts.suites.search_efficiency.curves import (
 )
 from scripts.tuning.measured_search import PoolMeasurer, reproduce_command, search_identity, search_schedules
 from search.journal import open_journal
-from search.tuner import Trial
+from search.trials import Trial
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,10 @@ def fail() -> None:
     raise RuntimeError("first line\nsecond line")
 
 
+def linger() -> None:
+    time.sleep(0.3)
+
+
 def refuse() -> None:
     raise ConstraintError("tile of 3 does not divide 16")
 
@@ -56,6 +60,7 @@ MISDEEDS: dict[str, Callable[[], None]] = {
     "chatter": chatter,
     "memory": fill_memory,
     "raise": fail,
+    "slow": linger,
     "constraints": refuse,
 }
 

@@ -7,11 +7,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from codegen.measure.config import MeasureConfig
+from codegen.measure.gate import Gate
 from codegen.measure.jobs import MeasureJob
 from codegen.measure.pool import MeasurePool
 from codegen.measure.process import WorkerProcess, WorkerSetup
@@ -154,7 +156,7 @@ def test_an_interrupted_trial_leaves_no_result_to_the_next_one(pool: MeasurePool
 
 
 def test_a_result_outlives_a_worker_that_cannot_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(setup: WorkerSetup) -> WorkerProcess:
+    def refuse(setup: WorkerSetup, gate: Gate) -> WorkerProcess:
         raise RuntimeError("no more processes")
 
     with new_pool() as pool:
@@ -177,6 +179,40 @@ def test_jobs_start_only_when_their_result_is_asked_for(pool: MeasurePool) -> No
     start_s = time.monotonic()
     assert next(results)[0] == 0
     assert time.monotonic() - start_s < 0.7
+
+
+def test_other_work_goes_on_while_a_candidate_is_built_but_not_while_it_is_timed() -> None:
+    is_over, steps_s = threading.Event(), list[float]()
+    patient = replace(CONFIG, timeout_s=30.0)
+
+    with new_pool(patient) as pool:
+
+        def work() -> None:
+            with pool.gate.at_work():
+                while not is_over.is_set():
+                    steps_s.append(time.monotonic())
+                    pool.gate.pass_through()
+                    time.sleep(0.001)
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        try:
+            start_s = time.monotonic()
+            measurement = pool.measure_one(job("slow in build", duration_us=100_000))
+            end_s = time.monotonic()
+        finally:
+            is_over.set()
+            worker.join()
+    assert measurement.failure is None
+    timed_s = sum(measurement.times_s)  # at the end, but for the way of the answer
+    assert sum(start_s < each < end_s - timed_s for each in steps_s) > 10
+    assert not [each for each in steps_s if end_s - timed_s < each < end_s - timed_s / 2]
+
+
+def test_the_gate_is_open_again_after_a_lost_worker(pool: MeasurePool) -> None:
+    assert pool.measure_one(job("crash in check")).failure is not None
+    with pool.gate.at_work():
+        pool.gate.pass_through()
 
 
 def test_a_much_slower_candidate_is_timed_once(pool: MeasurePool) -> None:

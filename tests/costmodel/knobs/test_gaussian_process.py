@@ -107,6 +107,15 @@ def test_a_prior_says_which_knobs_matter() -> None:
     assert apart[1] > 1.5 * max(apart[0], apart[2], apart[3])
 
 
+def test_a_prior_that_lacks_knobs_does_not_say_that_they_do_not_matter() -> None:
+    factors, _ = landscape()
+    prior = normal_scores(factors[1].places.astype(np.float64))[:, None]
+    plain = GaussianProcess(factors, GaussianProcessConfig())
+    process = GaussianProcess(factors, GaussianProcessConfig(), prior, learns_kernel=False)
+    num = len(plain._kernel.mean)
+    np.testing.assert_array_equal(process._mean[:num], plain._mean[:num])
+
+
 def test_equal_targets_and_repeated_features_do_no_harm() -> None:
     process = GaussianProcess(
         knob_factors([(1,), ("a",)], np.zeros((5, 2), np.int64)), GaussianProcessConfig()

@@ -21,6 +21,7 @@ from costmodel.knobs.surrogate import (
     exponential_quantiles,
     log_expected_improvement,
     normal_scores,
+    predicted_gain,
     standardised,
 )
 
@@ -122,6 +123,15 @@ def test_a_guess_ranks_before_the_first_trial() -> None:
     model = SurrogateModel(Grid(), SURROGATES["gaussian process"](), guess)
     assert model.is_fitted
     assert (np.diff(model.score(candidates(np.arange(120)))) < 0).all()
+
+
+def test_what_a_trial_is_worth_may_be_told_otherwise(make: Callable[[], Surrogate]) -> None:
+    surrogate, rows = make(), np.arange(0, 120, 3)
+    model = SurrogateModel(Grid(), surrogate, promise=predicted_gain)
+    model.refit(candidates(rows), latencies_s()[rows], np.zeros(40, np.bool_))
+    mean, _ = surrogate.predict()
+    untried = np.setdiff1d(np.arange(120), rows)
+    assert mean[untried[model.score(candidates(untried)).argmax()]] == mean[untried].min()
 
 
 def test_features_are_logarithms_in_a_unit_range() -> None:

@@ -27,7 +27,7 @@ from scripts.options.searches import AnnealerConfig
 from scripts.running.schemas import store
 from scripts.tuning.measured_search import PoolMeasurer, reproduce_command, search_identity, write_history
 from search.journal import open_journal
-from search.tuner import Trial
+from search.trials import Trial
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 TARGET = Target(

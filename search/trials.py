@@ -1,0 +1,180 @@
+"""The trials of a tuning run: budget, history, and carrying out a plan."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codegen.measure.measurement import FailureKind, Measurement
+from codegen.schedule.candidates import Candidates, concatenate
+from search.arms import Arm, Plan, PlanConfig
+from search.journal import Journal, JournaledPlan, Outcome
+from search.protocols import Measurer
+
+StopReason: TypeAlias = Literal["trials", "seconds", "gain", "exhausted"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneConfig:
+    """Budget in trials, in seconds or both: the first that is used up ends the run.
+
+    ``stop_gain`` ends it before a plan whose expected gain (``expected_gain``, a fraction of the best
+    latency) is smaller; ``gain_window`` is how many trials back that looks.
+    """
+
+    num_trials: int | None = 128
+    max_elapsed_s: float | None = None
+    plan: PlanConfig = field(default_factory=PlanConfig)
+    stop_gain: float | None = None
+    gain_window: int = 128
+
+    def __post_init__(self) -> None:
+        if self.num_trials is None and self.max_elapsed_s is None:
+            raise ValueError("num_trials and max_elapsed_s are both None; a run needs a budget")
+        if self.num_trials is not None and self.num_trials < 1:
+            raise ValueError(f"num_trials must be at least 1, got {self.num_trials}")
+        if self.max_elapsed_s is not None and not self.max_elapsed_s > 0:
+            raise ValueError(f"max_elapsed_s must be positive, got {self.max_elapsed_s}")
+        if self.stop_gain is not None and not self.stop_gain >= 0:
+            raise ValueError(f"stop_gain must not be negative, got {self.stop_gain}")
+        if self.gain_window < 1:
+            raise ValueError(f"gain_window must be at least 1, got {self.gain_window}")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One row of the history. ``trial`` counts from 1; a latency is None where there is none."""
+
+    trial: int
+    elapsed_s: float
+    latency_s: float | None
+    best_latency_s: float | None
+    status: Literal["ok"] | FailureKind
+    arm: Arm
+
+
+def expected_gain(history: Sequence[Trial], num_next: int, window: int) -> float | None:
+    """Share of the best latency that the next ``num_next`` trials should save, if gains go on as they were.
+
+    The backward difference of Ansor's task scheduler (arXiv:2006.06762 section 6), on log latency.
+    None while there are no ``window`` trials since a first success.
+    """
+    if len(history) <= window:
+        return None
+    before, now = history[-window - 1].best_latency_s, history[-1].best_latency_s
+    if before is None or now is None:
+        return None
+    return -math.expm1(-math.log(before / now) * num_next / window)
+
+
+class Trials:
+    """What has been measured so far, and how much of the budget that took."""
+
+    def __init__(
+        self,
+        empty: Candidates,
+        config: TuneConfig,
+        clock: Callable[[], float],
+        on_trial: Callable[[Trial], None] | None,
+    ) -> None:
+        self.candidates = empty
+        self.measurements: list[Measurement] = []
+        self.history: list[Trial] = []
+        self._config = config
+        self._clock = clock
+        self._on_trial = on_trial
+        self._clock_zero_s: float | None = None
+
+    def start_clock(self) -> None:
+        """From here on time counts; calling again changes nothing."""
+        if self._clock_zero_s is None:
+            self._clock_zero_s = self._clock() - self._last_elapsed_s()
+
+    def has_success(self) -> bool:
+        return bool(self.history) and self.history[-1].best_latency_s is not None
+
+    def num_next(self, num_pending: int = 0) -> int:
+        """Trials of the next plan, if so many are planned already; less than 1 if none are left."""
+        size, limit = self._config.plan.num_trials, self._config.num_trials
+        return size if limit is None else min(size, limit - len(self.history) - num_pending)
+
+    def outcomes(self, first: int) -> tuple[Candidates, NDArray[np.float64], NDArray[np.bool_]]:
+        """Candidates, latencies (NaN for failures) and failures from trial number ``first`` on."""
+        latencies_s = np.array(
+            [np.nan if trial.latency_s is None else trial.latency_s for trial in self.history[first:]]
+        )
+        return self.candidates[first:], latencies_s, np.isnan(latencies_s)
+
+    def stop_reason(self) -> StopReason | None:
+        config = self._config
+        if config.num_trials is not None and len(self.history) >= config.num_trials:
+            return "trials"
+        if self._is_out_of_time():
+            return "seconds"
+        if config.stop_gain is not None:
+            gain = expected_gain(self.history, self.num_next(), config.gain_window)
+            if gain is not None and gain < config.stop_gain:
+                return "gain"
+        return None
+
+    def carry_out(self, entry: JournaledPlan, measurer: Measurer, journal: Journal | None) -> None:
+        """Take over what the journal knows of the plan, measure the rest while there is time."""
+        plan, num_known = entry.plan, len(entry.outcomes)
+        for row in range(num_known):
+            self._record(plan.arms[row], entry.outcomes[row])
+        num_measured = num_known
+        # A plan with outcomes may be what the time limit of an earlier run cut short.
+        if num_known < len(plan.candidates) and not (num_known and self._is_out_of_time()):
+            num_measured += self._measure(plan, num_known, measurer, journal)
+        self.candidates = concatenate([self.candidates, plan.candidates[:num_measured]])
+
+    def _measure(self, plan: Plan, first: int, measurer: Measurer, journal: Journal | None) -> int:
+        """Measure the candidates of a plan from number ``first`` on; how many there was time for."""
+        self.start_clock()
+        num_measured = 0
+        for measurement in measurer.measure(plan.candidates[first:]):
+            outcome = Outcome(measurement, self._elapsed_s())
+            if journal is not None:
+                journal.append_outcome(outcome)
+            self._record(plan.arms[first + num_measured], outcome)
+            num_measured += 1
+            if first + num_measured == len(plan.candidates) or self._is_out_of_time():
+                return num_measured
+        raise ValueError(
+            f"the measurer gave {num_measured} measurements for {len(plan.candidates) - first} candidates"
+        )
+
+    def _record(self, arm: Arm, outcome: Outcome) -> None:
+        measurement = outcome.measurement
+        failure = measurement.failure
+        latency_s = measurement.latency_s if failure is None else None
+        best_latency_s = self.history[-1].best_latency_s if self.history else None
+        if latency_s is not None:
+            best_latency_s = latency_s if best_latency_s is None else min(best_latency_s, latency_s)
+        trial = Trial(
+            trial=len(self.history) + 1,
+            elapsed_s=outcome.elapsed_s,
+            latency_s=latency_s,
+            best_latency_s=best_latency_s,
+            status="ok" if failure is None else failure.kind,
+            arm=arm,
+        )
+        self.measurements.append(measurement)
+        self.history.append(trial)
+        if self._on_trial is not None:
+            self._on_trial(trial)
+
+    def _last_elapsed_s(self) -> float:
+        return self.history[-1].elapsed_s if self.history else 0.0
+
+    def _elapsed_s(self) -> float:
+        return self._last_elapsed_s() if self._clock_zero_s is None else self._clock() - self._clock_zero_s
+
+    def _is_out_of_time(self) -> bool:
+        limit_s = self._config.max_elapsed_s
+        return limit_s is not None and self._elapsed_s() >= limit_s
