@@ -21,7 +21,7 @@ from costmodel.metrics import TaskMetrics
 from costmodel.model import CostModel
 from datasets.splits import Split, by_operator, by_target, folds
 from datasets.table import RecordTable
-from scripts.learning.judgement import judge, scoring_rate
+from scripts.learning.judgement import judge, scoring_effort
 from scripts.learning.training import comparable_features, fit_model
 from scripts.options.data import DataConfig
 from scripts.options.models import NeuralOption
@@ -132,7 +132,7 @@ class Cell:
     """One training and its judgement.
 
     ``tasks``: metrics by task and target, NaN where a task has none; ``groups``: of the same, as in
-    ``TaskFeatures``.
+    ``TaskFeatures``. ``train_cpu_s`` and ``candidates_per_cpu_s`` are ``cpu_s`` of ``Effort``.
     """
 
     split: str
@@ -142,7 +142,9 @@ class Cell:
     num_records: int
     num_train: int
     train_s: float
+    train_cpu_s: float
     candidates_per_s: float
+    candidates_per_cpu_s: float
     num_parameters: int
     tasks: Mapping[str, TaskMetrics]
     groups: Mapping[str, str]
@@ -251,8 +253,9 @@ def _trained(contestant: Contestant, split: str, sides: _Sides, size: int, seed:
         train = train.sampled(size, np.random.default_rng(seed))
     model = contestant.build()
     say(f"{split}: {contestant.model}, loss {contestant.loss}, seed {seed}, {len(train)} candidates")
-    train_s = fit_model(model, train, seed)
+    effort = fit_model(model, train, seed)
     judgement = judge(model, test, seed)
+    num_scored, scoring = scoring_effort(model, test)
     return Cell(
         split=split,
         model=contestant.model,
@@ -260,8 +263,10 @@ def _trained(contestant: Contestant, split: str, sides: _Sides, size: int, seed:
         seed=seed,
         num_records=size,
         num_train=len(train),
-        train_s=train_s,
-        candidates_per_s=scoring_rate(model, test),
+        train_s=effort.wall_s,
+        train_cpu_s=effort.cpu_s,
+        candidates_per_s=num_scored / scoring.wall_s,
+        candidates_per_cpu_s=num_scored / scoring.cpu_s,
         num_parameters=model.num_parameters,
         tasks={task.label: task.metrics for task in judgement.tasks},
         groups={task.label: task.group for task in judgement.tasks},
