@@ -56,8 +56,9 @@ class ModelTableConfig:
     minimise no loss of ours are trained once for all losses, and those that learn nothing once for all
     seeds. Unless ``every_pair`` is set, only the first model is trained with all losses, and the others with
     the first loss. ``overrides`` are for all networks. ``num_records`` are sizes of the training set, 0 for
-    all of it. ``reference`` is the model that the others' difference is taken to. ``also`` are selections
-    beside this one, so that more seeds, say, can be for some of the models only.
+    all of it; a smaller one holds fewer tasks where they would have too few candidates each. ``reference`` is
+    the model that the others' difference is taken to. ``also`` are selections beside this one, so that more
+    seeds, say, can be for some of the models only.
     """
 
     models: list[str] = field(

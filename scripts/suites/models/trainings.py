@@ -26,6 +26,9 @@ NUM_FOLDS = 4
 WITHIN_TASK = 0.2
 """Share of every task's candidates that ``within_task`` keeps apart."""
 
+PER_TASK = 16
+"""Candidates that a task has, on average, in a smaller training set: fewer would hardly be comparable."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -98,6 +101,15 @@ def divisions(name: str, table: RecordTable, data: DataConfig, seed: int) -> lis
     return [by_operator(table, others) if name == "by_operator" else by_target(table, others)]
 
 
+def smaller(data: FeatureDataset, num: int, rng: np.random.Generator) -> FeatureDataset:
+    """About ``num`` candidates of as many tasks, drawn at random, as leave ``PER_TASK`` to each."""
+    order = rng.permutation(len(data.tasks))
+    held = np.cumsum([len(data.tasks[number]) for number in order])
+    num_tasks = max(num // PER_TASK, int(np.searchsorted(held, num)) + 1)
+    chosen = (data.tasks[number] for number in np.sort(order[:num_tasks]))
+    return FeatureDataset(tuple(chosen)).sampled(num, rng)
+
+
 def read_cell(path: Path) -> Cell | None:
     """A kept result; None if there is none, or the file is no such result."""
     try:
@@ -143,7 +155,7 @@ def _trainings(config: ModelTableConfig) -> Iterator[tuple[Contestant, int, int]
 def _trained(contestant: Contestant, split: str, sides: _Sides, size: int, seed: int) -> Cell:
     train, test = sides.features()
     if size:
-        train = train.sampled(size, np.random.default_rng(seed))
+        train = smaller(train, size, np.random.default_rng(seed))
     model = contestant.build()
     say(f"{split}: {contestant.model}, loss {contestant.loss}, seed {seed}, {len(train)} candidates")
     effort = fit_model(model, train, seed)

@@ -6,8 +6,10 @@ import csv
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from costmodel.dataset import FeatureDataset
 from datasets.parquet import save_records
 from scripts.learning.effort import Effort
 from scripts.suites.models import trainings
@@ -15,6 +17,7 @@ from scripts.suites.models.report import markdown, rows_of
 from scripts.suites.models.row import at_largest
 from scripts.suites.models.selection import ModelTableConfig, Selection
 from scripts.suites.models.trainings import Cell
+from tests.costmodel.synthetic import task
 from tests.scripts.tiny import TASKS, Scripts, other_target, records_of, refusal, write_data
 
 SUITE = ["suite=models", "debug=tiny", "data.path=tiny.parquet"]
@@ -70,6 +73,19 @@ def test_sizes_of_the_training_set_make_a_learning_curve(scripts: Scripts) -> No
     assert sizes[:2] == [12, 24]
     assert sizes[2] > 24
     assert (scripts.folder / "run" / "learning_curves.png").stat().st_size > 1000
+
+
+def test_a_smaller_training_set_has_comparisons() -> None:
+    data = FeatureDataset(tuple(replace(task("matmul", 40), name=f"task_{number}") for number in range(8)))
+    sizes = {num: trainings.smaller(data, num, np.random.default_rng(0)) for num in (10, 50, 160, 1000)}
+    lengths = {num: [len(each) for each in few.tasks] for num, few in sizes.items()}
+    assert lengths == {10: [10], 50: [17, 17, 17], 160: [20] * 8, 1000: [40] * 8}
+    assert len({each.name for each in sizes[50].tasks}) == 3
+
+
+def test_few_candidates_per_task_take_more_tasks() -> None:
+    data = FeatureDataset(tuple(task("matmul", 5) for _ in range(8)))
+    assert len(trainings.smaller(data, 32, np.random.default_rng(0))) in range(30, 36)
 
 
 def test_splits_by_operator_and_target_need_two_of_them(
