@@ -150,7 +150,9 @@ def contestants(config: ModelTableConfig) -> list[Contestant]:
         reject_added_keys(composed)
         settings: Any = OmegaConf.to_object(composed)
         plain: Any = OmegaConf.to_container(composed, resolve=True)
-        described = {"model": plain["model"], "loss": plain["loss"] if uses_loss else None}
+        # Losses without options look alike but for their class.
+        minimised = [type(settings.loss).__name__, plain["loss"]] if uses_loss else None
+        described = {"model": plain["model"], "loss": minimised}
         shown = loss if uses_loss else "-"
         found.setdefault((model, shown), Contestant(model, shown, settings.model, settings.loss, described))
     return list(found.values())

@@ -125,6 +125,14 @@ def test_losses_are_for_the_first_model_unless_every_pair_is_asked_for() -> None
     assert len(replace(config, every_pair=True).pairs()) == 4
 
 
+def test_losses_without_options_are_told_apart(scripts: Scripts) -> None:
+    few = [*SUITE, "table.splits=[by_task]", "table.num_seeds=1", "table.models=[treegru]"]
+    found = scripts("evaluate", "run", *few, "table.losses=[lambda_rank,list_mle,regression]")
+    assert found["num_trainings"] == 3
+    with (scripts.folder / "run" / "models.csv").open(newline="") as file:
+        assert [row["loss"] for row in csv.DictReader(file)] == ["lambda_rank", "list_mle", "regression"]
+
+
 def test_options_may_follow_the_name_of_a_model(scripts: Scripts, capsys: pytest.CaptureFixture[str]) -> None:
     few = [*SUITE, "table.splits=[by_task]", "table.num_seeds=1", "table.losses=['mixture loss.pairwise=1']"]
     wide = "table.models=[treegru,'treegru model.network.hidden=16 model.network.readout=16']"
