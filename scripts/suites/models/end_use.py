@@ -46,7 +46,7 @@ class EndUseConfig:
         table = ModelTableConfig(
             models=self.models, losses=[self.loss], overrides=self.overrides, reference=self.models[0]
         )
-        return contestants(table)
+        return contestants(table, "benchmark")
 
 
 def end_use_curves(

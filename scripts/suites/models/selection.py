@@ -139,14 +139,17 @@ class Contestant:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def contestants(config: ModelTableConfig) -> list[Contestant]:
-    """All combinations that differ; ValueError (or Hydra's) names a model or a loss that does not exist."""
+def contestants(config: ModelTableConfig, script: str) -> list[Contestant]:
+    """All combinations that differ, composed as for the script that is running.
+
+    ValueError (or Hydra's) names a model or a loss that does not exist.
+    """
     found: dict[tuple[str, str], Contestant] = {}
     for model, loss in config.pairs():
         chosen = [f"model={model.split()[0]}", f"loss={loss.split()[0]}"]
         options = [*loss.split()[1:], *model.split()[1:]]
-        uses_loss = _composed([*chosen, *options]).model.uses_loss
-        composed = compose("evaluate", [*chosen, *(config.overrides if uses_loss else []), *options])
+        uses_loss = _composed(script, [*chosen, *options]).model.uses_loss
+        composed = compose(script, [*chosen, *(config.overrides if uses_loss else []), *options])
         reject_added_keys(composed)
         settings: Any = OmegaConf.to_object(composed)
         plain: Any = OmegaConf.to_container(composed, resolve=True)
@@ -158,5 +161,5 @@ def contestants(config: ModelTableConfig) -> list[Contestant]:
     return list(found.values())
 
 
-def _composed(overrides: list[str]) -> Any:
-    return OmegaConf.to_object(compose("evaluate", overrides))
+def _composed(script: str, overrides: list[str]) -> Any:
+    return OmegaConf.to_object(compose(script, overrides))

@@ -144,7 +144,7 @@ def _trainings_by_split(config: ModelTableConfig) -> dict[str, list[tuple[Contes
 
 def _trainings(config: ModelTableConfig) -> Iterator[tuple[Contestant, int, int]]:
     """Those of a single selection, on each of its splits."""
-    for contestant in contestants(config):
+    for contestant in contestants(config, "evaluate"):
         learns = not contestant.build().is_fitted
         sizes = config.num_records if learns else config.num_records[:1]
         for size in sizes:
