@@ -30,8 +30,9 @@ def draw_table(path: Path, rows: Sequence[Row], ceilings: Ceilings) -> None:
         if "pairwise_accuracy" in ceilings.get(split, {}):
             panel.axvline(ceilings[split]["pairwise_accuracy"], color="black", linestyle="--", linewidth=0.8)
         panel.set_yticks(range(len(lines)), [row.label for row in lines], fontsize=7)
-        panel.set(title=split, xlabel="pairwise accuracy (95 % interval; dashed: noise ceiling)")
+        panel.set(title=split)
         panel.grid(axis="x", alpha=0.3)
+    figure.supxlabel("pairwise accuracy, 95 % interval; dashed: noise ceiling", fontsize=9)
     figure.savefig(path, dpi=120)
     plot.close(figure)
 
