@@ -55,7 +55,7 @@ def run(run: Run[Train]) -> Metrics:
     snapshot = run.folder / SNAPSHOT
     if isinstance(model, Resumes):
         model.snapshot = snapshot
-    train_s = fit_model(
+    effort = fit_model(
         model, train_data, config.seed, lambda step, loss: run.logger.log(step, {"loss": loss})
     )
     notes = {"num_tasks": len(train_data.tasks), **training_notes(split.train, config.data, config.seed)}
@@ -68,7 +68,7 @@ def run(run: Run[Train]) -> Metrics:
         **judgement.flat(),
         **uncertainty_metrics(model, test_data),
         "model": model.name,
-        "train_s": train_s,
+        "train_s": effort.wall_s,
         "candidates_per_s": scoring_rate(model, test_data),
         "num_train_tasks": len(train_data.tasks),
         "num_test_tasks": len(judgement.tasks),

@@ -47,7 +47,7 @@ SCRIPTS: dict[str, type[Any]] = {
     "tune": tune.Tune,
 }
 REQUIRED = {"tasks": ["onnx=model.onnx"], "records": ["action=verify", "path=mine.db"]}
-EXPERIMENTS = {"search_efficiency": "reproduce"}
+EXPERIMENTS = {"cost_models": "evaluate", "search_efficiency": "reproduce"}
 
 
 def composed(name: str, *overrides: str) -> Any:
@@ -135,10 +135,11 @@ def test_an_experiment_wins_over_the_groups_of_its_script() -> None:
     assert (shorter.search.plan.num_trials, stated.search.plan.num_trials) == (8, 64)
 
 
-@pytest.mark.parametrize("name", options("experiment"))
-def test_an_experiment_can_be_made_tiny(name: str) -> None:
-    tiny = composed(EXPERIMENTS[name], f"experiment={name}", "debug=tiny")
-    assert tiny.figure.num_trials < 100
+def test_an_experiment_can_be_made_tiny() -> None:
+    assert composed("reproduce", "experiment=search_efficiency", "debug=tiny").figure.num_trials < 100
+    tiny = composed("evaluate", "experiment=cost_models", "debug=tiny")
+    assert (tiny.suite, tiny.table.overrides) == ("models", ["model.training.num_epochs=1"])
+    assert not tiny.table.also
 
 
 DEBUGGED = ["benchmark", "collect", "evaluate", "reproduce", "train", "tune"]

@@ -33,7 +33,7 @@ class Guide:
         """What fixes all scores, by name; a checkpoint counts by content."""
         return {
             "model": asdict(self.option),
-            "loss": asdict(self.loss),
+            "loss": {"name": type(self.loss).__name__, **asdict(self.loss)},
             "checkpoint_sha256": self.checkpoint_sha256(),
         }
 

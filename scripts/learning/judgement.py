@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +21,7 @@ from costmodel.metrics import (
     task_metrics,
 )
 from costmodel.model import CostModel, KnowsUncertainty
+from scripts.learning.effort import Effort, Stopwatch
 from scripts.running.display import show_table
 
 SHOWN = ("pairwise_accuracy", "top1", "top5", "rmse", "r2", "kendall_tau")
@@ -146,10 +146,18 @@ def uncertainty_metrics(model: CostModel, data: FeatureDataset) -> TaskMetrics:
 
 def scoring_rate(model: CostModel, data: FeatureDataset, min_s: float = 0.5) -> float:
     """Candidates a second that the model scores, features at hand; over at least ``min_s`` seconds."""
+    num, effort = scoring_effort(model, data, min_s)
+    return num / effort.wall_s
+
+
+def scoring_effort(model: CostModel, data: FeatureDataset, min_s: float = 0.5) -> tuple[int, Effort]:
+    """How many candidates the model scored, again and again for at least ``min_s``, and what that took."""
     trees = data.trees
     model.score(trees)
-    num, start_s = 0, time.perf_counter()
-    while (elapsed_s := time.perf_counter() - start_s) < min_s:
+    num, watch = 0, Stopwatch()
+    while True:
         model.score(trees)
         num += len(trees)
-    return num / elapsed_s
+        effort = watch.elapsed()
+        if effort.wall_s >= min_s:
+            return num, effort

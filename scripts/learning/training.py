@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -12,6 +11,7 @@ from costmodel.dataset import FeatureDataset, dataset_of
 from costmodel.feature_cache import FeatureCache
 from costmodel.model import CostModel
 from datasets.table import RecordTable
+from scripts.learning.effort import Effort, Stopwatch
 from scripts.running.display import progress
 
 
@@ -43,13 +43,13 @@ def comparable_features(
 
 def fit_model(
     model: CostModel, data: FeatureDataset, seed: int, on_loss: Callable[[int, float], None] | None = None
-) -> float:
-    """Train, and return the seconds it took; ``on_loss`` hears of each step that has a loss.
+) -> Effort:
+    """Train, and return what that took; ``on_loss`` hears of each step that has a loss.
 
     Raises:
         ValueError: the loss or the scores are no longer finite.
     """
-    start_s = time.perf_counter()
+    watch = Stopwatch()
     with progress(f"training {model.name}") as tick:
 
         def on_step(done: int, total: int, loss: float) -> None:
@@ -62,9 +62,9 @@ def fit_model(
             model.fit(data, np.random.default_rng(seed), on_step)
         except FloatingPointError as error:
             raise ValueError(f"training {model.name} diverged: {error}") from error
-    train_s = time.perf_counter() - start_s
+    effort = watch.elapsed()
     if not all(np.isfinite(model.score(task.trees)).all() for task in data.tasks):
         raise ValueError(
             f"training {model.name} diverged: its scores are not finite; a lower learning_rate may help"
         )
-    return train_s
+    return effort

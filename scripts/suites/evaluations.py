@@ -22,8 +22,17 @@ from scripts.running.launch import Run
 from scripts.running.outputs import Metrics
 from scripts.suites.laboratory.comparison import LaboratoryConfig
 from scripts.suites.laboratory.report import search_suite
-from scripts.suites.models.report import HEADER, ceilings_of, cells_of, flat, rows_of, write_tables
-from scripts.suites.models.trainings import ModelTableConfig, run_cells
+from scripts.suites.models.report import (
+    SCREEN,
+    ceilings_of,
+    flat,
+    ranked_rows,
+    rows_of,
+    screen_cells,
+    write_tables,
+)
+from scripts.suites.models.selection import ModelTableConfig
+from scripts.suites.models.trainings import run_cells
 from scripts.suites.transfer import (
     TransferConfig,
     hurt_rows,
@@ -94,10 +103,9 @@ def models(run: Run[Evaluate]) -> Metrics:
     config = run.config.table
     cells = run_cells(config, run.config.data, run.config.seed, run.folder)
     rows, ceilings = rows_of(cells, config.reference, run.config.seed), ceilings_of(cells)
-    write_tables(run.folder, rows, ceilings)
+    write_tables(run.folder, rows, ceilings, config.reference)
     for split in dict.fromkeys(row.split for row in rows):
-        ranked = sorted((r for r in rows if r.split == split), key=lambda row: -row.pairwise_accuracy)
-        show_table(split, HEADER, [cells_of(row) for row in ranked])
+        show_table(split, SCREEN, [screen_cells(row) for row in ranked_rows(rows, split)])
     say(f"tables: {run.folder / 'models.csv'}, {run.folder / 'models.md'}; plot: {run.folder / 'models.png'}")
     return {**flat(rows, ceilings), "num_trainings": len(cells)}
 

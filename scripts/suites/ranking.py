@@ -54,6 +54,6 @@ def rank_models(
     """Train each of ``learners`` on one side, and judge all of them and the baselines on the other."""
     train_data = comparable_features("learn from", split.train, cache)
     test_data = comparable_features("be judged on", split.test, cache)
-    train_s = {model.name: fit_model(model, train_data, seed) for model in learners}
+    train_s = {model.name: fit_model(model, train_data, seed).wall_s for model in learners}
     models = [*learners, RooflineModel(), RandomModel(seed)]
     return Ranking({model.name: judge(model, test_data, seed) for model in models}, train_s)

@@ -43,7 +43,11 @@ MISTAKES: list[tuple[str, list[str], str]] = [
     ("collect", ["measure.flush_cache=perhaps"], "measure.flush_cache must be true or false, got 'perhaps'"),
     ("tune", ["search.trials=null"], "search.trials must be given a value, got 'null'"),
     ("tune", ["measure=5"], "measure must be set value by value, such as measure.<name>=..., got '5'"),
-    ("tune", ["experiment=nothing"], "there is no experiment=nothing; allowed: search_efficiency"),
+    (
+        "tune",
+        ["experiment=nothing"],
+        "there is no experiment=nothing; allowed: cost_models, search_efficiency",
+    ),
     ("train", ["experiment=search_efficiency"], "experiment/search_efficiency.yaml sets search, which this"),
     ("train", ["data.held_out=abc"], "data.held_out must be a list, such as data.held_out=[one,two]"),
     ("measure", ["knobs=[1]"], "knobs must be names with values, such as knobs={one:1,two:2}, got '[1]'"),

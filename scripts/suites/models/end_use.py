@@ -21,7 +21,7 @@ from scripts.options.data import DataConfig
 from scripts.options.figures import ComparisonConfig
 from scripts.options.searches import AnnealerConfig
 from scripts.running.outputs import write_text
-from scripts.suites.models.trainings import Contestant, ModelTableConfig, contestants
+from scripts.suites.models.selection import Contestant, ModelTableConfig, contestants
 from scripts.suites.search_efficiency.curves import Curves
 from scripts.suites.search_efficiency.runs import Method, searched_curves
 from search.curves import trials_to_reach
@@ -46,7 +46,7 @@ class EndUseConfig:
         table = ModelTableConfig(
             models=self.models, losses=[self.loss], overrides=self.overrides, reference=self.models[0]
         )
-        return contestants(table)
+        return contestants(table, "benchmark")
 
 
 def end_use_curves(

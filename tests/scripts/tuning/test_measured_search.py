@@ -18,7 +18,7 @@ from codegen.measure.pool import MeasurePool
 from codegen.ops import make_operator, operator_parameters
 from codegen.schedule import Space, build_space
 from codegen.target import Target
-from costmodel.losses import RankAndTime
+from costmodel.losses import LambdaRank, ListMLE, RankAndTime
 from scripts.learning.guide import Guide
 from scripts.measure import Measure
 from scripts.options.groups import read_task, register_groups
@@ -115,6 +115,12 @@ def test_trials_made_under_a_checkpoint_since_replaced_are_not_replayed(tmp_path
     words = f"checkpoint_sha256 is '{was}' in the journal and '{now}' now; write to another folder, or delete"
     with pytest.raises(ValueError, match=words):
         open_journal(journal, after)
+
+
+def test_trials_of_another_loss_are_not_replayed_though_neither_has_options() -> None:
+    losses = [LambdaRank(), ListMLE()]
+    ranked, listed = (Guide(NeuralOption(), loss, "none").identity() for loss in losses)
+    assert ranked != listed
 
 
 def test_trials_of_a_space_with_other_knobs_are_not_replayed(tmp_path: Path) -> None:

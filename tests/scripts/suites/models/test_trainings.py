@@ -6,12 +6,18 @@ import csv
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from costmodel.dataset import FeatureDataset
 from datasets.parquet import save_records
+from scripts.learning.effort import Effort
 from scripts.suites.models import trainings
-from scripts.suites.models.report import difference, markdown, rows_of
-from scripts.suites.models.trainings import Cell, ModelTableConfig
+from scripts.suites.models.report import markdown, rows_of
+from scripts.suites.models.row import at_largest
+from scripts.suites.models.selection import ModelTableConfig, Selection
+from scripts.suites.models.trainings import Cell
+from tests.costmodel.synthetic import task
 from tests.scripts.tiny import TASKS, Scripts, other_target, records_of, refusal, write_data
 
 SUITE = ["suite=models", "debug=tiny", "data.path=tiny.parquet"]
@@ -21,16 +27,16 @@ def cell(model: str, seed: int = 0, accuracy: float = 0.8, size: int = 0) -> Cel
     names = {"pairwise_accuracy": accuracy, "top1": 0.5, "top5": 0.9, "kendall_tau": 0.6, "trials95": 4.0}
     tasks = {"first": names, "second": {**names, "pairwise_accuracy": accuracy - 0.2}}
     groups = {name: name for name in tasks}
-    return Cell(
-        "by_task", model, "-", seed, size, size or 100, 1.0 + seed, 50.0, 7, tasks, groups, {"top1": 0.99}
-    )
+    efforts = (1.0 + seed, 2.0 + seed, 50.0, 25.0)
+    ceiling = {"top1": 0.99}
+    return Cell("by_task", model, "-", seed, size, size or 100, *efforts, 7, tasks, groups, ceiling)
 
 
 def test_a_run_that_was_killed_goes_on(scripts: Scripts, monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[str] = []
     train = trainings.fit_model
 
-    def watched(model: object, *arguments: object) -> float:
+    def watched(model: object, *arguments: object) -> Effort:
         if len(trained) == 3:
             raise KeyboardInterrupt
         trained.append(model.name)  # type: ignore[attr-defined]
@@ -67,6 +73,19 @@ def test_sizes_of_the_training_set_make_a_learning_curve(scripts: Scripts) -> No
     assert sizes[:2] == [12, 24]
     assert sizes[2] > 24
     assert (scripts.folder / "run" / "learning_curves.png").stat().st_size > 1000
+
+
+def test_a_smaller_training_set_has_comparisons() -> None:
+    data = FeatureDataset(tuple(replace(task("matmul", 40), name=f"task_{number}") for number in range(8)))
+    sizes = {num: trainings.smaller(data, num, np.random.default_rng(0)) for num in (10, 50, 160, 1000)}
+    lengths = {num: [len(each) for each in few.tasks] for num, few in sizes.items()}
+    assert lengths == {10: [10], 50: [17, 17, 17], 160: [20] * 8, 1000: [40] * 8}
+    assert len({each.name for each in sizes[50].tasks}) == 3
+
+
+def test_few_candidates_per_task_take_more_tasks() -> None:
+    data = FeatureDataset(tuple(task("matmul", 5) for _ in range(8)))
+    assert len(trainings.smaller(data, 32, np.random.default_rng(0))) in range(30, 36)
 
 
 def test_splits_by_operator_and_target_need_two_of_them(
@@ -106,6 +125,14 @@ def test_losses_are_for_the_first_model_unless_every_pair_is_asked_for() -> None
     assert len(replace(config, every_pair=True).pairs()) == 4
 
 
+def test_losses_without_options_are_told_apart(scripts: Scripts) -> None:
+    few = [*SUITE, "table.splits=[by_task]", "table.num_seeds=1", "table.models=[treegru]"]
+    found = scripts("evaluate", "run", *few, "table.losses=[lambda_rank,list_mle,regression]")
+    assert found["num_trainings"] == 3
+    with (scripts.folder / "run" / "models.csv").open(newline="") as file:
+        assert [row["loss"] for row in csv.DictReader(file)] == ["lambda_rank", "list_mle", "regression"]
+
+
 def test_options_may_follow_the_name_of_a_model(scripts: Scripts, capsys: pytest.CaptureFixture[str]) -> None:
     few = [*SUITE, "table.splits=[by_task]", "table.num_seeds=1", "table.losses=['mixture loss.pairwise=1']"]
     wide = "table.models=[treegru,'treegru model.network.hidden=16 model.network.readout=16']"
@@ -124,17 +151,54 @@ def test_a_row_is_the_mean_of_seeds_and_an_interval_over_tasks() -> None:
     assert [(row.model, row.num_seeds, row.num_tasks) for row in rows] == [("a", 2, 2), ("b", 1, 2)]
     assert rows[0].pairwise_accuracy == pytest.approx(0.6)
     assert (rows[0].low_pairwise_accuracy, rows[0].high_pairwise_accuracy) == pytest.approx((0.5, 0.7))
-    assert (rows[0].ahead, rows[0].low_ahead, rows[0].high_ahead) == pytest.approx((0.2, 0.2, 0.2))
-    assert (rows[1].ahead, rows[0].train_s) == (0, 1.5)
-    lines = markdown(rows, {"by_task": {"top1": 0.99}}).splitlines()
+    row = rows[0]
+    ahead = (row.ahead_pairwise_accuracy, row.low_ahead_pairwise_accuracy, row.high_ahead_pairwise_accuracy)
+    assert ahead == pytest.approx((0.2, 0.2, 0.2))
+    assert (row.train_s, row.train_cpu_s) == (1.5, 2.5)
+    assert rows[1].ahead_top1 == 0
+    lines = markdown(rows, {"by_task": {"top1": 0.99}}, "b").splitlines()
     assert lines[0] == "## by_task, 2 tasks"
-    assert lines[4].startswith("| a | - | 0.600 (0.500 to 0.700) | 0.500 (0.500 to 0.500) |")
-    assert "+0.200 (+0.200 to +0.200)" in lines[4]
-    assert lines[6].startswith("| noise ceiling |  |  | 0.990 |")
+    assert lines[4].startswith("| a | - | 2 | 0.600 (0.500 to 0.700) | 0.500 (0.500 to 0.500) |")
+    assert lines[4].endswith("| 100 | 2.5 | 25 | 7 |")
+    assert lines[6].startswith("| noise ceiling |  |  |  | 0.990 |")
+    differences = lines[lines.index("### by_task: ahead of b, task by task") :]
+    assert [line.split(" | ")[0] for line in differences if " | - | " in line] == ["| a"]
+    assert "+0.200 (+0.200 to +0.200)" in differences[4]
 
 
 def test_a_model_is_compared_with_the_reference_learnt_from_as_much() -> None:
     cells = [cell("a", size=10), cell("b", accuracy=0.7, size=10), cell("b", accuracy=0.9, size=20)]
-    assert rows_of(cells, "b", seed=0)[0].ahead == pytest.approx(0.1)
-    ahead, _ = difference(cells[0].tasks, {}, {}, seed=0)
-    assert ahead != ahead  # NaN: there is no reference
+    rows = rows_of(cells, "b", seed=0)
+    assert rows[0].ahead_pairwise_accuracy == pytest.approx(0.1)
+    assert rows_of(cells, "c", seed=0)[0].ahead_pairwise_accuracy != 0  # NaN: there is no reference
+    assert [(row.model, row.num_train) for row in at_largest(rows)] == [("a", 10), ("b", 20)]
+    text = markdown(rows, {}, "b")
+    assert "### by_task: learning curves" in text
+    assert text.count("| b | - |") == 3  # at most candidates, and the two sizes of its curve
+
+
+def test_a_selection_beside_the_first_adds_what_it_differs_in(scripts: Scripts) -> None:
+    few = [*SUITE, "table.splits=[by_task]", "table.losses=[pairwise]", "table.num_seeds=1"]
+    also = "table.also=[{models:[xgboost],num_seeds:2},{models:[roofline],splits:[by_task,within_task]}]"
+    found = scripts("evaluate", "run", *few, also)
+    assert found["num_trainings"] == 5  # treegru, xgboost twice, roofline on two splits; none of them twice
+    with (scripts.folder / "run" / "models.csv").open(newline="") as file:
+        rows = [(row["split"], row["model"], row["num_seeds"]) for row in csv.DictReader(file)]
+    assert rows == [
+        ("by_task", "treegru", "1"),
+        ("by_task", "xgboost", "2"),
+        ("by_task", "roofline", "1"),
+        ("within_task", "roofline", "1"),
+    ]
+
+
+def test_a_mistake_in_a_selection_beside_the_first_is_named(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "by_luck" in refusal(capsys, scripts, "evaluate", *SUITE, "table.also=[{splits:[by_luck]}]")
+    said = refusal(capsys, scripts, "evaluate", *SUITE, "table.also=[{model:[xgboost]}]")
+    assert "unknown key" in said
+    assert "models" in said
+    assert "num_seeds=0" in refusal(capsys, scripts, "evaluate", *SUITE, "table.also=[{num_seeds:0}]")
+    config = ModelTableConfig(models=["treegru"], reference="gnn", also=[Selection(models=["gnn"])])
+    assert [each.models for each in config.selections()] == [["treegru"], ["gnn"]]
