@@ -17,8 +17,8 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from codegen.gpu_target import GpuTarget
+from codegen.measure.gpu_peers_torch import OURS, time_gpu_peers
 from codegen.measure.peers import PeerTimes
-from codegen.measure.peers_cuda import OURS, time_gpu_peers
 from codegen.measure.workbench_cuda import EventClock
 from codegen.ops import GPU_LARGE_WORKLOADS, Operator
 from codegen.schedule import Candidates, Space, build_space

@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 from codegen.gpu_device import GpuDevice, gpu_device
 from codegen.gpu_target import GpuTarget
+from codegen.measure.gpu_peers_torch import OURS
 from codegen.measure.peers import PeerTimes
-from codegen.measure.peers_cuda import OURS
 from codegen.ops import Operator
 
 Values: TypeAlias = dict[str, float | int | str]

@@ -1,4 +1,7 @@
-"""Our kernels beside PyTorch's on a GPU: same operands, one process, interleaved, all outputs checked."""
+"""Our kernels beside PyTorch's on a GPU: same operands, one process, interleaved, all outputs checked.
+
+Imports torch, as ``peers_torch`` does.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from codegen.ir.loops import LoopProgram
 from codegen.measure.config import MeasureConfig
@@ -59,8 +63,6 @@ def time_gpu_peers(
         seed: of the operands.
         with_compiled: whether torch.compile takes part.
     """
-    import torch
-
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision.dot_input == "tf32"
     oracle = Oracle(operator, operator.program(), seed, precision)
@@ -86,8 +88,6 @@ def time_gpu_peers(
 def _ours(
     operator: Operator, module: Any, loops: LoopProgram, operands: Mapping[str, Any], place: Place
 ) -> Callable[[], Any]:
-    import torch
-
     output = torch.empty(operator.user_shapes()["y"], dtype=place.dtype, device=place.device)
     call = bound_call(module, loops, tensors_at(operator, operands, place), output)
 

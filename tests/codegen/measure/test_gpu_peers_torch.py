@@ -19,7 +19,7 @@ use_interpreter()
 import dataclasses, json, sys, tempfile
 import numpy as np
 from codegen.gpu_target import GPU_TARGETS
-from codegen.measure.peers_cuda import GpuRound, time_gpu_peers
+from codegen.measure.gpu_peers_torch import GpuRound, time_gpu_peers
 from codegen.ops import make_operator
 from codegen.precision import Precision
 from codegen.schedule import build_space
