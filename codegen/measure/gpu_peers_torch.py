@@ -70,10 +70,9 @@ def time_gpu_peers(
     runners: dict[str, Callable[[], Any]] = {
         OURS: _ours(operator, module, loops, oracle.operands, place),
     }
-    for name, bind in torch_gpu_binders(operator, place).items():
-        runners[name] = bind(oracle.operands)
-        if with_compiled:
-            runners[name.replace("torch", "torch_compiled")] = torch.compile(bind(oracle.operands))
+    runners |= {name: bind(oracle.operands) for name, bind in torch_gpu_binders(operator, place).items()}
+    if with_compiled:
+        runners |= compiled_runners(operator, oracle.operands, place)
     contestants = {name: _Contestant(run, clock) for name, run in runners.items()}
     with torch.no_grad():
         for contestant in contestants.values():
@@ -83,6 +82,21 @@ def time_gpu_peers(
             for contestant in list(contestants.values())[:: 1 if number % 2 == 0 else -1]:
                 contestant.take_turn()
         return {name: contestant.result(oracle) for name, contestant in contestants.items()}
+
+
+def compiled_runners(
+    operator: Operator, operands: Mapping[str, Any], place: Place
+) -> dict[str, Callable[[], Any]]:
+    """``torch.compile`` of each eager runner, for these very shapes.
+
+    Forgets what was compiled before: to torch all operators of a kind are one function, which it compiles for
+    unknown shapes when it sees a second one, and leaves to eager PyTorch after a few more.
+    """
+    torch.compiler.reset()
+    return {
+        name.replace("torch", "torch_compiled"): torch.compile(bind(operands), dynamic=False)
+        for name, bind in torch_gpu_binders(operator, place).items()
+    }
 
 
 def _ours(

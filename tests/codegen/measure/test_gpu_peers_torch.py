@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+
+from codegen.ops import Conv2d, make_inputs
 
 pytest.importorskip("triton", reason="triton is not installed")
 
@@ -94,3 +100,29 @@ def test_a_wrong_kernel_is_not_called_correct() -> None:
     assert not times["looprank"][0]
     assert times["looprank"][1] > 0.1
     assert times["torch"][0]
+
+
+def test_every_workload_is_compiled_for_its_own_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from codegen.measure.gpu_peers_torch import compiled_runners
+    from codegen.measure.peers_torch import Place
+
+    sizes: list[list[torch.Size | None]] = []
+
+    def backend(graph: Any, inputs: list[Any]) -> Callable[..., Any]:
+        sizes.append([getattr(each, "shape", None) for each in inputs])
+        forward: Callable[..., Any] = graph.forward
+        return forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    for size in range(6, 12):  # with two formats each more than torch compiles of one function
+        layer = Conv2d(height=size, width=7, in_channels=8, out_channels=5)
+        runners = compiled_runners(layer, make_inputs(layer, np.random.default_rng(0)), Place())
+        assert set(runners) == {"torch_compiled_nchw", "torch_compiled_nhwc"}
+        with torch.no_grad():
+            for run in runners.values():
+                run()
+        assert sizes == [[(1, 8, size, 7), (5, 8, 3, 3)]] * 2
+        assert all(type(extent) is int for shape in sizes[0] if shape for extent in shape)
+        sizes.clear()
