@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from codegen.ir.affine import variable as var
 from codegen.ir.expression import Constant
 from codegen.ir.loops import Loop, LoopProgram, Scope
+from codegen.llvm.artefact import load as load_kernel
+from codegen.llvm.artefact import save_kernel
 from codegen.llvm.build import compile_program
 from codegen.llvm.emit import emit_module, emit_piece, module_text
 from codegen.llvm.pieces import Piece, cut_program, num_useful_threads
@@ -150,6 +153,14 @@ def test_large_steps_inside_a_nest_are_functions_of_its_variables(num_threads: i
     assert step.extents == (3, 5)
     assert [piece.outer for piece in step.pieces] == [2, 2, 2]
     assert_same_as_interpreted(loops, runnable_target(8, num_threads))
+
+
+@needs_threads
+def test_a_saved_kernel_has_all_pieces(tmp_path: Path) -> None:
+    kernel = compile_program(rows_of_steps(3, 4099, Scope.LOCAL), runnable_target(8, 2))
+    saved = load_kernel(save_kernel(kernel, tmp_path / "kernel", {}))
+    x = np.random.default_rng(0).normal(size=(5, 5, 4099)).astype(np.float32)
+    np.testing.assert_array_equal(saved(x), kernel(x))
 
 
 @pytest.mark.parametrize(("num_steps", "size"), [(3, 100), (2, 5000)])
