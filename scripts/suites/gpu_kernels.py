@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from scripts.running.launch import ROOT
 from scripts.running.loggers import Logger
 from scripts.running.outputs import code_version, write_text
 from scripts.suites.gpu_standings import GpuStanding, Values, gpu_table, over_all
-from scripts.suites.triton_kernels import GPU_WORKLOADS
+from scripts.suites.triton_kernels import GPU_WORKLOADS, matching_workloads
 from scripts.tuning.gpu_resources import GpuProcesses
 from scripts.tuning.gpu_tuning import GpuTuning
 from scripts.tuning.measured_search import PoolMeasurer
@@ -66,14 +65,7 @@ class GpuSuiteConfig:
 
     def chosen(self) -> dict[str, Operator]:
         """The workloads; ValueError if a pattern matches none."""
-        for pattern in self.workloads:
-            if not any(fnmatchcase(name, pattern) for name in ALL_WORKLOADS):
-                raise ValueError(f"gpu.workloads: {pattern!r} matches none of {', '.join(ALL_WORKLOADS)}")
-        return {
-            name: operator
-            for name, operator in ALL_WORKLOADS.items()
-            if any(fnmatchcase(name, pattern) for pattern in self.workloads)
-        }
+        return matching_workloads("gpu.workloads", self.workloads, ALL_WORKLOADS)
 
 
 def gpu_metrics(config: GpuSuiteConfig, tuning: GpuTuning, folder: Path, logger: Logger) -> Values:

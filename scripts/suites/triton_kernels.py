@@ -61,19 +61,26 @@ class TritonConfig:
 
     def chosen(self) -> dict[str, Operator]:
         """The workloads; ValueError if a pattern matches none."""
-        for pattern in self.workloads:
-            if not any(fnmatchcase(name, pattern) for name in GPU_WORKLOADS):
-                raise ValueError(f"triton.workloads: {pattern!r} matches none of {', '.join(GPU_WORKLOADS)}")
-        return {
-            name: operator
-            for name, operator in GPU_WORKLOADS.items()
-            if any(fnmatchcase(name, pattern) for pattern in self.workloads)
-        }
+        return matching_workloads("triton.workloads", self.workloads, GPU_WORKLOADS)
 
     def targets(self) -> tuple[GpuTarget, ...]:
         """All architectures in the precision asked for."""
         precision: Precision = self.precision.describe().precision
         return tuple(replace(target, precision=precision) for target in GPU_TARGETS.values())
+
+
+def matching_workloads(
+    option: str, patterns: Sequence[str], workloads: Mapping[str, Operator]
+) -> dict[str, Operator]:
+    """Those that match a pattern; ValueError names the option and a pattern that matches none."""
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in workloads):
+            raise ValueError(f"{option}: {pattern!r} matches none of {', '.join(workloads)}")
+    return {
+        name: operator
+        for name, operator in workloads.items()
+        if any(fnmatchcase(name, pattern) for pattern in patterns)
+    }
 
 
 @dataclass(frozen=True)
