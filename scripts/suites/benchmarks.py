@@ -28,10 +28,11 @@ from scripts.options.searches import AnnealerConfig, annealer_of
 from scripts.running.display import show_table
 from scripts.running.launch import ROOT
 from scripts.running.outputs import code_version
+from scripts.suites.end_use.contenders import EndUseConfig
+from scripts.suites.end_use.suite import end_use_suite
 from scripts.suites.gpu_kernels import GpuSuiteConfig, gpu_metrics
 from scripts.suites.memory.results import MemoryResults
 from scripts.suites.memory.standings import memory_metrics, memory_table, stand_in_memory, write_table
-from scripts.suites.models.end_use import EndUseConfig, end_use_curves, end_use_rows
 from scripts.suites.operators.suite import KernelsConfig, OperatorSuite
 from scripts.suites.operators.timing import call_times
 from scripts.suites.ranking import rank_models
@@ -53,7 +54,7 @@ from scripts.suites.triton_kernels import TritonConfig, triton_metrics
 from scripts.tuning.gpu_tuning import GpuTuning
 from scripts.tuning.kernel_tuner import KernelTuner
 from scripts.tuning.measured_search import PoolMeasurer, reproduce_command
-from scripts.tuning.stored_winners import target_folder
+from scripts.tuning.stored_winners import FILE, read_winners, target_folder
 
 Values: TypeAlias = dict[str, float | int | str]
 
@@ -163,17 +164,23 @@ def search(config: Benchmark, target: Target, folder: Path) -> Values:
 
 
 def end_use(config: Benchmark, target: Target, folder: Path) -> Values:
-    """Trials that the annealer needs with each model, trained here, for 95 % of the best speed of all runs.
+    """Trials to 95 % of the best known speed: models, trained here, in the annealer, and other searches.
 
     Workloads, seeds and trials are those of the figure; no workload may be learnt from.
     """
     annealer = annealer_of(config.search, "suite=end_use")
-    curves = end_use_curves(
-        config.end_use, config.figure, annealer, config.data, target, config.measure, config.seed, folder
+    known = read_winners(target_folder(ROOT / config.kernels.results, target) / FILE, target)
+    return end_use_suite(
+        config.end_use,
+        config.figure,
+        annealer,
+        config.data,
+        target,
+        config.measure,
+        config.seed,
+        known,
+        folder,
     )
-    header, rows, metrics = end_use_rows(curves)
-    show_table(f"trials to 95 % of the best, on {target.name}", header, rows)
-    return {**metrics, "num_seeds": config.figure.num_seeds, "num_trials": config.figure.guided_trials}
 
 
 def tune(config: Benchmark, target: Target, folder: Path) -> Values:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from scripts.suites.search_efficiency.curves import (
 from scripts.tuning.measured_search import PoolMeasurer, reproduce_command, search_identity, search_schedules
 from search.journal import open_journal
 from search.trials import Trial
+from search.tuner import TuneResult
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,15 @@ class Method:
     search: SearchOption
     guide: Guide
     num_trials: int
+
+
+@dataclass(frozen=True)
+class Searched:
+    """All runs on one workload: by method, a result per seed."""
+
+    workload: str
+    measurer: PoolMeasurer
+    results: Mapping[str, Sequence[TuneResult]]
 
 
 def compare_searches(
@@ -51,34 +61,39 @@ def compare_searches(
         "random": Method(RandomConfig(trials=num_random, plan=guided.plan), guide, num_random),
         "annealer": Method(replace(guided, trials=num_guided), guide, num_guided),
     }
-    curves = searched_curves(config, methods, target, measure, folder / "runs")
     comparisons = [
-        Comparison(workload, each["random"], each["annealer"]) for workload, each in curves.items()
+        Comparison(
+            each.workload,
+            _curves(each.results["random"], num_random),
+            _curves(each.results["annealer"], num_guided),
+        )
+        for each in searched_workloads(config, methods, target, measure, folder / "runs")
     ]
     write_curves(folder / "search_efficiency.csv", comparisons)
     draw_curves(folder / "search_efficiency.png", comparisons, lambda name: WORKLOADS[name].flops)
     return comparisons
 
 
-def searched_curves(
+def searched_workloads(
     config: ComparisonConfig,
     methods: Mapping[str, Method],
     target: Target,
     measure: MeasureConfig,
     folder: Path,
-) -> dict[str, dict[str, Curves]]:
-    """Curves by workload and method, a row per seed; journals in ``folder`` go on with what is missing."""
+) -> Iterator[Searched]:
+    """Workload by workload, all methods in turn with each seed; journals in ``folder`` go on.
+
+    The measuring process of the runs is there until the next workload is asked for.
+    """
     runs = config.num_seeds * len(config.workloads)
     num_trials = runs * sum(method.num_trials for method in methods.values())
     done = 0
-    found: dict[str, dict[str, Curves]] = {}
     with MeasurePool(measure, reproduce_command) as pool, progress("trials") as tick:
         for workload in config.workloads:
             space = build_space(WORKLOADS[workload].program(), target)
             measurer = PoolMeasurer(pool, WORKLOADS[workload], space)
-            latencies: dict[str, list[list[float | None]]] = {name: [] for name in methods}
-            seeds = range(config.num_seeds)
-            for seed, (name, method) in itertools.product(seeds, methods.items()):
+            results: dict[str, list[TuneResult]] = {name: [] for name in methods}
+            for seed, (name, method) in itertools.product(range(config.num_seeds), methods.items()):
                 run = f"{workload}_{name}_{seed}"
 
                 def on_trial(trial: Trial, run: str = run) -> None:
@@ -90,6 +105,9 @@ def searched_curves(
                 predictor = method.guide.predictor(space, seed)
                 with open_journal(folder / f"{run}.jsonl", identity) as journal:
                     result = search_schedules(method.search, predictor, measurer, seed, journal, on_trial)
-                latencies[name].append([trial.latency_s for trial in result.history])
-            found[workload] = {n: curves_of(latencies[n], m.num_trials) for n, m in methods.items()}
-    return found
+                results[name].append(result)
+            yield Searched(workload, measurer, results)
+
+
+def _curves(results: Sequence[TuneResult], num_trials: int) -> Curves:
+    return curves_of([[trial.latency_s for trial in result.history] for result in results], num_trials)

@@ -1,0 +1,125 @@
+"""What the comparison in the tuner leaves: tables as CSV and Markdown, a plot, flat metrics."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from scripts.running.outputs import write_text
+from scripts.running.plotting import pyplot
+from scripts.suites.end_use.standings import Estimate, Standing, WorkloadRuns
+from search.curves import median_band
+
+Row = Sequence[object]
+CURVE_COLUMNS = ("workload", "contender", "seed", "trial", "best_latency_s", "elapsed_s")
+
+
+def workload_rows(runs: Sequence[WorkloadRuns]) -> tuple[list[str], list[Row]]:
+    """Header and rows: the best known time, then the mean trials of each contender; ``>`` marks a bound."""
+    names = list(runs[0].curves)
+    rows: list[Row] = []
+    for each in runs:
+        cells = [_bound(each.trials_needed(n).mean(), bool(each.is_reached(n).all()), 1) for n in names]
+        rows.append((each.workload, f"{1e3 * each.best_s:.4g}", *cells))
+    return ["trials to 95 %", "best, ms", *names], rows
+
+
+def standing_rows(standings: Sequence[Standing], reference: str) -> tuple[list[str], list[Row]]:
+    """Header and rows: a contender a row, means over workloads and seeds with 95 % intervals."""
+    after = [f"speed after {trial}" for trial in standings[0].speeds]
+    header = ["contender", "trials to 95 %", "seconds to 95 %", f"trials of {reference} / its", "got there"]
+    rows: list[Row] = [
+        (
+            each.name,
+            _shown(each.trials, 1),
+            _shown(each.seconds, 1),
+            _shown(each.saving, 2),
+            f"{each.share_reached:.0%}",
+            *(f"{speed:.2f}" for speed in each.speeds.values()),
+        )
+        for each in standings
+    ]
+    return [*header, *after], rows
+
+
+def end_use_metrics(
+    runs: Sequence[WorkloadRuns], standings: Sequence[Standing]
+) -> dict[str, float | int | str]:
+    """``<workload>_<contender>_trials95`` and, over all workloads, trials, seconds, saving and share."""
+    metrics: dict[str, float | int | str] = {
+        f"{each.workload}_{name}_trials95": float(each.trials_needed(name).mean())
+        for each in runs
+        for name in each.curves
+    }
+    for standing in standings:
+        metrics[f"{standing.name}_trials95"] = standing.trials.mean
+        metrics[f"{standing.name}_seconds95"] = standing.seconds.mean
+        metrics[f"{standing.name}_saving"] = standing.saving.mean
+        metrics[f"{standing.name}_share_reached"] = standing.share_reached
+    return metrics
+
+
+def write_page(path: Path, tables: Sequence[tuple[Sequence[str], Sequence[Row]]]) -> None:
+    """The tables as Markdown."""
+    blocks = []
+    for header, rows in tables:
+        lines = [header, ["---"] * len(header), *rows]
+        blocks.append("\n".join(f"| {' | '.join(map(str, line))} |" for line in lines))
+    write_text(path, "\n\n".join(blocks) + "\n")
+
+
+def write_curves(path: Path, runs: Sequence[WorkloadRuns]) -> None:
+    """A row where the best so far changes and one at the end of a run; empty while nothing has succeeded."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CURVE_COLUMNS)
+    for each in runs:
+        for name, curves in each.curves.items():
+            for seed, (curve, elapsed_s) in enumerate(zip(curves, each.elapsed_s[name], strict=True)):
+                changes = np.flatnonzero(np.diff(np.nan_to_num(curve), prepend=-1.0))
+                for at in sorted({*changes.tolist(), len(curve) - 1}):
+                    best_s = "" if np.isnan(curve[at]) else f"{curve[at]:.6g}"
+                    writer.writerow([each.workload, name, seed, at + 1, best_s, f"{elapsed_s[at]:.3f}"])
+    write_text(path, text.getvalue())
+
+
+def draw(path: Path, runs: Sequence[WorkloadRuns], flops: Callable[[str], int]) -> None:
+    """One panel per workload: GFLOP/s of the best so far, median of the seeds and quartiles."""
+    plot = pyplot()
+    columns = min(4, len(runs))
+    lines = -(-len(runs) // columns)
+    figure, panels = plot.subplots(
+        lines, columns, figsize=(3.4 * columns, 2.8 * lines), squeeze=False, layout="constrained"
+    )
+    for panel in panels.flat[len(runs) :]:
+        panel.set_axis_off()
+    for panel, each in zip(panels.flat, runs, strict=False):
+        gflop = flops(each.workload) / 1e9
+        for name, curves in each.curves.items():
+            band = median_band(curves)
+            trials = np.arange(1, curves.shape[1] + 1)
+            (line,) = panel.plot(trials, gflop / band.median, label=name, linewidth=1)
+            panel.fill_between(
+                trials, gflop / band.high, gflop / band.low, color=line.get_color(), alpha=0.15
+            )
+        panel.axhline(gflop / each.best_s, color="grey", linewidth=0.8, linestyle=":")
+        panel.set(title=each.workload, xscale="log", ylim=(0, None))
+    for panel in panels[-1]:
+        panel.set_xlabel("trials")
+    for row in panels:
+        row[0].set_ylabel("GFLOP/s of the best so far")
+    panels[0][0].legend(fontsize="x-small", loc="lower right")
+    figure.savefig(path, dpi=150)
+    plot.close(figure)
+
+
+def _shown(estimate: Estimate, digits: int) -> str:
+    return f"{estimate.mean:.{digits}f} ({estimate.low:.{digits}f} to {estimate.high:.{digits}f})"
+
+
+def _bound(value: float, is_exact: bool, digits: int) -> str:
+    return f"{'' if is_exact else '> '}{value:.{digits}f}"

@@ -1,0 +1,120 @@
+"""The schedules that runs would have delivered, timed again side by side.
+
+Runs of a comparison take the better part of an hour, in which a machine's speed changes; what a run measured
+tells how the search went on, not how its finds compare with those of another run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scripts.running.outputs import write_text
+from scripts.suites.search_efficiency.curves import Curves
+from scripts.suites.search_efficiency.runs import Searched
+from scripts.tuning.measured_search import job_of
+from search.tuner import TuneResult
+
+CONTENDING = 1.5
+"""What took longer than so many times the best trial of all runs is not timed again."""
+
+Incumbents = Sequence[int | None]
+"""Of one run: after each trial, the row of the fastest so far by its own measurements."""
+
+
+def incumbents(result: TuneResult) -> Incumbents:
+    """What the run would have delivered after each trial; None while nothing has succeeded."""
+    rows: list[int | None] = []
+    best_s, best = np.inf, None
+    for row, trial in enumerate(result.history):
+        if trial.latency_s is not None and trial.latency_s < best_s:
+            best_s, best = trial.latency_s, row
+        rows.append(best)
+    return rows
+
+
+def retimed_latencies(
+    searched: Searched, known: Sequence[Mapping[str, Any]], path: Path, num_rounds: int
+) -> dict[str, float]:
+    """Seconds by candidate (``key_of``), of all contending incumbents and the candidates that are ``known``.
+
+    All take turns in one run, the median of ``num_rounds``. ``path`` keeps them: it is read if it has the
+    same candidates. What fails now is left out.
+    """
+    space = searched.measurer.space
+    candidates = {key_of(named): named for named in known}
+    results = [result for runs in searched.results.values() for result in runs]
+    best_s = min((t.latency_s for r in results for t in r.history if t.latency_s is not None), default=np.inf)
+    for result in results:
+        for row in {row for row in incumbents(result) if row is not None}:
+            if result.measurements[row].latency_s <= CONTENDING * best_s:
+                named = space.named(result.candidates, row)
+                candidates[key_of(named)] = named
+    wanted = {"num_rounds": num_rounds, "candidates": sorted(candidates)}
+    if (kept := _read(path, wanted)) is not None:
+        return kept
+    jobs = [job_of(searched.measurer.operator, space, named, 0) for named in candidates.values()]
+    finalists = searched.measurer.pool.remeasure_interleaved(jobs, num_rounds)
+    latencies_s = {
+        key: finalist.summary.median_s
+        for key, finalist in zip(candidates, finalists, strict=True)
+        if finalist.summary is not None
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps({**wanted, "latencies_s": latencies_s}, indent=1) + "\n")
+    return latencies_s
+
+
+def retimed_curves(
+    searched: Searched, latencies_s: Mapping[str, float], num_trials: Mapping[str, int]
+) -> dict[str, Curves]:
+    """By method, shape (runs, trials): the best time of what had been the fastest up to each trial.
+
+    As ``tune.py`` chooses between finalists when it ends. What was not timed again has the time of its trial.
+    NaN while nothing has succeeded; a run that ended early stays with what it had.
+    """
+    curves = {}
+    for name, results in searched.results.items():
+        rows = np.full((len(results), num_trials[name]), np.nan)
+        for run, result in enumerate(results):
+            times_s = [_latency_s(searched, result, row, latencies_s) for row in incumbents(result)]
+            rows[run, : len(times_s)] = times_s
+        curves[name] = np.fmin.accumulate(rows, axis=1)
+    return curves
+
+
+def elapsed_seconds(results: Sequence[TuneResult], num_trials: int) -> Curves:
+    """Seconds of tuning at the end of each trial, shape (runs, trials); an early end counts for the rest."""
+    rows = np.zeros((len(results), num_trials))
+    for run, result in enumerate(results):
+        rows[run, : len(result.history)] = [trial.elapsed_s for trial in result.history]
+    return np.maximum.accumulate(rows, axis=1)
+
+
+def key_of(candidate: Mapping[str, Any]) -> str:
+    """Equal for candidates of the same sketch and knobs."""
+    return json.dumps(candidate, sort_keys=True, separators=(",", ":"))
+
+
+def _latency_s(
+    searched: Searched, result: TuneResult, row: int | None, latencies_s: Mapping[str, float]
+) -> float:
+    if row is None:
+        return float("nan")
+    key = key_of(searched.measurer.space.named(result.candidates, row))
+    return latencies_s.get(key, float(result.measurements[row].latency_s))
+
+
+def _read(path: Path, wanted: Mapping[str, Any]) -> dict[str, float] | None:
+    """None if there is no such file, or one of other candidates."""
+    try:
+        value = json.loads(path.read_text())
+        found = {name: value[name] for name in wanted}
+        latencies_s = {str(key): float(seconds) for key, seconds in value["latencies_s"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return latencies_s if found == wanted else None

@@ -1,0 +1,117 @@
+"""How soon each contender has a schedule near the best known one, and how good its schedules are by then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scripts.suites.search_efficiency.curves import Curves
+from search.curves import trials_to_reach
+
+Array = NDArray[np.float64]
+
+SHARE = 0.95
+"""Of the best known speed, that has to be reached."""
+
+RESAMPLES = 2_000
+
+
+@dataclass(frozen=True)
+class WorkloadRuns:
+    """All runs on one workload; ``best_s`` is the best time known, of these runs or of others.
+
+    ``curves`` are best times so far, shape (seeds, trials) in seconds, by contender, and ``elapsed_s`` the
+    seconds of tuning at the end of each trial, alike.
+    """
+
+    workload: str
+    best_s: float
+    curves: Mapping[str, Curves]
+    elapsed_s: Mapping[str, Array]
+
+    def trials_needed(self, name: str) -> Array:
+        """Trials of each run to ``SHARE``, shape (seeds,); one that never gets there: its budget + 1."""
+        return np.array([trials or curve.size + 1 for curve, trials in self._reached(name)], dtype=np.float64)
+
+    def seconds_needed(self, name: str) -> Array:
+        """As ``trials_needed`` in seconds of tuning; one that never gets there counts all that it took."""
+        reached = [trials or curve.size for curve, trials in self._reached(name)]
+        seconds: Array = self.elapsed_s[name][np.arange(len(reached)), np.array(reached) - 1]
+        return seconds
+
+    def is_reached(self, name: str) -> NDArray[np.bool_]:
+        """Which runs got there, shape (seeds,)."""
+        return np.array([trials is not None for _, trials in self._reached(name)])
+
+    def speeds(self, name: str, trial: int) -> Array:
+        """Share of the best known speed after a trial (the last one, if there are fewer), shape (seeds,)."""
+        curves = self.curves[name]
+        return np.nan_to_num(self.best_s / curves[:, min(trial, curves.shape[1]) - 1])
+
+    def _reached(self, name: str) -> list[tuple[Array, int | None]]:
+        return [(curve, trials_to_reach(curve, self.best_s / SHARE)) for curve in self.curves[name]]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its 95 % bootstrap interval over the seeds of each workload."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A contender over all workloads.
+
+    ``trials`` and ``seconds`` are means to ``SHARE`` of the best; ``saving`` is the geometric mean over the
+    workloads of how many times the trials of the contender the reference needs. All are bounds where
+    ``share_reached`` of the runs, of the contender or of the reference, is below 1.
+    ``speeds`` are mean shares of the best speed after so many trials.
+    """
+
+    name: str
+    trials: Estimate
+    seconds: Estimate
+    saving: Estimate
+    share_reached: float
+    speeds: Mapping[int, float]
+
+
+def standings(
+    runs: Sequence[WorkloadRuns], reference: str, trials: Sequence[int], rng: np.random.Generator
+) -> list[Standing]:
+    """Of every contender, with speeds after each of ``trials``."""
+    theirs = _means([each.trials_needed(reference) for each in runs], rng)
+    found = []
+    for name in runs[0].curves:
+        is_reference = name == reference
+        ours = theirs if is_reference else _means([each.trials_needed(name) for each in runs], rng)
+        seconds = _means([each.seconds_needed(name) for each in runs], rng)
+        found.append(
+            Standing(
+                name,
+                trials=_estimate(ours.mean(axis=0)),
+                seconds=_estimate(seconds.mean(axis=0)),
+                saving=_estimate(np.exp(np.log(theirs / ours).mean(axis=0))),
+                share_reached=float(np.mean([each.is_reached(name).mean() for each in runs])),
+                speeds={t: float(np.mean([each.speeds(name, t).mean() for each in runs])) for t in trials},
+            )
+        )
+    return found
+
+
+def _means(values: Sequence[Array], rng: np.random.Generator) -> Array:
+    """Means over the seeds, shape (workloads, 1 + resamples): of all, then of seeds drawn again."""
+    return np.stack(
+        [np.append(each.mean(), rng.choice(each, (RESAMPLES, len(each))).mean(axis=1)) for each in values]
+    )
+
+
+def _estimate(statistics: Array) -> Estimate:
+    low, high = np.quantile(statistics[1:], (0.025, 0.975))
+    return Estimate(float(statistics[0]), float(low), float(high))

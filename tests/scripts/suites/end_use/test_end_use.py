@@ -1,0 +1,102 @@
+"""The comparison in the tuner counts the trials of every run, on times that were taken side by side."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from hydra.core.config_store import ConfigStore
+
+from scripts.suites.end_use.contenders import EndUseConfig
+from scripts.suites.end_use.report import end_use_metrics, standing_rows, workload_rows
+from scripts.suites.end_use.standings import WorkloadRuns, standings
+from scripts.suites.search_efficiency.curves import curves_of
+from tests.scripts.tiny import Scripts
+
+CURVES = {
+    "good": curves_of([[5.0, 1.04, 1.0], [1.05, 1.05, 1.05]], 3),
+    "poor": curves_of([[None, 9.0, 1.2], [2.0, 1.01, 1.01]], 3),
+    "hopeless": np.full((2, 3), np.nan),
+}
+ELAPSED_S = {name: np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]) for name in CURVES}
+RUNS = WorkloadRuns("task", 1.0, CURVES, ELAPSED_S)
+
+
+def test_trials_and_seconds_are_counted_to_95_percent_of_the_best_known_speed() -> None:
+    assert RUNS.trials_needed("good").tolist() == [2, 1]
+    assert RUNS.trials_needed("poor").tolist() == [4, 2]
+    assert RUNS.trials_needed("hopeless").tolist() == [4, 4]
+    assert RUNS.seconds_needed("good").tolist() == [2.0, 4.0]
+    assert RUNS.seconds_needed("poor").tolist() == [3.0, 5.0]
+    assert RUNS.is_reached("poor").tolist() == [False, True]
+
+
+def test_a_better_time_known_from_elsewhere_raises_the_mark() -> None:
+    assert WorkloadRuns("task", 0.9, CURVES, ELAPSED_S).trials_needed("good").tolist() == [4, 4]
+
+
+def test_speeds_are_shares_of_the_best_and_none_before_anything_has_succeeded() -> None:
+    assert RUNS.speeds("good", 1) == pytest.approx([1 / 5, 1 / 1.05])
+    assert RUNS.speeds("poor", 1) == pytest.approx([0.0, 1 / 2])
+    assert RUNS.speeds("poor", 99) == pytest.approx([1 / 1.2, 1 / 1.01])
+
+
+def test_a_saving_is_relative_to_the_reference_with_an_interval_around_it() -> None:
+    good, poor, hopeless = standings([RUNS, RUNS], "poor", [1, 3], np.random.default_rng(0))
+    assert (good.trials.mean, poor.trials.mean, hopeless.trials.mean) == (1.5, 3.0, 4.0)
+    assert good.saving.mean == pytest.approx(2.0)
+    assert good.saving.low < 2.0 < good.saving.high
+    assert (poor.saving.mean, poor.saving.low, poor.saving.high) == (1.0, 1.0, 1.0)
+    assert (good.share_reached, poor.share_reached, hopeless.share_reached) == (1.0, 0.5, 0.0)
+    assert list(good.speeds) == [1, 3]
+    assert good.speeds[3] == pytest.approx((1 / 1.0 + 1 / 1.05) / 2)
+
+
+def test_tables_mark_what_is_only_a_bound() -> None:
+    header, rows = workload_rows([RUNS])
+    assert header == ["trials to 95 %", "best, ms", "good", "poor", "hopeless"]
+    assert rows == [("task", "1000", "1.5", "> 3.0", "> 4.0")]
+    found = standings([RUNS], "poor", [3], np.random.default_rng(0))
+    _, lines = standing_rows(found, "poor")
+    assert [line[0] for line in lines] == ["good", "poor", "hopeless"]
+    assert [line[4] for line in lines] == ["100%", "50%", "0%"]
+    metrics = end_use_metrics([RUNS], found)
+    assert (metrics["task_poor_trials95"], metrics["hopeless_trials95"]) == (3.0, 4.0)
+    assert metrics["good_seconds95"] == 3.0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"models": [], "searches": []}, "at least one; got none"),
+        ({"models": ["random"]}, "must have different names"),
+        ({"searches": ["annealer"]}, "end_use.searches must be among random, .*; got 'annealer'"),
+        ({"reference": "genetic"}, "end_use.reference must be among treegru, xgboost, roofline, random"),
+        ({"num_rounds": 0}, "num_rounds must be at least 1, got 0"),
+    ],
+)
+def test_who_takes_part_is_checked(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EndUseConfig(**options)  # type: ignore[arg-type]
+
+
+def test_all_are_tried_and_timed_again_once(scripts: Scripts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(ConfigStore.instance().repo, "evaluate_schema.yaml", raising=False)
+    asked = ["suite=end_use", "debug=tiny", "data.path=tiny.parquet", "end_use.from_trials=[treegru]"]
+    names = ["treegru", "roofline", "treegru_from_trials", "genetic", "random"]
+    found = scripts("benchmark", "run", *asked)
+    assert (found["num_trials"], found["num_seeds"]) == (4, 1)
+    assert all(1 <= found[f"{name}_trials95"] <= 5 for name in names)
+    run = scripts.folder / "run"
+    with (run / "end_use.csv").open(newline="") as file:
+        assert list(dict.fromkeys(row["contender"] for row in csv.DictReader(file))) == names
+    assert all(f"| {name} |" in (run / "end_use.md").read_text() for name in names)
+    retimed = run / "retimed" / "matmul_512.json"
+    assert json.loads(retimed.read_text())["latencies_s"]
+    kept = sorted((path, path.stat().st_mtime_ns) for path in [retimed, *run.rglob("*.safetensors")])
+    assert len(kept) == 2  # what treegru learnt, and the times
+    again = scripts("benchmark", "run", *asked)
+    assert {name: again[name] for name in again if "95" in name} == {n: found[n] for n in again if "95" in n}
+    assert [(path, path.stat().st_mtime_ns) for path, _ in kept] == kept
