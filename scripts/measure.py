@@ -20,13 +20,14 @@ import numpy as np
 from omegaconf import MISSING
 
 from codegen.measure.config import MeasureConfig
+from codegen.measure.exchange import ExchangeMeter
 from codegen.measure.jobs import MeasureJob
 from codegen.measure.pool import MeasurePool
 from codegen.ops import operator_parameters
 from codegen.schedule import build_space
 from scripts.options.gpu_target import GpuTargetConfig
 from scripts.options.groups import read_task, register_groups
-from scripts.running.display import say
+from scripts.running.display import duration, say
 from scripts.running.launch import Run, launch
 from scripts.running.outputs import Metrics
 from scripts.tuning.gpu_resources import GpuBench, examined_metrics
@@ -69,7 +70,11 @@ def run(run: Run[Measure]) -> Metrics:
     with MeasurePool(config.measure, reproduce_command) as pool:
         measurement = pool.measure_one(job)
     say(f"{name} on {space.target.name}: {outcome_text(measurement)}")
-    return {"task": name, "status": "ok", **measurement_metrics(measurement)}
+    exchange_s = ExchangeMeter(space.target).exchange_s()
+    if exchange_s is not None:
+        say(f"a core saw what the other wrote after {duration(exchange_s)}")
+    apart = {} if exchange_s is None else {"exchange_s": exchange_s}
+    return {"task": name, "status": "ok", **apart, **measurement_metrics(measurement)}
 
 
 if __name__ == "__main__":

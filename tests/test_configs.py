@@ -47,7 +47,7 @@ SCRIPTS: dict[str, type[Any]] = {
     "tune": tune.Tune,
 }
 REQUIRED = {"tasks": ["onnx=model.onnx"], "records": ["action=verify", "path=mine.db"]}
-EXPERIMENTS = {"cost_models": "evaluate", "search_efficiency": "reproduce"}
+EXPERIMENTS = {"cost_models": "evaluate", "search_efficiency": "reproduce", "tuners": "benchmark"}
 
 
 def composed(name: str, *overrides: str) -> Any:

@@ -19,13 +19,17 @@ CURVE_COLUMNS = ("workload", "contender", "seed", "trial", "best_latency_s", "el
 
 
 def workload_rows(runs: Sequence[WorkloadRuns]) -> tuple[list[str], list[Row]]:
-    """Header and rows: the best known time, then the mean trials of each contender; ``>`` marks a bound."""
+    """Header and rows: the best known time, how far apart the cores were when it was taken, mean trials.
+
+    ``>`` marks a bound.
+    """
     names = list(runs[0].curves)
     rows: list[Row] = []
     for each in runs:
         cells = [_bound(each.trials_needed(n).mean(), bool(each.is_reached(n).all()), 1) for n in names]
-        rows.append((each.workload, f"{1e3 * each.best_s:.4g}", *cells))
-    return ["trials to 95 %", "best, ms", *names], rows
+        exchange = ", ".join("?" if s is None else f"{1e9 * s:.0f}" for s in each.exchange_s)
+        rows.append((each.workload, f"{1e3 * each.best_s:.4g}", exchange, *cells))
+    return ["trials to 95 %", "best, ms", "exchange, ns", *names], rows
 
 
 def standing_rows(standings: Sequence[Standing], reference: str) -> tuple[list[str], list[Row]]:

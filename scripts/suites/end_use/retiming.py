@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from codegen.measure.exchange import ExchangeMeter
 from scripts.running.outputs import write_text
 from scripts.suites.search_efficiency.curves import Curves
 from scripts.suites.search_efficiency.runs import Searched
@@ -21,6 +23,18 @@ from search.tuner import TuneResult
 
 CONTENDING = 1.5
 """What took longer than so many times the best trial of all runs is not timed again."""
+
+
+@dataclass(frozen=True)
+class Retimed:
+    """Seconds by candidate (``key_of``), taken in turn in one run.
+
+    ``exchange_s`` is what ``ExchangeMeter`` said before and after; None where it had no answer.
+    """
+
+    latencies_s: Mapping[str, float]
+    exchange_s: tuple[float | None, float | None]
+
 
 Incumbents = Sequence[int | None]
 """Of one run: after each trial, the row of the fastest so far by its own measurements."""
@@ -39,11 +53,10 @@ def incumbents(result: TuneResult) -> Incumbents:
 
 def retimed_latencies(
     searched: Searched, known: Sequence[Mapping[str, Any]], path: Path, num_rounds: int
-) -> dict[str, float]:
-    """Seconds by candidate (``key_of``), of all contending incumbents and the candidates that are ``known``.
+) -> Retimed:
+    """Time all contending incumbents and the candidates that are ``known``, the median of ``num_rounds``.
 
-    All take turns in one run, the median of ``num_rounds``. ``path`` keeps them: it is read if it has the
-    same candidates. What fails now is left out.
+    ``path`` keeps them: it is read if it has the same candidates. What fails now is left out.
     """
     space = searched.measurer.space
     candidates = {key_of(named): named for named in known}
@@ -58,15 +71,18 @@ def retimed_latencies(
     if (kept := _read(path, wanted)) is not None:
         return kept
     jobs = [job_of(searched.measurer.operator, space, named, 0) for named in candidates.values()]
+    meter = ExchangeMeter(space.target)
+    before_s = meter.exchange_s()
     finalists = searched.measurer.pool.remeasure_interleaved(jobs, num_rounds)
     latencies_s = {
         key: finalist.summary.median_s
         for key, finalist in zip(candidates, finalists, strict=True)
         if finalist.summary is not None
     }
+    found = Retimed(latencies_s, (before_s, meter.exchange_s()))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps({**wanted, "latencies_s": latencies_s}, indent=1) + "\n")
-    return latencies_s
+    write_text(path, json.dumps({**wanted, **asdict(found)}, indent=1) + "\n")
+    return found
 
 
 def retimed_curves(
@@ -109,12 +125,13 @@ def _latency_s(
     return latencies_s.get(key, float(result.measurements[row].latency_s))
 
 
-def _read(path: Path, wanted: Mapping[str, Any]) -> dict[str, float] | None:
+def _read(path: Path, wanted: Mapping[str, Any]) -> Retimed | None:
     """None if there is no such file, or one of other candidates."""
     try:
         value = json.loads(path.read_text())
         found = {name: value[name] for name in wanted}
         latencies_s = {str(key): float(seconds) for key, seconds in value["latencies_s"].items()}
+        before_s, after_s = (None if each is None else float(each) for each in value["exchange_s"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return latencies_s if found == wanted else None
+    return Retimed(latencies_s, (before_s, after_s)) if found == wanted else None

@@ -78,7 +78,8 @@ def workload_runs(
     if known is not None and known.is_in(searched.measurer.space):
         rivals = [known.candidate]
     path = folder / "retimed" / f"{searched.workload}.json"
-    latencies_s = retimed_latencies(searched, rivals, path, num_rounds)
+    retimed = retimed_latencies(searched, rivals, path, num_rounds)
+    latencies_s = retimed.latencies_s
     curves = retimed_curves(searched, latencies_s, {n: m.num_trials for n, m in methods.items()})
     best_s = [curve[-1] for each in curves.values() for curve in each]
     best_s += [latencies_s[key_of(rival)] for rival in rivals if key_of(rival) in latencies_s]
@@ -87,4 +88,4 @@ def workload_runs(
     elapsed_s = {
         n: elapsed_seconds(results, methods[n].num_trials) for n, results in searched.results.items()
     }
-    return WorkloadRuns(searched.workload, float(np.nanmin(best_s)), curves, elapsed_s)
+    return WorkloadRuns(searched.workload, float(np.nanmin(best_s)), curves, elapsed_s, retimed.exchange_s)

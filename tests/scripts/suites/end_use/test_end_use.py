@@ -56,8 +56,8 @@ def test_a_saving_is_relative_to_the_reference_with_an_interval_around_it() -> N
 
 def test_tables_mark_what_is_only_a_bound() -> None:
     header, rows = workload_rows([RUNS])
-    assert header == ["trials to 95 %", "best, ms", "good", "poor", "hopeless"]
-    assert rows == [("task", "1000", "1.5", "> 3.0", "> 4.0")]
+    assert header == ["trials to 95 %", "best, ms", "exchange, ns", "good", "poor", "hopeless"]
+    assert rows == [("task", "1000", "?, ?", "1.5", "> 3.0", "> 4.0")]
     found = standings([RUNS], "poor", [3], np.random.default_rng(0))
     _, lines = standing_rows(found, "poor")
     assert [line[0] for line in lines] == ["good", "poor", "hopeless"]

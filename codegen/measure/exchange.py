@@ -1,0 +1,96 @@
+"""How soon a core sees what another one has written.
+
+It takes several times as long where the two share no cache. On a virtual machine that may change while it
+runs, as the host moves its processors about: kernels whose threads read what others wrote become faster or
+slower with it, while the rest stay as they were.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from ctypes import CFUNCTYPE, c_int64, c_void_p
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from codegen.llvm.arrays import aligned_zeros
+from codegen.measure.peak_loops import PinnedTeam
+from codegen.target import Target
+
+NUM_ROUNDS = 500
+NUM_RUNS = 8
+MAX_POLLS = 1_000_000
+"""Looks at an unchanged line, for about a millisecond, after which the other core must be busy otherwise."""
+
+_TEXT = """
+define i64 @bounce_loop(ptr %flag, i64 %num_rounds, i64 %side, i64 %max_polls) {
+entry:
+  br label %wait
+wait:
+  %turn = phi i64 [ %side, %entry ], [ %turn, %poll ], [ %next, %write ]
+  %polls = phi i64 [ 0, %entry ], [ %more_polls, %poll ], [ 0, %write ]
+  %seen = load atomic i64, ptr %flag acquire, align 8
+  %is_mine = icmp eq i64 %seen, %turn
+  br i1 %is_mine, label %write, label %poll
+poll:
+  %more_polls = add i64 %polls, 1
+  %is_patient = icmp ult i64 %more_polls, %max_polls
+  br i1 %is_patient, label %wait, label %done
+write:
+  %other = add i64 %turn, 1
+  store atomic i64 %other, ptr %flag release, align 8
+  %next = add i64 %turn, 2
+  %round = lshr i64 %next, 1
+  %more = icmp slt i64 %round, %num_rounds
+  br i1 %more, label %wait, label %done
+done:
+  %is_done = phi i64 [ 0, %poll ], [ 1, %write ]
+  ret i64 %is_done
+}
+"""
+
+
+class ExchangeMeter:
+    """Passes a cache line to and fro between the first two cores of a target."""
+
+    def __init__(self, target: Target) -> None:
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        triple = llvm.Target.from_triple(llvm.get_process_triple())
+        module = llvm.parse_assembly(_TEXT)
+        module.verify()
+        # ctypes functions do not keep their machine code alive; this object does.
+        self._engine: Any = llvm.create_mcjit_compiler(module, triple.create_target_machine(opt=2))
+        self._engine.finalize_object()
+        bounce = CFUNCTYPE(c_int64, c_void_p, c_int64, c_int64, c_int64)
+        self._bounce: Callable[[int, int, int, int], int] = bounce(
+            self._engine.get_function_address("bounce_loop")
+        )
+        self._num_threads = min(2, target.num_threads)
+        self._flag = aligned_zeros(32)
+
+    def exchange_s(self) -> float | None:
+        """Seconds from a write on one core to its being seen on the other, the least of a few short runs.
+
+        None where there is one core, or where others leave none of the runs alone.
+        """
+        with PinnedTeam(self._num_threads) as team:
+            if len(team) < 2:
+                return None
+            runs_s = [self._run(team) for _ in range(NUM_RUNS)]
+        return min((run_s for run_s in runs_s if run_s is not None), default=None)
+
+    def _run(self, team: PinnedTeam) -> float | None:
+        self._flag[:] = 0.0
+        address = self._flag.ctypes.data
+        times_s, are_done = [0.0, 0.0], [0, 0]
+
+        def bounce(side: int) -> None:
+            start_s = time.perf_counter()
+            are_done[side] = self._bounce(address, NUM_ROUNDS, side, MAX_POLLS)
+            times_s[side] = time.perf_counter() - start_s
+
+        team.run(bounce)
+        # One of the two starts later; the other's time has its wait in it.
+        return min(times_s) / (2 * NUM_ROUNDS) if all(are_done) else None
