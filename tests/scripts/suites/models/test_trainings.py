@@ -100,6 +100,16 @@ def test_splits_by_operator_and_target_need_two_of_them(
     assert scripts("evaluate", "two", *few, "data.path=two.parquet")["num_trainings"] == 2
 
 
+def test_a_small_try_takes_few_tasks_whatever_the_split(scripts: Scripts) -> None:
+    records = [record for name in TASKS for record in records_of(name)]
+    records += [record for name in TASKS for record in records_of(name, target=other_target())]
+    save_records(records, scripts.folder / "two.parquet")
+    few = [*SUITE, "table.models=[roofline]", "table.splits=[by_operator,by_target]", "data.num_tasks=1"]
+    scripts("evaluate", "run", *few, "data.path=two.parquet")
+    with (scripts.folder / "run" / "models.csv").open(newline="") as file:
+        assert [row["num_tasks"] for row in csv.DictReader(file)] == ["1", "1"]
+
+
 def test_folds_judge_the_tasks_to_learn_from_and_no_others(scripts: Scripts) -> None:
     shapes = {"fourth": {"m": 20, "k": 32, "n": 48}, "fifth": {"m": 48, "k": 32, "n": 32}}
     for name, shape in shapes.items():
