@@ -28,14 +28,17 @@ class Split:
 
     @property
     def digest(self) -> str:
-        """16 hex digits over the tasks and candidates of each side, in order, not over what was measured."""
-        digest = hashlib.sha256()
-        for side in (self.train, self.test):
-            digest.update(f"{len(side.tasks)}".encode())
-            for task in side.tasks:
-                names = (task.label, task.sketch_names, task.knob_names, task.knobs.shape)
-                digest.update(repr(names).encode() + task.sketches.tobytes() + task.knobs.tobytes())
-        return digest.hexdigest()[:16]
+        """16 hex digits over the ``side_digest`` of both."""
+        return hashlib.sha256(f"{side_digest(self.train)} {side_digest(self.test)}".encode()).hexdigest()[:16]
+
+
+def side_digest(table: RecordTable) -> str:
+    """16 hex digits over the tasks and their candidates, in order, not over what was measured."""
+    digest = hashlib.sha256()
+    for task in table.tasks:
+        names = (task.label, task.sketch_names, task.knob_names, task.knobs.shape)
+        digest.update(repr(names).encode() + task.sketches.tobytes() + task.knobs.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def within_task(table: RecordTable, test_fraction: float, rng: np.random.Generator) -> Split:
