@@ -95,6 +95,10 @@ class ModelTableConfig:
                 "table.models, losses, splits and num_records must not be empty, and table.num_seeds must be "
                 f"at least 1, got num_seeds={self.num_seeds}"
             )
+        if not all(name.strip() for name in (*self.models, *self.losses)):
+            raise ValueError(
+                f"table.models and losses must be names, got {list(self.models)} and {list(self.losses)}"
+            )
         if min(self.num_records) < 0:
             raise ValueError(f"table.num_records must not be negative, got {min(self.num_records)}")
         models = dict.fromkeys(model for each in self.selections() for model in each.models)

@@ -77,6 +77,8 @@ def run_cells(config: ModelTableConfig, data: DataConfig, seed: int, folder: Pat
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_text(path, json.dumps(asdict(cell)))
             cells[path] = cell
+    if not cells:
+        raise ValueError(f"table.splits={list(wanted)}: these records can be divided by none of them")
     return list(cells.values())
 
 
