@@ -18,8 +18,7 @@ from codegen.measure.compile_pool import Compilation, CompilePool
 from codegen.measure.config import MeasureConfig
 from codegen.measure.cores import usable_cores
 from codegen.measure.measurement import Failure
-from codegen.measure.pool import Finalist, MeasurePool
-from codegen.measure.workbench_triton import WORKBENCH as INTERPRETER
+from codegen.measure.pool import Finalist
 from codegen.ops import Operator
 from codegen.schedule import Candidates, Space, build_space
 from codegen.triton.candidate import candidate_source
@@ -31,7 +30,7 @@ from scripts.running.display import progress, say, show_table
 from scripts.running.launch import ROOT
 from scripts.running.loggers import Logger
 from scripts.running.outputs import Metrics, code_version, write_text
-from scripts.tuning.gpu_resources import GpuBench, GpuProcesses, resource_metrics
+from scripts.tuning.gpu_resources import GpuBench, GpuProcesses, interpreter_pool, resource_metrics
 from scripts.tuning.measured_search import (
     PoolMeasurer,
     job_of,
@@ -194,7 +193,7 @@ class GpuTuning:
         """The first of them that are right in the interpreter, as many as are wanted, and what was wrong."""
         kept: list[Compiled] = []
         failures = []
-        with MeasurePool(self.measure, reproduce_command, INTERPRETER) as pool, progress("verifying") as tick:
+        with interpreter_pool(self.measure) as pool, progress("verifying") as tick:
             for one in compiled:
                 if len(kept) == self.num_kernels:
                     break
