@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datasets.columns import dictionaries
+from datasets.files import replace_text
 from datasets.noise import drift_of, noise_of
 from datasets.record import SOURCES
 from datasets.table import RecordTable
@@ -54,15 +55,21 @@ def card_tables(columns: pa.Table, table: RecordTable) -> tuple[Table, Table]:
 
 def update_card(path: Path, tables: Sequence[Table]) -> None:
     """Put the tables between the two lines ``BEGIN`` and ``END``; ValueError if the file lacks them."""
+    before, after = around_tables(path)
+    replace_text(path, f"{before}{BEGIN}\n{tables_text(tables)}\n{END}{after}")
+
+
+def around_tables(path: Path) -> tuple[str, str]:
+    """What stands before and after the tables of a card; ValueError if it cannot be read or has no place."""
     try:
         text = path.read_text()
     except OSError as error:
-        raise ValueError(f"cannot read the card {path}: {error}") from None
+        raise ValueError(f"cannot read the card {path}: {error.strerror or error}") from None
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"the card {path} must have the lines {BEGIN!r} and {END!r}, in this order")
-    path.write_text(f"{before}{begin}\n{tables_text(tables)}\n{end}{after}")
+    return before, after
 
 
 def tables_text(tables: Sequence[Table]) -> str:

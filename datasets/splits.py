@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -25,16 +26,39 @@ class Split:
     train: RecordTable
     test: RecordTable
 
+    @property
+    def digest(self) -> str:
+        """16 hex digits over the ``side_digest`` of both."""
+        return hashlib.sha256(f"{side_digest(self.train)} {side_digest(self.test)}".encode()).hexdigest()[:16]
+
+
+def side_digest(table: RecordTable) -> str:
+    """16 hex digits over the tasks and their candidates, in order, not over what was measured."""
+    digest = hashlib.sha256()
+    for task in table.tasks:
+        names = (task.label, task.sketch_names, task.knob_names, task.knobs.shape)
+        digest.update(repr(names).encode() + task.sketches.tobytes() + task.knobs.tobytes())
+    return digest.hexdigest()[:16]
+
 
 def within_task(table: RecordTable, test_fraction: float, rng: np.random.Generator) -> Split:
-    """Every task on both sides, each with its own candidates: how well a model fills in a known task."""
+    """Every task on both sides, each with its own candidates: how well a model fills in a known task.
+
+    What several tasks of a group (``task_groups``) have, on other targets say, is on one side in all of them:
+    a schedule that is fast on one machine seldom is slow on the next.
+    """
     _check_fraction(test_fraction)
+    group_of = task_groups(table)
+    groups: dict[str, list[TaskTable]] = {}
+    for task in table.tasks:
+        groups.setdefault(group_of[group_key(task)], []).append(task)
+    chosen = {key: _drawn_schedules(tasks, test_fraction, rng) for key, tasks in groups.items()}
     train, test = [], []
     for task in table.tasks:
-        order = rng.permutation(len(task))
-        num_test = round(test_fraction * len(task))
-        train.append(task.take(np.sort(order[num_test:])))
-        test.append(task.take(np.sort(order[:num_test])))
+        own = chosen[group_of[group_key(task)]]
+        is_test = np.array([schedule in own for schedule in _schedules(task)], dtype=np.bool_)
+        train.append(task.take(np.flatnonzero(~is_test)))
+        test.append(task.take(np.flatnonzero(is_test)))
     return Split(_without_empty(train), _without_empty(test))
 
 
@@ -136,6 +160,26 @@ def check_disjoint(train: RecordTable, test: RecordTable) -> None:
                     f"task {trained[key]} to train on and task {task.name} to test on are the same "
                     f"program, or differ only in {', '.join(EPILOGUE)}: {key}"
                 )
+
+
+def _drawn_schedules(tasks: Sequence[TaskTable], fraction: float, rng: np.random.Generator) -> set[Hashable]:
+    """A fraction of the schedules of these tasks, as near to it as can be of what the same tasks have."""
+    holders: dict[Hashable, list[int]] = {}
+    for number, task in enumerate(tasks):
+        for schedule in _schedules(task):
+            holders.setdefault(schedule, []).append(number)
+    drawn = rng.permutation(len(holders))
+    known = list(holders)
+    in_turn = sorted(drawn.tolist(), key=lambda place: holders[known[place]])
+    marks = np.floor(fraction * np.arange(len(in_turn) + 1) + 0.5)
+    return {known[place] for place, is_marked in zip(in_turn, np.diff(marks) > 0) if is_marked}
+
+
+def _schedules(task: TaskTable) -> list[Hashable]:
+    """Of each candidate, equal for the same schedule in another task."""
+    names = [(sketch, *knobs) for sketch, knobs in zip(task.sketch_names, task.knob_names, strict=True)]
+    rows = zip(task.sketches.tolist(), task.knobs.tolist(), strict=True)
+    return [(names[sketch], tuple(knobs[: len(names[sketch]) - 1])) for sketch, knobs in rows]
 
 
 def _main_stage(task: TaskTable) -> str:

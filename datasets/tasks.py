@@ -38,7 +38,9 @@ def load_tasks(path: Path) -> list[Task]:
     """
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ValueError(f"cannot read tasks from {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
         raise ValueError(f"cannot read tasks from {path}: {error}") from None
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None

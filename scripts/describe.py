@@ -24,7 +24,7 @@ import numpy as np
 from omegaconf import MISSING
 
 from codegen.measure.measurement import FAILURE_KINDS
-from datasets.card import card_tables, tables_text, update_card
+from datasets.card import around_tables, card_tables, tables_text, update_card
 from datasets.noise import drift_of, noise_of
 from datasets.table import RecordTable, TaskTable, table_from_columns
 from scripts.options.data import DataConfig
@@ -49,6 +49,9 @@ class Describe:
 
 def run(run: Run[Describe]) -> Metrics:
     """Print the tables, and write them as ``card.md``."""
+    card = None if run.config.card is None else Path(run.config.card)
+    if card is not None:
+        around_tables(card)  # a mistake is told before the work
     columns = run.config.data.columns()
     table, drift = table_from_columns(columns), drift_of(columns)
     tables = card_tables(columns, table)
@@ -57,9 +60,9 @@ def run(run: Run[Describe]) -> Metrics:
     headings = ["operator", "failed", "median spread of best", "slowest / fastest"]
     show_table("times by operator, all targets", headings, list(_operator_rows(table)))
     write_text(run.folder / "card.md", tables_text(tables))
-    if run.config.card is not None:
-        update_card(Path(run.config.card), tables)
-        say(f"brought up to date: {run.config.card}")
+    if card is not None:
+        update_card(card, tables)
+        say(f"brought up to date: {card}")
     failed = Counter(FAILURE_KINDS[kind] for task in table.tasks for kind in task.failure_kinds if kind >= 0)
     return {
         "num_records": columns.num_rows,

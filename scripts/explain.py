@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,14 @@ end_quietly_when_interrupted()
 from scripts.running.display import duration, say
 from scripts.running.launch import one_sentence
 
+OF_TRAINING = ("pairwise_accuracy", "random_pairwise_accuracy", "train_s", "top5")
+OF_TUNING = ("task", "trials", "wall_s", "latency_s", "gflops", "correct")
+"""What is told of each run, beside what only some runs know."""
+
 
 def explain(folder: Path) -> list[str]:
-    """Sentences about the runs under ``folder/train`` and ``folder/tune``; ValueError if one is missing."""
-    train, tune = _metrics(folder / "train"), _metrics(folder / "tune")
+    """Sentences about the runs under ``folder/train`` and ``folder/tune``; ValueError if one is not whole."""
+    train, tune = _metrics(folder / "train", OF_TRAINING), _metrics(folder / "tune", OF_TUNING)
     return [
         *_about_training(train),
         *_about_tuning(tune),
@@ -60,17 +64,30 @@ def _about_tuning(metrics: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
-def _metrics(folder: Path) -> dict[str, Any]:
+def _metrics(folder: Path, needed: Sequence[str]) -> dict[str, Any]:
     path = folder / "metrics.json"
     if not path.exists():
         raise ValueError(f"{path} is missing; make run writes it")
-    metrics: dict[str, Any] = json.loads(path.read_text())
-    return metrics
+    try:
+        metrics = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is no whole JSON file ({error}); make run writes it anew") from None
+    missing = [name for name in needed if not isinstance(metrics, dict) or name not in metrics]
+    if missing:
+        raise ValueError(f"{path} has no {missing[0]}; give a folder that make run wrote to")
+    return dict(metrics)
+
+
+def _main(arguments: Sequence[str]) -> None:
+    if list(arguments) in (["-h"], ["--help"]):
+        say(str(__doc__))
+        return
+    if len(arguments) != 1:
+        raise ValueError(f"give the one folder that make run wrote to, got {len(arguments)} arguments")
+    for line in explain(Path(arguments[0])):
+        say(line)
 
 
 if __name__ == "__main__":
     with one_sentence():
-        if len(sys.argv) != 2:
-            raise ValueError(f"give the one folder that make run wrote to, got {len(sys.argv) - 1} arguments")
-        for line in explain(Path(sys.argv[1])):
-            say(line)
+        _main(sys.argv[1:])

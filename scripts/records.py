@@ -63,9 +63,20 @@ def _merge(config: Records) -> Metrics:
 
 
 def _t4(config: Records) -> Metrics:
-    of_task = [record for record in stored_records(config.store) if config.name in (None, record.task)]
-    chosen = [record for record in of_task if config.fingerprint in (None, record.target.fingerprint)]
+    records = stored_records(config.store)
+    of_task = _chosen(records, "name", config.name, lambda record: record.task)
+    chosen = _chosen(of_task, "fingerprint", config.fingerprint, lambda record: record.target.fingerprint)
     return _write(config, chosen, export_t4)
+
+
+def _chosen(
+    records: list[Record], key: str, wanted: str | None, value_of: Callable[[Record], str]
+) -> list[Record]:
+    """Those with the wanted value, or all; ValueError if there are none."""
+    known = dict.fromkeys(map(value_of, records))
+    if records and wanted is not None and wanted not in known:
+        raise ValueError(f"{key} must be one of {', '.join(known)}, got {wanted}")
+    return [record for record in records if wanted in (None, value_of(record))]
 
 
 def _write(config: Records, records: list[Record], write: Callable[[list[Record], Path], None]) -> Metrics:

@@ -89,11 +89,16 @@ class Trials:
         self._clock = clock
         self._on_trial = on_trial
         self._clock_zero_s: float | None = None
+        self._stopped_s = 0.0
 
     def start_clock(self) -> None:
         """From here on time counts; calling again changes nothing."""
         if self._clock_zero_s is None:
-            self._clock_zero_s = self._clock() - self._last_elapsed_s()
+            self._clock_zero_s = self._clock() - self._elapsed_s()
+
+    def stop_clock(self) -> None:
+        """Until it is started again no time counts: other runs have their turns."""
+        self._stopped_s, self._clock_zero_s = self._elapsed_s(), None
 
     def has_success(self) -> bool:
         return bool(self.history) and self.history[-1].best_latency_s is not None
@@ -169,11 +174,11 @@ class Trials:
         if self._on_trial is not None:
             self._on_trial(trial)
 
-    def _last_elapsed_s(self) -> float:
-        return self.history[-1].elapsed_s if self.history else 0.0
-
     def _elapsed_s(self) -> float:
-        return self._last_elapsed_s() if self._clock_zero_s is None else self._clock() - self._clock_zero_s
+        if self._clock_zero_s is not None:
+            return self._clock() - self._clock_zero_s
+        # Replayed trials bring the seconds of an earlier part of the run.
+        return max(self._stopped_s, self.history[-1].elapsed_s if self.history else 0.0)
 
     def _is_out_of_time(self) -> bool:
         limit_s = self._config.max_elapsed_s

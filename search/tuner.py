@@ -77,7 +77,8 @@ class TuningRun:
     later plan. With a journal, a killed run goes on exactly where it stopped: what the journal holds is
     replayed (refits included, so the model arrives at the same state), not measured. ``rng`` is made anew
     from the same seed then. ``on_trial`` hears of every trial as it ends, replayed ones included. Only
-    differences of ``clock``, in seconds, count; replaying costs none of the budget.
+    differences of ``clock``, in seconds, count, within the steps of this run; replaying costs none of the
+    budget.
 
     If plans are made ahead (``PlanConfig.is_ahead``), plan k + 1 is made on another thread while plan k is
     measured, from what was known before plan k. The thread works while ``gate`` is open and stops there
@@ -125,6 +126,7 @@ class TuningRun:
             is_done = self._step_ahead()
         else:
             raise ValueError("plans that are made ahead cannot be limited one by one")
+        self._trials.stop_clock()
         if not is_done:
             self._stop_reason = "exhausted"
         return is_done

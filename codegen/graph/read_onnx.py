@@ -35,7 +35,7 @@ def read_onnx(path: Path, batch: int | None = None, dims: Mapping[str, int] | No
 
     Raises:
         ValueError: if the file is missing, damaged or no ONNX model, refers to data outside its folder, or
-            has symbolic dimensions without a size.
+            has symbolic dimensions without a size or none of a name in ``dims``.
     """
     model = _load(path)
     _check_external_data(model, path)
@@ -117,9 +117,12 @@ def _tensors(graph: Any) -> Iterator[Any]:
 def _fix_inputs(model: Any, path: Path, batch: int | None, dims: Mapping[str, int]) -> dict[str, Shape]:
     """Give every input a fixed shape, in the model and as the result."""
     shapes: dict[str, Shape] = {}
+    symbols: dict[str, None] = {}
     for value in _fed_inputs(model):
         for position, dim in enumerate(value.type.tensor_type.shape.dim):
             symbol = dim.dim_param or f"{value.name}_{position}"
+            if dim.dim_value < 1:
+                symbols[symbol] = None
             if position == 0 and batch is not None:
                 dim.dim_value = batch
             elif dim.dim_value < 1:
@@ -127,6 +130,9 @@ def _fix_inputs(model: Any, path: Path, batch: int | None, dims: Mapping[str, in
                     symbol, 1 if position == 0 else None, dims, f"{path}: input {value.name}"
                 )
         shapes[value.name] = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+    if unknown := [name for name in dims if name not in symbols]:
+        known = ", ".join(symbols) or "none"
+        raise ValueError(f"dims names {unknown[0]}, but the symbolic dimensions of {path} are: {known}")
     return shapes
 
 

@@ -77,12 +77,15 @@ class Limits:
         return result
 
     def is_pipelined(self, candidates: Candidates) -> NDArray[np.bool_]:
-        """Shape (N,): whether all operands of all products are copied while earlier ones are multiplied."""
+        """Shape (N,): whether all operands of all products are copied while earlier ones are multiplied.
+
+        Without a loop around a product there are no earlier ones.
+        """
         result = np.ones(len(candidates), dtype=np.bool_)
         for rows, values, tiles in self._products(candidates):
             for tile in tiles:
                 left, right = _copies(tile, values, self.space.target)
-                result[rows] &= left & right & (values["num_stages"] > 1)
+                result[rows] &= left & right & (values["num_stages"] > 1) & (tile.iterations > 1)
         return result
 
     def scattered_elements(self, candidates: Candidates) -> NDArray[np.float64]:

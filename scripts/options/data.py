@@ -80,12 +80,14 @@ class DataConfig:
     def divide(self, table: RecordTable, seed: int) -> Split:
         """The side to learn from and the side to be judged on."""
         rng = np.random.default_rng(seed)
-        split = _SPLITS[self.split](table, self, rng)
+        return self.drawn(_SPLITS[self.split](table, self, rng), rng)
+
+    def drawn(self, split: Split, rng: np.random.Generator) -> Split:
+        """``num_tasks`` of each side, or all; a task that is on both is drawn for both."""
         return split if self.num_tasks is None else _drawn(split, self.num_tasks, rng)
 
 
 def _drawn(split: Split, num: int, rng: np.random.Generator) -> Split:
-    """``num`` tasks of each side; one that is on both is drawn for both."""
     sides = (split.train, split.test)
     labels = sorted({task.label for side in sides for task in side.tasks})
     place = dict(zip(labels, rng.permutation(len(labels)).tolist(), strict=True))

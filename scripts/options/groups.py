@@ -60,12 +60,17 @@ def read_task(task: Mapping[str, Any]) -> tuple[str, Operator]:
 
 
 def listed_tasks(path: Path, name: str | None) -> list[Task]:
-    """The task of this name in a list, or all of them; ValueError if there is no such task."""
+    """The task of this name in a list, or all of them; ValueError if there is none, or one is no operator."""
     tasks = load_tasks(path)
     chosen = [task for task in tasks if name in (None, task.name)]
     if not chosen:
         known = ", ".join(task.name for task in tasks)
         raise ValueError(f"name must be one of the tasks in {path}: {known}; got {name}")
+    for task in chosen:
+        try:
+            make_operator(task.operator, task.parameters)
+        except ValueError as error:
+            raise ValueError(f"{path}, task {task.name}: {error}") from None
     return chosen
 
 

@@ -23,9 +23,13 @@ def open_store(location: str) -> RecordStore:
 
 
 def open_existing(location: str) -> RecordStore:
-    """As ``open_store``, for reading: ValueError where there is no file."""
-    if not is_url(location) and not Path(location).exists():
-        raise ValueError(f"there is no record store {location}")
+    """As ``open_store``, for reading: ValueError where there is no file, or an empty one, which stays so."""
+    if not is_url(location):
+        path = Path(location)
+        if not path.exists():
+            raise ValueError(f"there is no record store {location}")
+        if path.is_file() and path.stat().st_size == 0:
+            raise ValueError(f"{location} is an empty file, not a record store")
     return RecordStore(location)
 
 

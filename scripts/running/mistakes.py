@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 
-from hydra.errors import MissingConfigException
+from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -51,6 +51,8 @@ def sentence(error: BaseException) -> str:
         return _of_config(error)
     if isinstance(error, MissingConfigException):
         return _of_missing_option(error)
+    if isinstance(error, OverrideParseException):
+        return f"cannot read {error.override!r}: {_first_line(error)}; put special characters into quotes"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if misplaced := re.search(_MISPLACED, str(error)):

@@ -8,6 +8,7 @@ import os
 import subprocess
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,10 +16,18 @@ Metrics: TypeAlias = Mapping[str, float | int | str]
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace the file in one step: a run that is killed leaves the old text or the new, never half."""
+    """Replace the file in one step: a run that is killed leaves the old text or the new, never half.
+
+    OSError names the path, and leaves nothing beside it.
+    """
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
-    os.replace(partial, path)
+    try:
+        partial.write_text(text)
+        os.replace(partial, path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_metrics(path: Path, metrics: Metrics) -> None:

@@ -73,10 +73,10 @@ def checkpoint(run: Run[Evaluate]) -> Metrics:
     """Metrics on the test side of the split, of the model and of what learns nothing; ``predictions.png``."""
     config = run.config
     model = open_trained(config.model, config.loss, config.checkpoint)
-    table = config.data.divide(config.data.table(), config.seed).test
+    split = config.data.divide(config.data.table(), config.seed)
     file = checkpoint_file(config.model, config.loss, config.checkpoint)
-    seen = num_seen(file, table, config.data, config.seed, config.allow_seen)
-    data = comparable_features("be judged on", table, config.data.feature_cache())
+    seen = num_seen(file, split, config.data.split, config.allow_seen)
+    data = comparable_features("be judged on", split.test, config.data.feature_cache())
     baselines: list[CostModel] = [RooflineModel(), ConstantModel(), RandomModel(config.seed)]
     models = [model, *(baseline for baseline in baselines if baseline.name != model.name)]
     judgements = {each.name: judge(each, data, config.seed) for each in models}
@@ -116,10 +116,10 @@ def transfer(run: Run[Evaluate]) -> Metrics:
     model = open_model(config.model, config.loss, config.checkpoint)
     if not (isinstance(model, NeuralModel) and model.is_fitted):
         raise ValueError("suite=transfer needs a trained network; give model=... and its checkpoint=...")
-    table = config.data.divide(config.data.table(), config.seed).test
+    split = config.data.divide(config.data.table(), config.seed)
     file = checkpoint_file(config.model, config.loss, config.checkpoint)
-    num_seen(file, table, config.data, config.seed, config.allow_seen)
-    data = comparable_features("transfer to", table, config.data.feature_cache())
+    num_seen(file, split, config.data.split, config.allow_seen)
+    data = comparable_features("transfer to", split.test, config.data.feature_cache())
     outcomes = transfer_outcomes(model, config.model.build(config.loss), data, config.transfer, config.seed)
     write_transfer(run.folder, outcomes, config.seed)
     rows = mean_rows(outcomes, config.seed)

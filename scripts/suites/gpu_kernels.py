@@ -6,7 +6,6 @@ import csv
 import io
 import math
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,7 +81,7 @@ def gpu_metrics(config: GpuSuiteConfig, tuning: GpuTuning, folder: Path, logger:
             workload = _Workload(name, operator, build_space(operator.program(), target), config, tuning)
             correlation, rows = workload.rank_random(processes)
             standings.append(workload.stand(gpu, processes, folder / name, logger, correlation))
-            say(_sentence(standings[-1]))
+            say(_sentence(standings[-1], folder / name))
             # After each workload: a run that is interrupted leaves what it has.
             trials += rows
             write_text(folder / "random_trials.csv", _csv(TRIAL_COLUMNS, trials))
@@ -129,19 +128,17 @@ class _Workload:
     def stand(
         self, gpu: str, processes: GpuProcesses, folder: Path, logger: Logger, correlation: float
     ) -> GpuStanding:
-        """Tune, then time the winner beside PyTorch in this process."""
-        start_s = time.monotonic()
+        """Tune, then time the winner, if there is one, beside PyTorch in this process."""
         tuned = self.tuning.measured(self.operator, self.space, gpu, processes, folder, logger)
-        tune_s = time.monotonic() - start_s
         return GpuStanding(
             self.name,
             self.operator,
             self.space.target,
-            self._times(tuned.candidate),
-            str(tuned.candidate["sketch"]),
+            {} if tuned.candidate is None else self._times(tuned.candidate),
+            "" if tuned.candidate is None else str(tuned.candidate["sketch"]),
             tuned.values["trials"],
             tuned.values["num_failed"],
-            tune_s,
+            tuned.values["search_s"],
             correlation,
         )
 
@@ -166,10 +163,12 @@ class _Workload:
         )
 
 
-def _sentence(each: GpuStanding) -> str:
+def _sentence(each: GpuStanding, folder: Path) -> str:
+    if not each.times:
+        return f"{each.name}: no schedule could be measured; {folder / 'history.csv'} says why"
     ours_s = each.times[OURS].summary.median_s
-    rival = f", {each.best_s / ours_s:.2f} times as fast as torch" if math.isfinite(each.best_s) else ""
-    effort = f"{each.sketch}, {each.trials} trials in {each.tune_s:.0f} s"
+    rival = f", {each.best_s / ours_s:.2f} times as fast as {each.best_rival}" if each.best_rival else ""
+    effort = f"{each.sketch}, {each.trials} trials in {each.search_s:.0f} s"
     return f"{each.name}: {1e6 * ours_s:.1f} us{rival} ({effort})"
 
 

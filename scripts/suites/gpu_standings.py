@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -20,7 +20,8 @@ Values: TypeAlias = dict[str, float | int | str]
 class GpuStanding:
     """One workload: our winner beside PyTorch, and how the analytic model ranked random candidates.
 
-    Bytes count each operand and the output once. ``rank_correlation`` is Spearman's; NaN if it is unknown.
+    ``times`` is empty if no schedule could be measured. ``search_s``: seconds of tuning, over all parts of a
+    run that was interrupted. ``rank_correlation`` is Spearman's; NaN if it is unknown.
     """
 
     name: str
@@ -30,30 +31,42 @@ class GpuStanding:
     sketch: str
     trials: int
     num_failed: int
-    tune_s: float
+    search_s: float
     rank_correlation: float
 
     @property
     def eager_s(self) -> float:
-        """The fastest eager PyTorch."""
-        return self._fastest(lambda name: name != OURS and "compiled" not in name)
+        """The fastest eager PyTorch; infinite without one."""
+        return min((s for name, s in self._rivals.items() if "compiled" not in name), default=math.inf)
 
     @property
     def best_s(self) -> float:
-        """The fastest PyTorch of all."""
-        return self._fastest(lambda name: name != OURS)
+        """The fastest PyTorch of all; infinite without one."""
+        return min(self._rivals.values(), default=math.inf)
+
+    @property
+    def best_rival(self) -> str:
+        """Which that is; empty without one."""
+        rivals = self._rivals
+        return min(rivals, key=lambda name: rivals[name], default="")
 
     @property
     def metrics(self) -> Values:
         """Without the name as a prefix."""
+        effort: Values = {"trials": self.trials, "num_failed": self.num_failed, "search_s": self.search_s}
+        if math.isfinite(self.rank_correlation):
+            effort["rank_correlation"] = self.rank_correlation
+        return {**effort, **self._found} if self.times else effort
+
+    @property
+    def _found(self) -> Values:
         ours = self.times[OURS]
         seconds, device = ours.summary.median_s, gpu_device(self.target.device)
         values: Values = {f"{who}_latency_s": each.summary.median_s for who, each in self.times.items()}
         values["latency_s"] = values.pop(f"{OURS}_latency_s")
         if math.isfinite(self.best_s):
             values |= {"vs_eager": self.eager_s / seconds, "vs_best": self.best_s / seconds}
-        if math.isfinite(self.rank_correlation):
-            values["rank_correlation"] = self.rank_correlation
+            values["best_rival"] = self.best_rival
         return values | {
             "latency_low_s": ours.summary.low_s,
             "latency_high_s": ours.summary.high_s,
@@ -62,18 +75,18 @@ class GpuStanding:
             "max_abs_error": ours.max_abs_error,
             "correct": int(ours.is_correct),
             "sketch": self.sketch,
-            "trials": self.trials,
-            "num_failed": self.num_failed,
-            "tune_s": self.tune_s,
         }
 
-    def _fastest(self, takes: Callable[[str], bool]) -> float:
-        medians = [each.summary.median_s for name, each in self.times.items() if takes(name)]
-        return min(medians, default=math.inf)
+    @property
+    def _rivals(self) -> Mapping[str, float]:
+        return {name: each.summary.median_s for name, each in self.times.items() if name != OURS}
 
 
 def roofline_s(operator: Operator, target: GpuTarget, device: GpuDevice) -> float:
-    """The least time by the device's published rates: operations in the format, or bytes moved once."""
+    """The least time by the device's published rates: operations in the format, or bytes moved.
+
+    Bytes count each operand and the output once.
+    """
     element_bytes = 4 if target.precision.storage == "float32" else 2
     num_bytes = element_bytes * sum(math.prod(shape) for shape in operator.user_shapes().values())
     rate = target.precision.dot_input if target.precision.storage == "float32" else target.precision.storage
@@ -97,32 +110,36 @@ def over_all(standings: Sequence[GpuStanding]) -> Values:
         values["mean_rank_correlation"] = sum(correlations) / len(correlations)
     return values | {
         "num_workloads": len(standings),
-        "num_correct": sum(int(each.metrics["correct"]) for each in standings),
-        "trials_per_s": sum(each.trials for each in standings) / sum(each.tune_s for each in standings),
+        "num_unmeasured": sum(not each.times for each in standings),
+        "num_correct": sum(int(each.metrics.get("correct", 0)) for each in standings),
+        "trials_per_s": sum(each.trials for each in standings) / sum(each.search_s for each in standings),
     }
 
 
 def gpu_table(standings: Sequence[GpuStanding]) -> tuple[list[str], list[tuple[str, ...]]]:
     """Columns and rows of text."""
-    columns = ["workload", "ours, us", "interval", "eager, us", "best, us", "eager / ours", "best / ours"]
-    columns += ["TFLOP/s", "share of roofline", "rank correlation", "sketch", "correct"]
-    rows = []
-    for each in standings:
-        found, ours = each.metrics, each.times[OURS].summary
-        rivals = [f"{1e6 * s:.1f}" if math.isfinite(s) else "" for s in (each.eager_s, each.best_s)]
-        ratios = [f"{found[key]:.2f}" if key in found else "" for key in ("vs_eager", "vs_best")]
-        rows.append(
-            (
-                each.name,
-                f"{1e6 * ours.median_s:.1f}",
-                f"{1e6 * ours.low_s:.1f}-{1e6 * ours.high_s:.1f}",
-                *rivals,
-                *ratios,
-                f"{found['tflops']:.1f}",
-                f"{found['share_of_roofline']:.2f}",
-                f"{found['rank_correlation']:.2f}" if "rank_correlation" in found else "",
-                each.sketch,
-                "yes" if found["correct"] else "no",
-            )
-        )
-    return columns, rows
+    columns = ["workload", "ours, us", "interval", "eager, us", "best, us", "best is"]
+    columns += ["eager / ours", "best / ours", "TFLOP/s", "share of roofline", "rank correlation", "sketch"]
+    return [*columns, "correct"], [_row(each) for each in standings]
+
+
+def _row(each: GpuStanding) -> tuple[str, ...]:
+    correlation = f"{each.rank_correlation:.2f}" if math.isfinite(each.rank_correlation) else ""
+    if not each.times:
+        return (each.name, *[""] * 9, correlation, "no schedule could be measured", "no")
+    found, ours = each.metrics, each.times[OURS].summary
+    rivals = [f"{1e6 * s:.1f}" if math.isfinite(s) else "" for s in (each.eager_s, each.best_s)]
+    ratios = [f"{found[key]:.2f}" if key in found else "" for key in ("vs_eager", "vs_best")]
+    return (
+        each.name,
+        f"{1e6 * ours.median_s:.1f}",
+        f"{1e6 * ours.low_s:.1f}-{1e6 * ours.high_s:.1f}",
+        *rivals,
+        each.best_rival,
+        *ratios,
+        f"{found['tflops']:.1f}",
+        f"{found['share_of_roofline']:.2f}",
+        correlation,
+        each.sketch,
+        "yes" if found["correct"] else "no",
+    )

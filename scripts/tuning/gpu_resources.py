@@ -40,6 +40,17 @@ def name_of_gpu(target: GpuTarget) -> str:
     return str(properties.name)
 
 
+INTERPRETED_S = 120.0
+"""Time limit of a candidate in Triton's interpreter, at least: a grid of programs takes seconds, and several
+times as long where other work holds the cores. Nothing is timed there."""
+
+
+def interpreter_pool(config: MeasureConfig) -> MeasurePool:
+    """Verifies candidates for a GPU in Triton's interpreter."""
+    limited = replace(config, timeout_s=max(config.timeout_s, INTERPRETED_S))
+    return MeasurePool(limited, reproduce_command, INTERPRETER)
+
+
 MAX_COMPILERS = 12
 """Each holds a context on the GPU, some 0.5 GB of its memory, and about as much as a process of torch."""
 
@@ -93,7 +104,7 @@ def examined_metrics(job: MeasureJob, config: MeasureConfig, cache: CompileCache
         [(_, compilation)] = compiler.compile([job])
     failure = compilation.failure
     if failure is None:
-        with MeasurePool(config, reproduce_command, INTERPRETER) as interpreter:
+        with interpreter_pool(config) as interpreter:
             failure = interpreter.verify(job)
     values = resource_metrics(compilation, job.gpu)
     if failure is not None:

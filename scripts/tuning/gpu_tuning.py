@@ -18,8 +18,7 @@ from codegen.measure.compile_pool import Compilation, CompilePool
 from codegen.measure.config import MeasureConfig
 from codegen.measure.cores import usable_cores
 from codegen.measure.measurement import Failure
-from codegen.measure.pool import Finalist, MeasurePool
-from codegen.measure.workbench_triton import WORKBENCH as INTERPRETER
+from codegen.measure.pool import Finalist
 from codegen.ops import Operator
 from codegen.schedule import Candidates, Space, build_space
 from codegen.triton.candidate import candidate_source
@@ -31,7 +30,7 @@ from scripts.running.display import progress, say, show_table
 from scripts.running.launch import ROOT
 from scripts.running.loggers import Logger
 from scripts.running.outputs import Metrics, code_version, write_text
-from scripts.tuning.gpu_resources import GpuBench, GpuProcesses, resource_metrics
+from scripts.tuning.gpu_resources import GpuBench, GpuProcesses, interpreter_pool, resource_metrics
 from scripts.tuning.measured_search import (
     PoolMeasurer,
     job_of,
@@ -84,9 +83,9 @@ class Written:
 
 @dataclass(frozen=True)
 class Tuned:
-    """The fastest candidate, and what ``metrics.json`` says of its run."""
+    """The fastest candidate, None if none could be measured, and what ``metrics.json`` says of its run."""
 
-    candidate: Mapping[str, Any]
+    candidate: Mapping[str, Any] | None
     values: Mapping[str, Any]
 
 
@@ -124,7 +123,10 @@ class GpuTuning:
         if self.search.measure:
             gpu = require_gpu(self.bench, space.target)
             with self.bench.processes(self.measure) as processes:
-                values = dict(self.measured(operator, space, gpu, processes, folder, logger).values)
+                tuned = self.measured(operator, space, gpu, processes, folder, logger)
+            if tuned.candidate is None:
+                raise ValueError("no schedule could be measured; history.csv and journal.jsonl say why")
+            values = dict(tuned.values)
         else:
             values = self._ranked(operator, space, folder)
         return {**values, "task": name, "target": space.target.name, "wall_s": time.monotonic() - start_s}
@@ -191,7 +193,7 @@ class GpuTuning:
         """The first of them that are right in the interpreter, as many as are wanted, and what was wrong."""
         kept: list[Compiled] = []
         failures = []
-        with MeasurePool(self.measure, reproduce_command, INTERPRETER) as pool, progress("verifying") as tick:
+        with interpreter_pool(self.measure) as pool, progress("verifying") as tick:
             for one in compiled:
                 if len(kept) == self.num_kernels:
                     break
@@ -217,19 +219,22 @@ class GpuTuning:
         result = self._searched(measurer, gpu, folder, logger)
         finalists = measurer.measure_finalists(result, self.num_kernels)
         rows = [written for finalist in finalists if (written := timed(finalist)) is not None]
-        if not rows:
-            raise ValueError("no schedule could be measured; history.csv and journal.jsonl say why")
-        write_kernels(operator, space, rows, folder / "kernels")
-        say(f"{len(rows)} kernels are in {folder / 'kernels'}, every trial in {folder / 'history.csv'}")
-        best = rows[0].facts
         values = {
-            **{name: best[name] for name in ("latency_s", "latency_low_s", "latency_high_s")},
-            "gflops": operator.flops / best["latency_s"] / 1e9,
-            "num_tied": sum(row.facts["is_tied"] for row in rows),
             "gpu": gpu,
             "trials": len(result.history),
             "num_failed": sum(trial.latency_s is None for trial in result.history),
+            "search_s": result.elapsed_s,
             "stop_reason": result.stop_reason,
+        }
+        if not rows:
+            return Tuned(None, values)
+        write_kernels(operator, space, rows, folder / "kernels")
+        say(f"{len(rows)} kernels are in {folder / 'kernels'}, every trial in {folder / 'history.csv'}")
+        best = rows[0].facts
+        values |= {
+            **{name: best[name] for name in ("latency_s", "latency_low_s", "latency_high_s")},
+            "gflops": operator.flops / best["latency_s"] / 1e9,
+            "num_tied": sum(row.facts["is_tied"] for row in rows),
             "sketch": str(rows[0].candidate["sketch"]),
         }
         return Tuned(rows[0].candidate, values)

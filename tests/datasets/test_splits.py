@@ -7,7 +7,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from datasets.splits import by_name, by_operator, by_target, by_task, check_disjoint, folds, within_task
+from datasets.splits import (
+    Split,
+    by_name,
+    by_operator,
+    by_target,
+    by_task,
+    check_disjoint,
+    folds,
+    within_task,
+)
 from datasets.table import RecordTable, table_from_records
 
 NAMES = ("resnet18_c1", "resnet18_c12", "mobilenet_d9", "matmul_512", *(f"net_{n}" for n in range(10)))
@@ -22,7 +31,41 @@ def test_within_tasks_every_candidate_is_on_one_side(table: RecordTable) -> None
     split = within_task(table, 0.3, np.random.default_rng(0))
     for whole, train, test in zip(table.tasks, split.train.tasks, split.test.tasks, strict=True):
         assert (len(train), len(test)) == (7, 3)
-        assert sorted([*tiles(train), *tiles(test)]) == tiles(whole)
+        assert sorted([*tiles_of(train), *tiles_of(test)]) == tiles_of(whole)
+
+
+@given(
+    tiles=st.lists(st.sets(st.integers(1, 24), min_size=5), min_size=2, max_size=4),
+    fraction=st.sampled_from([0.1, 0.2, 0.5]),
+    seed=st.integers(0, 9),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_schedule_of_tasks_alike_is_on_one_side(
+    make_record, other_target, tiles: list[set[int]], fraction: float, seed: int
+) -> None:
+    with_bias = {"m": 8, "k": 8, "n": 8, "bias": True}
+    kinds = [
+        {"task": "plain", "parameters": {**with_bias, "bias": False}},
+        {"task": "plain", "parameters": {**with_bias, "bias": False}, "target": other_target},
+        {"task": "with_bias", "parameters": with_bias},
+        {"task": "with_bias", "parameters": with_bias, "target": other_target},
+    ]
+    records = [make_record(tile, **kind) for kind, own in zip(kinds, tiles) for tile in sorted(own)]
+    table = table_from_records(records)
+    split = within_task(table, fraction, np.random.default_rng(seed))
+    sides = [{tile for task in side.tasks for tile in tiles_of(task)} for side in (split.train, split.test)]
+    assert sides[0].isdisjoint(sides[1])
+    assert sides[0] | sides[1] == set().union(*tiles)
+    assert abs(len(sides[1]) - fraction * len(set().union(*tiles))) <= 0.5
+
+
+def test_each_task_gives_its_share_though_others_have_some_of_its_schedules(
+    make_record, other_target
+) -> None:
+    records = [make_record(tile, task="plain") for tile in range(1, 61)]
+    records += [make_record(tile, task="plain", target=other_target) for tile in range(31, 91)]
+    split = within_task(table_from_records(records), 0.2, np.random.default_rng(0))
+    assert [len(task) for task in split.test.tasks] == [12, 12]
 
 
 def test_named_tasks_are_always_held_out(table: RecordTable) -> None:
@@ -104,6 +147,13 @@ def test_parameters_that_leave_an_epilogue_out_stay_with_those_that_name_one(mak
         by_name(table, ["plain"])
 
 
+def test_a_digest_tells_divisions_apart(table: RecordTable) -> None:
+    splits = [within_task(table, 0.3, np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    assert splits[0].digest == splits[1].digest != splits[2].digest
+    swapped = Split(splits[0].test, splits[0].train)
+    assert swapped.digest != splits[0].digest
+
+
 @given(programs=st.lists(st.integers(0, 3), min_size=1, max_size=8), seed=st.integers(0, 9))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_program_is_ever_on_both_sides(table: RecordTable, programs: list[int], seed: int) -> None:
@@ -178,5 +228,5 @@ def names(table: RecordTable) -> set[str]:
     return {task.name for task in table.tasks}
 
 
-def tiles(task) -> list[int]:
+def tiles_of(task) -> list[int]:
     return sorted(task.named(row)["knobs"]["tile_m"] for row in range(len(task)))

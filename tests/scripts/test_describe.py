@@ -53,3 +53,12 @@ def test_no_records_are_one_sentence(tmp_path: Path) -> None:
     RecordStore(tmp_path / "empty.db").close()
     finished = run_script("describe", tmp_path, "data.path=empty.db")
     assert (finished.returncode, finished.stderr) == (2, "error: data.path holds no records: empty.db\n")
+
+
+def test_a_card_without_a_place_for_tables_is_refused_before_the_work(folder: Path) -> None:
+    (folder / "card.md").write_text("no lines\n")
+    finished = run_script("describe", folder, "data.path=mine.db", "card=card.md")
+    assert finished.returncode == 2
+    assert "card.md must have the lines" in finished.stderr
+    assert not finished.stdout
+    assert (folder / "card.md").read_text() == "no lines\n"

@@ -70,3 +70,17 @@ def test_a_missing_run_is_one_sentence(arguments: list[str]) -> None:
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 2
     assert len(finished.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('{"task": ', "tune/metrics.json is no whole JSON file"),
+        ("[]", "tune/metrics.json has no task"),
+        (json.dumps(TRAIN), "tune/metrics.json has no task; give a folder that make run wrote to"),
+    ],
+)
+def test_a_damaged_file_is_named(folder: Path, text: str, complaint: str) -> None:
+    (folder / "tune" / "metrics.json").write_text(text)
+    with pytest.raises(ValueError, match=complaint):
+        explain(folder)

@@ -14,6 +14,7 @@ import pytest
 
 from codegen.gpu_target import GPU_TARGETS
 from codegen.measure.compile_pool import Compilation
+from codegen.measure.config import MeasureConfig
 from codegen.measure.jobs import MeasureJob
 from codegen.measure.measurement import Failure
 from codegen.ops import WORKLOADS, Matmul, operator_parameters
@@ -22,7 +23,8 @@ from codegen.schedule import build_space
 from codegen.triton.limits import Limits
 from scripts.options.gpu_target import GpuTargetConfig
 from scripts.suites.triton_kernels import GPU_WORKLOADS, TritonConfig, agreement, cases_of
-from scripts.tuning.measured_search import reproduce_command
+from scripts.tuning.gpu_resources import interpreter_pool
+from scripts.tuning.measured_search import job_of, reproduce_command
 from tests.scripts.tiny import Scripts, refusal
 from tests.targets import make_gpu_target
 
@@ -50,6 +52,14 @@ def test_tuning_without_a_gpu_gives_verified_kernels_and_no_times(scripts: Scrip
         assert "target     cuda_sm90 (sm_90)" in text
         assert "@triton.jit" in text
         assert ast.literal_eval(row["knobs"]).keys() >= {"num_warps", "num_stages"}
+
+
+def test_the_interpreter_has_time_whatever_the_limit_of_a_measurement() -> None:
+    operator = Matmul(m=64, k=64, n=32)
+    space = build_space(operator.program(), GPU_TARGETS["cuda_sm90"])
+    candidate = space.named(space.sample(1, np.random.default_rng(0)), 0)
+    with interpreter_pool(MeasureConfig(timeout_s=0.001)) as pool:
+        assert pool.verify(job_of(operator, space, candidate, seed=0)) is None
 
 
 @pytest.mark.slow

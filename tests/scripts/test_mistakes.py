@@ -60,6 +60,7 @@ MISTAKES: list[tuple[str, list[str], str]] = [
     ),
     ("evaluate", [*DATA, "checkpoint=none"], "leaves model treegru untrained; train it with"),
     ("attribute", [*MATMUL, "model=gnn"], "no checkpoint of model gnn is shipped; train one with"),
+    ("measure", ["task=matmul_{}"], "cannot read 'task=matmul_{}': mismatched input '{'"),
     ("reproduce", ["search=random"], "needs search=annealer, got search=random"),
     ("reproduce", ["stored=tiny.parquet"], "tiny.parquet"),
 ]

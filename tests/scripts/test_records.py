@@ -89,6 +89,10 @@ def newer_store(folder: Path) -> None:
     execute(folder / "theirs.db", "UPDATE meta SET value = '99' WHERE key = 'schema_version'")
 
 
+def empty_store(folder: Path) -> None:
+    (folder / "theirs.db").write_bytes(b"")
+
+
 def cut_store(folder: Path) -> None:
     cut(folder / "theirs.db")
 
@@ -119,7 +123,9 @@ def changed_knobs(folder: Path) -> None:
             ["action=export", "store=absent.db", "path=new.parquet"],
             "there is no record store absent.db",
         ),
-        (None, ["action=t4", "path=new.json", "name=absent"], "one task on one target, got no records"),
+        (None, ["action=t4", "path=new.json", "name=absent"], "name must be one of small, got absent"),
+        (None, ["action=t4", "path=new.json", "fingerprint=0"], "fingerprint must be one of "),
+        (empty_store, ["action=verify", "path=theirs.db"], "theirs.db is an empty file, not a record store"),
         (None, ["action=move", "path=theirs.db"], "import, merge, export, t4, verify, got 'move'"),
     ],
 )

@@ -49,6 +49,16 @@ def test_what_was_learnt_from_another_share_of_the_candidates_has_been_seen(
     assert "was trained on" in refusal(capsys, scripts, "evaluate", *other)
 
 
+def test_what_was_learnt_from_other_records_under_the_same_division_has_been_seen(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    within = ["data.split=within_task", "data.test_fraction=0.4"]
+    scripts("train", "train", *within, "data.path=tiny.parquet", "model.training.num_epochs=1")
+    write_data(scripts.folder / "fewer.parquet", *list(TASKS)[1:])
+    other = [*within, "data.path=fewer.parquet", CHECKPOINT]
+    assert "was trained on" in refusal(capsys, scripts, "evaluate", *other)
+
+
 def test_on_targets_that_were_learnt_from_no_checkpoint_is_judged(
     scripts: Scripts, capsys: pytest.CaptureFixture[str]
 ) -> None:

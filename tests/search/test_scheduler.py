@@ -24,6 +24,7 @@ from search.tuner import TuningRun
 from tests.search.killing import kill_when_longer, lines_without_times, total_bytes
 from tests.search.spaces import KnobSpace
 from tests.search.task_list_run import journals, task_list_run
+from tests.search.test_tuner import ClockedMeasurer, FakeClock
 
 ROOT = Path(__file__).resolve().parents[2]
 GREEDY = ScheduleConfig(epsilon=0.0)
@@ -73,6 +74,19 @@ def share(tasks: list[ScheduledTask], num_trials: int, config: ScheduleConfig = 
 def test_every_task_starts_before_any_gets_more() -> None:
     tasks = [task("a", 1.0, 0.0), task("b", 1e-6, 0.0), task("c", 1e3, 0.0)]
     assert share(tasks, 60, ScheduleConfig(epsilon=0.0, num_fair_plans=2)) == ["a", "b", "c"] * 2
+
+
+def test_the_seconds_of_a_task_are_those_of_its_own_turns() -> None:
+    clock = FakeClock()
+    space, config = KnobSpace(), TuneConfig(num_trials=40, plan=PlanConfig(num_trials=10))
+    tasks = []
+    for name in ("a", "b"):
+        rng, measurer = np.random.default_rng(1), ClockedMeasurer(clock)
+        run = TuningRun(space, RandomSearch(space), measurer, None, config, rng, clock=clock)
+        tasks.append(ScheduledTask(name, run))
+    assert len(set(share(tasks, 80))) == 2
+    for each in tasks:
+        assert [trial.elapsed_s for trial in each.run.history] == list(range(1, 41))
 
 
 def test_trials_go_where_they_save_most() -> None:

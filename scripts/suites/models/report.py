@@ -82,8 +82,8 @@ def markdown(rows: Sequence[Row], ceilings: Mapping[str, Mapping[str, float]], r
         ceiling = [CEILING, "", "", *values, *[""] * len(EFFORT)]
         lines += [f"## {split}, {ranked[0].num_tasks} tasks", ""]
         lines += [*_table(HEADER, 2, [*map(cells_of, ranked), ceiling]), ""]
-        compared = [_ahead(row) for row in ranked if np.isfinite(row.ahead_pairwise_accuracy)]
-        if others := [cells for cells in compared if cells[0] != reference]:
+        compared = (row for row in ranked if np.isfinite(row.ahead_pairwise_accuracy))
+        if others := [_ahead(row) for row in compared if row is not _reference_of(row, rows, reference)]:
             lines += [f"### {split}: ahead of {reference}, task by task", "", *_table(AHEAD, 2, others), ""]
         curves = [
             row for (home, _), points in learning_curves(rows).items() if home == split for row in points
@@ -171,6 +171,12 @@ def difference(
         return dict.fromkeys(METRICS, nan), dict.fromkeys(METRICS, (nan, nan))
     rng = np.random.default_rng(seed)
     return average(pairs), bootstrap_intervals(pairs, rng, [groups[task] for task in shared])
+
+
+def _reference_of(row: Row, rows: Sequence[Row], reference: str) -> Row | None:
+    """What the row is compared with: the reference with the first of its losses, learnt from as much."""
+    wanted = (row.split, reference, row.num_train)
+    return next((each for each in rows if (each.split, each.model, each.num_train) == wanted), None)
 
 
 def _named(name: str, value: float, interval: tuple[float, float]) -> dict[str, float]:

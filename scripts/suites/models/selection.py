@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from hydra import compose
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from costmodel.feature_cache import source_hash
@@ -95,6 +96,10 @@ class ModelTableConfig:
                 "table.models, losses, splits and num_records must not be empty, and table.num_seeds must be "
                 f"at least 1, got num_seeds={self.num_seeds}"
             )
+        if not all(name.strip() for name in (*self.models, *self.losses)):
+            raise ValueError(
+                f"table.models and losses must be names, got {list(self.models)} and {list(self.losses)}"
+            )
         if min(self.num_records) < 0:
             raise ValueError(f"table.num_records must not be negative, got {min(self.num_records)}")
         models = dict.fromkeys(model for each in self.selections() for model in each.models)
@@ -140,13 +145,15 @@ class Contestant:
 
 
 def contestants(config: ModelTableConfig, script: str) -> list[Contestant]:
-    """All combinations that differ, composed as for the script that is running.
+    """All combinations that differ, composed as for the script that is running, and as small as its run.
 
     ValueError (or Hydra's) names a model or a loss that does not exist.
     """
     found: dict[tuple[str, str], Contestant] = {}
+    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    size = choices.get("debug", "none")
     for model, loss in config.pairs():
-        chosen = [f"model={model.split()[0]}", f"loss={loss.split()[0]}"]
+        chosen = [f"debug={size}", f"model={model.split()[0]}", f"loss={loss.split()[0]}"]
         options = [*loss.split()[1:], *model.split()[1:]]
         uses_loss = _composed(script, [*chosen, *options]).model.uses_loss
         composed = compose(script, [*chosen, *(config.overrides if uses_loss else []), *options])

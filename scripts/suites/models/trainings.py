@@ -57,17 +57,17 @@ class Cell:
 def run_cells(config: ModelTableConfig, data: DataConfig, seed: int, folder: Path) -> list[Cell]:
     """Train and judge what ``folder`` does not hold yet; each result is kept as soon as it is there.
 
-    A kept result counts as long as the records, the options and the code it depends on are the same.
+    A kept result counts as long as the records, their division, the options and the code it depends on are
+    the same.
     """
     table, records = data.table(), data.file_hash()
     wanted = _trainings_by_split(config)
     cells: dict[Path, Cell] = {}
     splits = ((name, divisions(name, table, data, seed)) for name in wanted)
-    parts = ((name, place, each) for name, several in splits for place, each in enumerate(several))
-    for name, place, split in parts:
+    for name, split in ((name, each) for name, several in splits for each in several):
         sides = _Sides(split, data)
         for contestant, size, number in wanted[name]:
-            facts = [records, name, place, data.test_fraction, data.held_out, size, number, seed]
+            facts = [records, name, split.digest, size, number, seed]
             path = folder / "cells" / f"{contestant.digest(facts)}.json"
             if path in cells:
                 continue
@@ -77,6 +77,8 @@ def run_cells(config: ModelTableConfig, data: DataConfig, seed: int, folder: Pat
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_text(path, json.dumps(asdict(cell)))
             cells[path] = cell
+    if not cells:
+        raise ValueError(f"table.splits={list(wanted)}: these records can be divided by none of them")
     return list(cells.values())
 
 
@@ -98,7 +100,8 @@ def divisions(name: str, table: RecordTable, data: DataConfig, seed: int) -> lis
     if not others:
         say(f"{name}: left out, as all records are of one {name.removeprefix('by_')} ({most})")
         return []
-    return [by_operator(table, others) if name == "by_operator" else by_target(table, others)]
+    split = by_operator(table, others) if name == "by_operator" else by_target(table, others)
+    return [data.drawn(split, np.random.default_rng(seed))]
 
 
 def smaller(data: FeatureDataset, num: int, rng: np.random.Generator) -> FeatureDataset:
@@ -114,7 +117,7 @@ def read_cell(path: Path) -> Cell | None:
     """A kept result; None if there is none, or the file is no such result."""
     try:
         return Cell(**json.loads(path.read_text()))
-    except (OSError, TypeError, json.JSONDecodeError):
+    except (OSError, TypeError, ValueError):
         return None
 
 

@@ -50,6 +50,8 @@ def test_other_symbolic_dimensions_need_a_size(tmp_path: Path) -> None:
     assert read_onnx(path, dims={"rows": 6}).shape("y") == (1, 4, 4, 6)
     with pytest.raises(ValueError, match="dimension rows must be positive, got 0"):
         read_onnx(path, dims={"rows": 0})
+    with pytest.raises(ValueError, match=r"dims names row, but the symbolic .* are: N, rows"):
+        read_onnx(path, dims={"rows": 6, "row": 6})
 
 
 def test_the_batch_written_into_a_reshape_is_replaced(tmp_path: Path) -> None:

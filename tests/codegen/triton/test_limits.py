@@ -127,3 +127,13 @@ def test_a_window_of_an_image_is_loaded_element_by_element_and_its_copy_is_not()
     assert scattered.tolist() == [image + weights, image, (image + weights) / 2, 0, 0]
     one_stage = space.decode([{**named[3], "knobs": {**named[3]["knobs"], "num_stages": 1}}])
     assert not limits.is_pipelined(one_stage)[0]
+
+
+def test_a_product_without_a_loop_around_it_overlaps_with_nothing() -> None:
+    target = replace(GPU_TARGETS["cuda_sm90"], precision=Precision("float16"))
+    limits = Limits(space_of("matmul", {"m": 512, "k": 128, "n": 512}, target))
+    knobs = {**KNOBS, "num_stages": 3}
+    candidates = limits.space.decode(
+        [{"sketch": "dot", "knobs": {**knobs, "k_block": size}} for size in (64, 128)]
+    )
+    assert limits.is_pipelined(candidates).tolist() == [True, False]

@@ -40,6 +40,13 @@ def test_a_value_that_is_no_finite_number_is_named_and_harms_nothing(tmp_path: P
     assert path.read_text() == "{}"
 
 
+def test_a_text_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OSError, match=r"taken'$"):
+        write_text(tmp_path / "taken", "text")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
 def test_without_a_repository_the_version_is_the_package_version(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1.2.3"\n')
     assert code_version(tmp_path) == "1.2.3"

@@ -25,6 +25,7 @@ from scripts.suites.gpu_kernels import GpuSuiteConfig, gpu_metrics
 from scripts.suites.gpu_standings import GpuStanding, gpu_table, over_all, roofline_s
 from scripts.tuning.gpu_resources import GpuBench
 from scripts.tuning.gpu_tuning import GpuTuning
+from tests.scripts import imaginary_gpu
 
 pytest.importorskip("triton", reason="triton is not installed")
 
@@ -67,6 +68,7 @@ def test_ratios_are_to_the_fastest_eager_and_to_the_fastest_of_all() -> None:
     assert "vs_best" not in alone.metrics
     columns, rows = gpu_table([one, alone])
     assert [len(row) for row in rows] == [len(columns)] * 2
+    assert [row[columns.index("best is")] for row in rows] == ["torch_compiled_nhwc", ""]
 
 
 def test_the_roofline_is_that_of_the_format() -> None:
@@ -100,6 +102,26 @@ def test_a_workload_is_ranked_tuned_and_compared(tmp_path: Path, monkeypatch: py
     with (tmp_path / "gpu.csv").open(newline="") as file:
         assert [row["workload"] for row in csv.DictReader(file)] == ["rows"]
     assert list((tmp_path / "rows" / "kernels").glob("*.py"))
+    # Trials that the journal held already took the seconds that it says.
+    again = gpu_metrics(config, tuning, tmp_path, Silent())
+    assert again["trials_per_s"] == found["trials_per_s"]
+
+
+def test_a_workload_that_cannot_be_measured_is_a_row_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(imaginary_gpu.BROKEN_VARIABLE, "1")
+    monkeypatch.setitem(gpu_kernels.ALL_WORKLOADS, "rows", Softmax(rows=4, cols=33))
+    config = GpuSuiteConfig(workloads=("rows",), num_random=0, num_finalists=1)
+    search, measure = replace(AnnealerConfig(), trials=1), MeasureConfig(timeout_s=900)
+    tuning = GpuTuning(search, measure, config.target, 1, 0, BENCH)
+    found = gpu_metrics(config, tuning, tmp_path, Silent())
+    assert (found["num_workloads"], found["num_unmeasured"], found["num_correct"]) == (1, 1, 0)
+    assert (found["rows_trials"], found["rows_num_failed"]) == (1, 1)
+    assert "rows: no schedule could be measured" in capsys.readouterr().out
+    with (tmp_path / "gpu.csv").open(newline="") as file:
+        rows = [(row["workload"], row["ours, us"], row["sketch"]) for row in csv.DictReader(file)]
+    assert rows == [("rows", "", "no schedule could be measured")]
 
 
 def test_what_cannot_be_asked_for_is_named() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from codegen.measure.pool import Finalist
+from scripts.options.groups import listed_tasks
 from scripts.tuning.measured_search import PoolMeasurer
 from tests.scripts.tiny import Scripts, refusal
 
@@ -44,3 +45,10 @@ def test_a_task_whose_finalists_all_fail_leaves_the_others_their_kernels(
     assert "broken: no schedule could be measured" in said
     assert " us" in said.partition("1 of 2 tasks")[2]
     assert "are in a folder of its name in " in said
+
+
+def test_a_task_that_is_no_operator_is_named_before_any_is_tuned(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.yaml"
+    path.write_text("- {name: wrong, operator: nothing, parameters: {}}\n")
+    with pytest.raises(ValueError, match=r"tasks\.yaml, task wrong: operator must be one of matmul, "):
+        listed_tasks(path, None)

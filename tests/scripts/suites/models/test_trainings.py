@@ -95,9 +95,21 @@ def test_splits_by_operator_and_target_need_two_of_them(
     one = scripts("evaluate", "one", *few)
     assert one["num_trainings"] == 1
     assert "by_target: left out, as all records are of one target" in capsys.readouterr().out
+    alone = refusal(capsys, scripts, "evaluate", *few, "table.splits=[by_target]")
+    assert "table.splits=['by_target']: these records can be divided by none of them" in alone
     records = [record for name in TASKS for record in records_of(name)]
     save_records([*records, *records_of("third", target=other_target())], scripts.folder / "two.parquet")
     assert scripts("evaluate", "two", *few, "data.path=two.parquet")["num_trainings"] == 2
+
+
+def test_a_small_try_takes_few_tasks_whatever_the_split(scripts: Scripts) -> None:
+    records = [record for name in TASKS for record in records_of(name)]
+    records += [record for name in TASKS for record in records_of(name, target=other_target())]
+    save_records(records, scripts.folder / "two.parquet")
+    few = [*SUITE, "table.models=[roofline]", "table.splits=[by_operator,by_target]", "data.num_tasks=1"]
+    scripts("evaluate", "run", *few, "data.path=two.parquet")
+    with (scripts.folder / "run" / "models.csv").open(newline="") as file:
+        assert [row["num_tasks"] for row in csv.DictReader(file)] == ["1", "1"]
 
 
 def test_folds_judge_the_tasks_to_learn_from_and_no_others(scripts: Scripts) -> None:
@@ -117,6 +129,12 @@ def test_folds_judge_the_tasks_to_learn_from_and_no_others(scripts: Scripts) -> 
     cells = [json.loads(path.read_text()) for path in (scripts.folder / "run" / "cells").iterdir()]
     judged = {label.split(" on ")[0] for each in cells for label in each["tasks"]}
     assert judged == set(TASKS) - {"matmul_tiny"}
+
+
+@pytest.mark.parametrize("blank", [{"models": [""]}, {"losses": [" "]}])
+def test_a_blank_name_is_refused(blank: dict[str, list[str]]) -> None:
+    with pytest.raises(ValueError, match=r"table\.models and losses must be names"):
+        ModelTableConfig(**blank)
 
 
 def test_losses_are_for_the_first_model_unless_every_pair_is_asked_for() -> None:
@@ -175,6 +193,16 @@ def test_a_model_is_compared_with_the_reference_learnt_from_as_much() -> None:
     text = markdown(rows, {}, "b")
     assert "### by_task: learning curves" in text
     assert text.count("| b | - |") == 3  # at most candidates, and the two sizes of its curve
+
+
+def test_losses_of_the_reference_are_compared_with_its_first() -> None:
+    cells = [
+        replace(cell("a", accuracy=accuracy), loss=loss) for loss, accuracy in (("one", 0.8), ("two", 0.7))
+    ]
+    text = markdown(rows_of(cells, "a", seed=0), {}, "a")
+    differences = text.split("### by_task: ahead of a, task by task")[1].splitlines()
+    assert [line[:9] for line in differences if line.startswith("| a |")] == ["| a | two"]
+    assert "-0.100 (-0.100 to -0.100)" in differences[4]
 
 
 def test_a_selection_beside_the_first_adds_what_it_differs_in(scripts: Scripts) -> None:
