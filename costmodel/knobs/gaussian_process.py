@@ -12,6 +12,7 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 
 from costmodel.knobs.factors import Array, Factor, IntArray, guess_factor
+from costmodel.knobs.guess import Guess
 from costmodel.knobs.kernel import ProductKernel
 
 JITTER = 1e-5
@@ -48,9 +49,11 @@ class GaussianProcessConfig:
 class GaussianProcess:
     """A product kernel over knobs, with a guess of the mean where other devices give one.
 
-    ``priors`` (points, sources) are guesses of the targets as normal scores, lower is better: each is a
-    factor of the kernel too, and the mean may follow it in a straight line. Which knobs matter is learnt from
-    the guesses if ``learns_kernel``: those of a source that lacks some knobs would say that these do not.
+    Each of the ``guesses`` is a factor of the kernel, and the target may follow it in a straight line: a
+    slope times what the source would say. The slope has a normal prior whose variance is learnt, what the
+    source would say is known with doubt, so the covariance is that variance times the expected product of
+    what it says of two points. Which knobs matter is learnt from the sources' records if ``learns_kernel``:
+    those of a source that lacks some knobs would say that these do not.
 
     The nugget is no noise: a kernel measured twice takes the same time, but no two points are quite what the
     knobs together say. So a point without a trial is as unsure as its nugget at least.
@@ -64,14 +67,14 @@ class GaussianProcess:
         self,
         factors: Sequence[Factor],
         config: GaussianProcessConfig,
-        priors: Array | None = None,
+        guesses: Sequence[Guess] = (),
         learns_kernel: bool = True,
     ) -> None:
         self._num_points = len(factors[0].places)
-        self._priors = np.zeros((self._num_points, 0)) if priors is None else priors
-        self._kernel = ProductKernel([*factors, *map(guess_factor, self._priors.T)])
+        self._guesses = guesses
+        self._kernel = ProductKernel([*factors, *(guess_factor(guess.mean) for guess in guesses)])
         self._config = config
-        num_sources = self._priors.shape[1]
+        num_sources = len(guesses)
         # Logarithms of the kernel's own, signal, nugget and slopes along the priors; targets vary by 1.
         self._mean = np.concatenate([self._kernel.mean, [0.0, np.log(config.nugget)], np.zeros(num_sources)])
         self._bounds = [
@@ -80,8 +83,9 @@ class GaussianProcess:
             (np.log(_LEAST_NUGGET), 0.0),
             *[(-8.0, 3.0)] * num_sources,
         ]
-        if num_sources and learns_kernel:
-            known = _kernel_of(factors, self._priors, config)
+        telling = [guess for guess in guesses if learns_kernel and len(guess.records[0]) > 1]
+        if telling:
+            known = _kernel_of(factors, telling, config)
             self._mean[: len(known)] = known
         self._hyper = self._mean.copy()
         self._rows = np.zeros(0, np.int64)
@@ -107,6 +111,17 @@ class GaussianProcess:
         deviation = np.sqrt(np.maximum(self._variance, FLOOR) + self._nugget)
         return mean.astype(np.float64), deviation
 
+    def variance(self) -> Array:
+        """What the trials leave open at every point, without the nugget, shape (points,)."""
+        return np.maximum(self._variance, 0.0)
+
+    def covariance(self, rows: IntArray, columns: IntArray | slice) -> Array:
+        """What they leave open at two points, shape (rows, columns)."""
+        solved = self._solved[: len(self._rows)]
+        before = self._signal * self._kernel.rows(rows, self._tables, columns)
+        left: Array = (before - solved[:, rows].T @ solved[:, columns]).astype(np.float64)
+        return left
+
     def _learn(self, rows: IntArray, targets: Array) -> None:
         """Maximise the posterior of the hyperparameters on the best trials and a spread of the others."""
         limit = self._config.num_learnt
@@ -118,7 +133,7 @@ class GaussianProcess:
         found = minimize(
             self._loss,
             self._hyper,
-            args=(rows, targets),
+            args=(rows, targets, [guess.products(rows, rows) for guess in self._guesses]),
             jac=True,
             method="L-BFGS-B",
             bounds=self._bounds,
@@ -126,12 +141,13 @@ class GaussianProcess:
         )
         self._hyper = found.x
 
-    def _loss(self, hyper: Array, rows: IntArray, targets: Array) -> tuple[float, Array]:
+    def _loss(
+        self, hyper: Array, rows: IntArray, targets: Array, products: Sequence[Array]
+    ) -> tuple[float, Array]:
         """Minus the log posterior and its gradient; standard normal priors around ``self._mean``."""
         logs, (signal, nugget), slopes = self._parts(hyper)
-        priors = self._priors[rows]
         shape = signal * self._kernel.among(rows, logs)
-        covariance = shape + (priors * slopes) @ priors.T
+        covariance = shape + sum(map(np.multiply, slopes, products), np.zeros_like(shape))
         covariance[np.diag_indices(len(targets))] += nugget + JITTER
         away = hyper - self._mean
         try:
@@ -146,7 +162,7 @@ class GaussianProcess:
             [
                 self._kernel.gradient(rows, logs, upstream),
                 [float(upstream.sum()), nugget * float(np.trace(inner))],
-                slopes * ((priors.T @ inner) * priors.T).sum(axis=1),
+                slopes * np.array([(product * inner).sum() for product in products]),
             ]
         )
         return loss, gradient + away
@@ -162,7 +178,9 @@ class GaussianProcess:
         self._tables = [table.astype(np.float32) for table in self._kernel.tables(logs)]
         self._signal, self._nugget, self._slopes = signal, nugget, slopes
         self._rows, self._factor = rows[:0], np.zeros((0, 0))
-        self._variance = signal + self._priors**2 @ slopes
+        self._variance = np.full(self._num_points, signal)
+        for slope, guess in zip(slopes, self._guesses, strict=True):
+            self._variance += slope * guess.squares()
         self._extend(rows)
 
     def _extend(self, rows: IntArray) -> None:
@@ -188,23 +206,24 @@ class GaussianProcess:
 
     def _covariance(self, rows: IntArray) -> NDArray[np.floating[Any]]:
         """Between trials at these points and all points, shape (rows, points)."""
-        covariance = self._signal * self._kernel.rows(rows, self._tables)
-        if self._priors.shape[1]:
-            covariance = covariance + (self._priors[rows] * self._slopes) @ self._priors.T
+        covariance: NDArray[np.floating[Any]] = self._signal * self._kernel.rows(rows, self._tables)
+        for slope, guess in zip(self._slopes, self._guesses, strict=True):
+            covariance = covariance + slope * guess.products(rows)
         return covariance
 
 
-def _kernel_of(factors: Sequence[Factor], priors: Array, config: GaussianProcessConfig) -> Array:
-    """Logarithms of the kernel that explains the guesses, their mean over sources.
+def _kernel_of(factors: Sequence[Factor], guesses: Sequence[Guess], config: GaussianProcessConfig) -> Array:
+    """Logarithms of the kernel that explains the records, their mean over sources.
 
     Which knobs matter, and where neighbours are alike, is much the same on another device, even where the
     best point is not.
     """
     found = []
-    for prior in priors.T:
+    for guess in guesses:
         process = GaussianProcess(factors, config)
-        deviation = float(prior.std())
-        process._learn(np.arange(len(prior)), (prior - prior.mean()) / (deviation if deviation > 0 else 1.0))
+        rows, targets = guess.records
+        deviation = float(targets.std())
+        process._learn(rows, (targets - targets.mean()) / (deviation if deviation > 0 else 1.0))
         found.append(process._hyper[: len(process._kernel.mean)])
     mean: Array = np.mean(found, axis=0)
     return mean

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from costmodel.knobs.factors import Array, Factor, IntArray
+from costmodel.knobs.guess import EVERY
 
 _DERIVED_LOG_WEIGHT = -2.0
 """What is derived from knobs starts small: it may say nothing new."""
@@ -64,11 +65,13 @@ class ProductKernel:
             slopes += [float((pairs * part).sum()) for part in parts]
         return np.array(slopes)
 
-    def rows(self, rows: IntArray, tables: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Between the points ``rows`` and all points, shape (rows, points), for signal 1."""
-        shape = np.ones((len(rows), len(self._places[0])), np.float32)
+    def rows(
+        self, rows: IntArray, tables: Sequence[NDArray[np.float32]], columns: IntArray | slice = EVERY
+    ) -> NDArray[np.float32]:
+        """Between the points ``rows`` and ``columns``, shape (rows, columns), for signal 1."""
+        shape = np.ones((len(rows), len(self._places[0][columns])), np.float32)
         for table, places in zip(tables, self._places, strict=True):
-            shape *= np.take(table[places[rows]], places, axis=1)
+            shape *= np.take(table[places[rows]], places[columns], axis=1)
         return shape
 
     def _differentiated(self, logs: Array) -> list[tuple[Array, list[Array]]]:

@@ -46,7 +46,9 @@ class SurrogateModel:
     their unit matters then. Scores are exponential quantiles of the promise over all points,
     so that an annealer's temperature means the same in every space and the best stand well apart;
     points that were tried come last.
-    ``guess`` (points,), lower is better, is what scores say before ``num_first`` trials.
+    ``guess`` (points,), lower is better, is what scores say before ``num_first`` trials. If it is in doubt
+    (``is_doubtful``) they mean nothing before every other of these, so that a search draws at random: trials
+    at the top of a guess alone do not tell whether it leads anywhere, as targets are ranks among the trials.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class SurrogateModel:
         points: Points,
         surrogate: Surrogate,
         guess: Array | None = None,
+        is_doubtful: bool = False,
         num_first: int = 6,
         promise: Promise | None = None,
     ) -> None:
@@ -62,6 +65,7 @@ class SurrogateModel:
         self._num_first = num_first
         self._promise = promise or log_expected_improvement
         self._scores = None if guess is None else exponential_quantiles(-guess)
+        self._doubted = self._scores if is_doubtful else None
 
     @property
     def is_fitted(self) -> bool:
@@ -78,6 +82,8 @@ class SurrogateModel:
         """Learn from all trials so far; too few, or fewer than two successes, change nothing."""
         fine = ~failed & np.isfinite(latencies_s)
         if len(fine) < self._num_first or fine.sum() < 2:
+            if self._doubted is not None:
+                self._scores = None if len(fine) % 2 else self._doubted
             return
         rows = self._points.rows(candidates)
         targets = standardised(normal_scores(np.where(fine, latencies_s, np.inf)))

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from costmodel.knobs.factors import knob_factors
+from costmodel.knobs.factors import IntArray, knob_factors
 from costmodel.knobs.gaussian_process import GaussianProcess, GaussianProcessConfig
+from costmodel.knobs.guess import Guess
 from costmodel.knobs.surrogate import normal_scores, standardised
 from datasets.recorded import RecordedTable, Value, ordered_values
 
@@ -30,12 +31,12 @@ class KnobPoints:
 
 def guess_from(
     source: RecordedTable, points: KnobPoints, num_records: int | None, rng: np.random.Generator
-) -> Array:
-    """Normal scores by expected time, shape (points,), lower is better.
+) -> Guess:
+    """What the source says of every point.
 
     With all records of the same knobs (``num_records`` None) a point is looked up. Otherwise a Gaussian
     process on the knobs that both have, whatever the case of their letters, learns from that many records
-    at random and predicts.
+    at random and predicts, with doubt.
 
     Raises:
         ValueError: the source has no knob in common, or ``num_records`` is less than 2.
@@ -54,13 +55,37 @@ def guess_from(
     left = _renumbered(points.positions, points.values, [ours[name] for name in shared], known)
     right = _renumbered(source.positions, source.values, [theirs[name] for name in shared], known)
     scores = normal_scores(np.where(np.isnan(source.times_s), np.inf, source.times_s))
-    if num_records is None and len(shared) == len(ours) == len(theirs):
-        return _looked_up(left, right, scores)
+    has_all_knobs = len(shared) == len(ours) == len(theirs)
+    if num_records is None and has_all_knobs:
+        places = _places(left, right)
+        # What the source has not is as bad as its worst.
+        found = np.where(places < 0, scores.max(), scores[places])
+        return Guess(found, (np.arange(len(found)), found))
     chosen = rng.permutation(len(source))[: num_records or MOST_LEARNT]
-    rows = np.concatenate([right[chosen], left])
-    process = GaussianProcess(knob_factors(known, rows), GaussianProcessConfig())
-    process.fit(np.arange(len(chosen)), standardised(scores[chosen]))
-    return normal_scores(process.predict()[0][len(chosen) :])
+    targets = standardised(scores[chosen])
+    process = GaussianProcess(
+        knob_factors(known, np.concatenate([right[chosen], left])), GaussianProcessConfig()
+    )
+    process.fit(np.arange(len(chosen)), targets)
+    mean = process.predict()[0][len(chosen) :]
+    places = _places(right[chosen], left) if has_all_knobs else np.full(len(chosen), -1)
+    is_ours = places >= 0
+    return Guess(mean, (places[is_ours], targets[is_ours]), RecordsDoubt(process, len(chosen)))
+
+
+@dataclass(frozen=True)
+class RecordsDoubt:
+    """What a process leaves open that has learnt records: its first ``num_records`` points; ours follow."""
+
+    process: GaussianProcess
+    num_records: int
+
+    def variance(self) -> Array:
+        return self.process.variance()[self.num_records :]
+
+    def covariance(self, rows: IntArray, columns: IntArray | slice) -> Array:
+        theirs = slice(self.num_records, None) if isinstance(columns, slice) else columns + self.num_records
+        return self.process.covariance(rows + self.num_records, theirs)
 
 
 def _joined(left: Sequence[Value], right: Sequence[Value]) -> list[Value]:
@@ -82,8 +107,10 @@ def _renumbered(
     return np.stack(parts, axis=1)
 
 
-def _looked_up(left: NDArray[np.int64], right: NDArray[np.int64], scores: Array) -> Array:
-    """The source's score of each point; what it has not is as bad as its worst."""
-    places = {tuple(row): score for row, score in zip(right.tolist(), scores.tolist(), strict=True)}
-    worst = float(scores.max())
-    return np.array([places.get(tuple(row), worst) for row in left.tolist()])
+def _places(wanted: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each wanted row is among the known ones, -1 for one that is not; the last of equal ones."""
+    _, numbers = np.unique(np.concatenate([known, wanted]), axis=0, return_inverse=True)
+    numbers = numbers.reshape(-1)
+    found = np.full(numbers.max() + 1, -1, np.int64)
+    found[numbers[: len(known)]] = np.arange(len(known))
+    return found[numbers[len(known) :]]

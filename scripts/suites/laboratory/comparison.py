@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import joblib
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from codegen.measure.cores import usable_cores
 from datasets.recorded import RecordedTable
 from datasets.recorded_files import load_recorded, recorded_files
 from scripts.running.display import progress, say
-from scripts.suites.laboratory.contenders import (
-    CONTENDERS,
-    RANKED_WHOLE,
-    SOURCE_ORDER,
-    Ground,
-    Trials,
-    run_contender,
-    source_order,
-)
-from scripts.suites.laboratory.peers import PEERS, has_kernel_tuner, run_peer
+from scripts.suites.laboratory.contenders import CONTENDERS, PRETRAINED, SOURCE_ORDER, Ground, Trials
+from scripts.suites.laboratory.jobs import Job, chunks, needs_sources
+from scripts.suites.laboratory.peers import PEERS, has_kernel_tuner
 from scripts.suites.laboratory.trial_log import TrialLog
 from search.scoring import (
     FIRST_TRIAL,
@@ -46,8 +37,6 @@ FLAT_TRIALS, FLAT_SHARE = 50, 1.01
 """A space is flat where random search is this near to the optimum after so many trials: all searches do."""
 
 RECORDED = "LOOPRANK_RECORDED"
-CHUNK = 5
-"""Runs per job: what a space needs once is built once for them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +44,9 @@ class LaboratoryConfig:
     """Recorded spaces are files of ``folder`` (or of $LOOPRANK_RECORDED) whose names match ``spaces``.
 
     A pretrained search learns from other devices' records of the same kernel, ``num_source_records`` of each
-    at random or all, or from ``source`` alone. Kernel Tuner's strategies take part where it is installed,
-    unless ``peers`` is false; of the searches ``tpe`` is left out by default where Optuna is not.
+    at random or all, or from ``source`` alone; ``source_curve`` adds the pretrained annealer with each of
+    these numbers of records, as a search of its own. Kernel Tuner's strategies take part where it is
+    installed, unless ``peers`` is false; of the searches ``tpe`` is left out by default where Optuna is not.
     ``results`` is a second folder for the tables and the plot.
     """
 
@@ -67,6 +57,7 @@ class LaboratoryConfig:
     trials: int = LAST_TRIAL
     source: str | None = None
     num_source_records: int | None = None
+    source_curve: list[int] = field(default_factory=list)
     peers: bool = True
     num_processes: int | None = None
     results: str | None = None
@@ -88,6 +79,10 @@ class LaboratoryConfig:
         if self.num_source_records is not None and self.num_source_records < 2:
             raise ValueError(
                 f"laboratory.num_source_records must be at least 2, got {self.num_source_records}"
+            )
+        if any(num < 2 for num in self.source_curve) or len(set(self.source_curve)) < len(self.source_curve):
+            raise ValueError(
+                f"laboratory.source_curve must have different numbers of at least 2, got {self.source_curve}"
             )
         if self.num_processes is not None and self.num_processes < 1:
             raise ValueError(f"laboratory.num_processes must be at least 1, got {self.num_processes}")
@@ -143,7 +138,7 @@ def open_grounds(config: LaboratoryConfig) -> list[Ground]:
             f"laboratory.spaces={config.spaces}: {', '.join(small)} too small, random search has the optimum "
             f"by trial {FIRST_TRIAL}, where scores begin"
         )
-    wants_sources = any(name == SOURCE_ORDER or CONTENDERS[name].is_pretrained for name in config.searches)
+    wants_sources = config.source_curve or any(map(needs_sources, config.searches))
     others = [name for name in files if name not in opened] if wants_sources else []
     tables = opened | {name: load_recorded(files[name]) for name in others}
     return [
@@ -162,15 +157,16 @@ def compare_on(
     """
     chosen = [*config.searches, *(PEERS if config.peers and has_kernel_tuner() else ())]
     jobs = [job for ground in grounds for job in _jobs(ground, chosen, config, seed)]
+    jobs += [job for ground in grounds for job in _curve_jobs(ground, config, seed)]
     missing = [job for job in jobs if log.find(job.key()) is None]
     num_processes = config.num_processes or usable_cores()
     with progress("searching") as tick, joblib.parallel_config("loky", inner_max_num_threads=1):
         found = joblib.Parallel(num_processes, return_as="generator")(
-            joblib.delayed(_Job.run)(job) for job in missing
+            joblib.delayed(Job.run)(job) for job in missing
         )
         for done, (job, runs) in enumerate(zip(missing, found), start=1):
             log.add(job.key(), runs)
-            tick(done, len(missing), f"{job.search} on {job.ground.name}")
+            tick(done, len(missing), f"{job.label} on {job.ground.name}")
     for ground in grounds:
         for search in (*CONTENDERS, SOURCE_ORDER, *PEERS):
             others = _jobs(ground, [search], config, seed) if search not in chosen else []
@@ -179,12 +175,21 @@ def compare_on(
     return _standings(jobs, log)
 
 
-def _jobs(ground: Ground, searches: Sequence[str], config: LaboratoryConfig, seed: int) -> list[_Job]:
+def _jobs(ground: Ground, searches: Sequence[str], config: LaboratoryConfig, seed: int) -> list[Job]:
     return [
-        _Job(ground, search, min(config.trials, len(ground.table)), seed, start, end)
+        Job(ground, search, min(config.trials, len(ground.table)), seed, start, end)
         for search in searches
-        if ground.sources or not _needs_sources(search)
-        for start, end in _chunks(config.num_repeats)
+        if ground.sources or not needs_sources(search)
+        for start, end in chunks(config.num_repeats)
+    ]
+
+
+def _curve_jobs(ground: Ground, config: LaboratoryConfig, seed: int) -> list[Job]:
+    """The pretrained annealer with each number of source records."""
+    return [
+        replace(job, shown=f"{PRETRAINED}_{num}")
+        for num in config.source_curve
+        for job in _jobs(replace(ground, num_source_records=num), [PRETRAINED], config, seed)
     ]
 
 
@@ -211,18 +216,6 @@ def standing_of(
     )
 
 
-def _needs_sources(search: str) -> bool:
-    return search == SOURCE_ORDER or (search in CONTENDERS and CONTENDERS[search].is_pretrained)
-
-
-def _draws_nothing(search: str) -> bool:
-    """Whether all runs on a space are the same, if its sources are looked up and it is ranked whole."""
-    if search == SOURCE_ORDER:
-        return True
-    contender = CONTENDERS.get(search)
-    return contender is not None and contender.is_pretrained and contender.model == "gaussian_process"
-
-
 def _sources(name: str, tables: Mapping[str, RecordedTable], source: str | None) -> tuple[RecordedTable, ...]:
     if source is not None:
         return (tables[source],) if source != name and source in tables else ()
@@ -234,52 +227,10 @@ def _sources(name: str, tables: Mapping[str, RecordedTable], source: str | None)
     )
 
 
-@dataclass(frozen=True)
-class _Job:
-    """Runs ``start`` up to but without ``end`` of one search on one space."""
-
-    ground: Ground
-    search: str
-    num_trials: int
-    seed: int
-    start: int
-    end: int
-
-    def key(self) -> dict[str, Any]:
-        """All that the outcome depends on, but for the code."""
-        key: dict[str, Any] = {"space": self.ground.name, "records": self.ground.table.digest}
-        key |= {"search": self.search, "trials": self.num_trials, "seed": self.seed}
-        key |= {"start": self.start, "end": self.end}
-        if _needs_sources(self.search):
-            sources = [source.digest for source in self.ground.sources]
-            key |= {"sources": sources, "source_records": self.ground.num_source_records}
-        return key
-
-    def run(self) -> list[Trials]:
-        torch.set_num_threads(1)
-        is_ranked_whole = len(self.ground.table) <= RANKED_WHOLE
-        if self.ground.is_looked_up and is_ranked_whole and _draws_nothing(self.search):
-            return [self._run_one(self.start)] * (self.end - self.start)
-        return [self._run_one(repeat) for repeat in range(self.start, self.end)]
-
-    def _run_one(self, repeat: int) -> Trials:
-        # Seeds of different runs share no bits that a generator could line up with.
-        seed = int(np.random.SeedSequence([self.seed, repeat]).generate_state(1)[0])
-        if self.search == SOURCE_ORDER:
-            return source_order(self.ground, self.num_trials, seed)
-        if self.search in CONTENDERS:
-            return run_contender(CONTENDERS[self.search], self.ground, self.num_trials, seed)
-        return run_peer(self.search, self.ground, self.num_trials, seed)
-
-
-def _chunks(num: int) -> list[tuple[int, int]]:
-    return [(start, min(start + CHUNK, num)) for start in range(0, num, CHUNK)]
-
-
-def _standings(jobs: Sequence[_Job], log: TrialLog) -> list[Standing]:
+def _standings(jobs: Sequence[Job], log: TrialLog) -> list[Standing]:
     runs: dict[tuple[str, str], list[Trials]] = {}
     for job in jobs:
-        runs.setdefault((job.ground.name, job.search), []).extend(log.find(job.key()) or [])
+        runs.setdefault((job.ground.name, job.label), []).extend(log.find(job.key()) or [])
     tables = {job.ground.name: job.ground.table for job in jobs}
     budgets = {job.ground.name: job.num_trials for job in jobs}
     return [

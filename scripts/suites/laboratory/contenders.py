@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, TypeAlias
@@ -15,6 +15,7 @@ from costmodel.knobs.boosted import BoostedConfig, BoostedTrees
 from costmodel.knobs.factors import Factor, knob_factors
 from costmodel.knobs.features import knob_features
 from costmodel.knobs.gaussian_process import GaussianProcess, GaussianProcessConfig
+from costmodel.knobs.guess import Guess, mean_guess
 from costmodel.knobs.network import KnobNetwork, KnobNetworkConfig
 from costmodel.knobs.surrogate import Promise, Surrogate, SurrogateModel, predicted_gain
 from costmodel.knobs.transfer import KnobPoints, guess_from
@@ -92,11 +93,10 @@ class Ground:
         names = {name.lower() for name in self.table.knobs}
         return all({name.lower() for name in source.knobs} == names for source in self.sources)
 
-    def guesses(self, rng: np.random.Generator) -> Array | None:
-        """Shape (points, sources): what each source says; None without sources."""
+    def guesses(self, rng: np.random.Generator) -> list[Guess]:
+        """What each source says."""
         points = KnobPoints(names=self.table.knobs, values=self.table.values, positions=self.table.positions)
-        columns = [guess_from(source, points, self.num_source_records, rng) for source in self.sources]
-        return np.stack(columns, axis=1) if columns else None
+        return [guess_from(source, points, self.num_source_records, rng) for source in self.sources]
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,14 @@ def run_contender(contender: Contender, ground: Ground, num_trials: int, seed: i
     rng = np.random.default_rng(seed)
     table = ground.table
     replay = Replay(ground.space, table.times_s, table.failures, table.costs_s)
-    guesses = ground.guesses(rng) if contender.is_pretrained else None
+    guesses = ground.guesses(rng) if contender.is_pretrained else []
     model = None
     if contender.model is not None:
         surrogate = _SURROGATES[contender.model](ground, guesses, seed)
-        guess = None if guesses is None else guesses.mean(axis=1)
-        model = SurrogateModel(ground.space, surrogate, guess, promise=contender.promise)
+        is_doubtful = any(guess.doubt is not None for guess in guesses)
+        model = SurrogateModel(
+            ground.space, surrogate, mean_guess(guesses), is_doubtful, promise=contender.promise
+        )
     found = tune(
         space=ground.space,
         searcher=contender.build(ground.space, model or Unranked()),
@@ -140,33 +142,38 @@ class Unranked:
 
 def source_order(ground: Ground, num_trials: int, seed: int) -> Trials:
     """The control of pretraining: the points in the order of the mean guess, nothing learnt on the way."""
-    guesses = ground.guesses(np.random.default_rng(seed))
-    if guesses is None:
+    guess = mean_guess(ground.guesses(np.random.default_rng(seed)))
+    if guess is None:
         raise ValueError(f"{ground.name} has no sources whose order could be walked")
-    rows = np.argsort(guesses.mean(axis=1), kind="stable")[:num_trials]
+    rows = np.argsort(guess, kind="stable")[:num_trials]
     return Trials(ground.table.times_s[rows], np.cumsum(ground.table.costs_s[rows]))
 
 
-def _gaussian_process(ground: Ground, guesses: Array | None, seed: int) -> Surrogate:
+def _gaussian_process(ground: Ground, guesses: Sequence[Guess], seed: int) -> Surrogate:
     del seed
     is_telling = ground.has_sources_of_same_knobs
     return GaussianProcess(ground.factors, GaussianProcessConfig(), guesses, learns_kernel=is_telling)
 
 
-def _boosted(ground: Ground, guesses: Array | None, seed: int) -> Surrogate:
-    return BoostedTrees(ground.features, BoostedConfig(), np.random.default_rng(seed), guesses)
+def _columns(guesses: Sequence[Guess]) -> Array | None:
+    return np.stack([guess.mean for guess in guesses], axis=1) if guesses else None
 
 
-def _network(ground: Ground, guesses: Array | None, seed: int) -> Surrogate:
+def _boosted(ground: Ground, guesses: Sequence[Guess], seed: int) -> Surrogate:
+    return BoostedTrees(ground.features, BoostedConfig(), np.random.default_rng(seed), _columns(guesses))
+
+
+def _network(ground: Ground, guesses: Sequence[Guess], seed: int) -> Surrogate:
     sizes = ground.space.num_values()[0].tolist()
     generator = torch.Generator().manual_seed(seed)
     network = KnobNetwork(ground.table.positions, sizes, KnobNetworkConfig(), generator)
-    if guesses is not None:
-        network.pretrain(guesses.mean(axis=1))
+    guess = mean_guess(guesses)
+    if guess is not None:
+        network.pretrain(guess)
     return network
 
 
-_SURROGATES: Mapping[ModelName, Callable[[Ground, Array | None, int], Surrogate]] = {
+_SURROGATES: Mapping[ModelName, Callable[[Ground, Sequence[Guess], int], Surrogate]] = {
     "gaussian_process": _gaussian_process,
     "boosted": _boosted,
     "network": _network,
@@ -228,6 +235,8 @@ CONTENDERS: Mapping[str, Contender] = {
     "annealer_boosted_pretrained": Contender(_annealer, SPARSE, "boosted", is_pretrained=True),
     "annealer_network_pretrained": Contender(_annealer, SPARSE, "network", is_pretrained=True),
 }
+
+DEFAULT, PRETRAINED = "annealer", "annealer_pretrained"
 
 SOURCE_ORDER = "source_order"
 """The control arm of pretraining, which is no search of its own."""

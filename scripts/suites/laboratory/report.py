@@ -16,12 +16,13 @@ from scripts.running.launch import ROOT
 from scripts.running.outputs import Metrics, write_text
 from scripts.running.plotting import pyplot
 from scripts.suites.laboratory.comparison import LaboratoryConfig, Standing, compare_on, open_grounds
+from scripts.suites.laboratory.contenders import DEFAULT, PRETRAINED
+from scripts.suites.laboratory.gains import gain_lines, gains, shown_gains
 from scripts.suites.laboratory.peers import PEERS
 from scripts.suites.laboratory.trial_log import TrialLog
 from search.curves import median_band
 from search.scoring import chance_of_no_lead, interval
 
-DEFAULT, PRETRAINED = "annealer", "annealer_pretrained"
 RUN_COLUMNS = ("space", "search", "run", "score", "budget_score", "best_s", "optimum_s")
 CURVE_COLUMNS = ("space", "search", "trial", "median_s", "low_s", "high_s", "mean_s", "elapsed_s")
 SIGNIFICANT = 0.05
@@ -37,6 +38,9 @@ def search_suite(config: LaboratoryConfig, seed: int, folder: Path) -> Metrics:
     standings = compare_on(open_grounds(config), config, seed, log)
     write_laboratory(folder, standings, rng, None if config.results is None else Path(config.results))
     show_table("scores on recorded spaces", *score_rows(standings))
+    found = gains(standings, np.random.default_rng(seed))
+    if found:
+        show_table("pretraining against none, run by run", *shown_gains(found))
     return {**laboratory_metrics(standings, rng), "num_repeats": config.num_repeats}
 
 
@@ -143,11 +147,12 @@ def write_laboratory(
     _write_csv(folder / "runs.csv", RUN_COLUMNS, [row for each in standings for row in _run_rows(each)])
     _write_csv(folder / "curves.csv", CURVE_COLUMNS, [row for each in standings for row in _curve_rows(each)])
     told = verdicts(standings, rng)
+    compared = gains(standings, rng)
     for place in [folder, *([results] if results else [])]:
         place.mkdir(parents=True, exist_ok=True)
         names = [field.name for field in fields(Verdict)]
         _write_csv(place / "scores.csv", names, [_cells(each) for each in told])
-        write_text(place / "search.md", markdown(standings, told))
+        write_text(place / "search.md", "\n".join([markdown(standings, told), *gain_lines(compared)]))
         draw_laboratory(place / "search.png", _drawn(standings))
 
 

@@ -7,6 +7,7 @@ from scipy.optimize import check_grad
 
 from costmodel.knobs.factors import Factor, knob_factors
 from costmodel.knobs.gaussian_process import GaussianProcess, GaussianProcessConfig
+from costmodel.knobs.guess import Guess
 from costmodel.knobs.surrogate import normal_scores
 
 Array = NDArray[np.float64]
@@ -21,6 +22,11 @@ def landscape(num: int = 300, seed: int = 0) -> tuple[list[Factor], Array]:
     knobs = positions / 11
     targets = np.sin(5 * knobs[:, 0]) + 2 * knobs[:, 1] * knobs[:, 2]
     return knob_factors(VALUES, positions), (targets - targets.mean()) / targets.std()
+
+
+def sure(scores: Array) -> Guess:
+    """All records of a source."""
+    return Guess(scores, (np.arange(len(scores)), scores))
 
 
 def test_it_learns_a_smooth_landscape_and_knows_where_it_is_sure() -> None:
@@ -62,24 +68,25 @@ def test_other_trials_than_before_start_anew() -> None:
 
 def test_the_gradient_of_the_loss_is_its_gradient() -> None:
     factors, targets = landscape(30)
-    priors = np.random.default_rng(3).normal(size=(30, 2))
-    process = GaussianProcess(factors, GaussianProcessConfig(), priors)
+    guesses = [sure(column) for column in np.random.default_rng(3).normal(size=(2, 30))]
+    process = GaussianProcess(factors, GaussianProcessConfig(), guesses)
     rows = np.arange(30)
+    products = [guess.products(rows, rows) for guess in guesses]
     for seed in range(3):
         start = np.random.default_rng(seed).normal(0, 0.5, len(process._hyper))
         error = check_grad(
-            lambda x: process._loss(x, rows, targets)[0],
-            lambda x: process._loss(x, rows, targets)[1],
+            lambda x: process._loss(x, rows, targets, products)[0],
+            lambda x: process._loss(x, rows, targets, products)[1],
             start,
         )
         assert error < 1e-3
 
 
-def test_a_prior_that_knows_the_landscape_is_followed_at_once() -> None:
+def test_a_guess_that_knows_the_landscape_is_followed_at_once() -> None:
     factors, targets = landscape()
     errors = []
-    for priors in (None, (targets + np.random.default_rng(4).normal(0, 0.05, 300))[:, None]):
-        process = GaussianProcess(factors, GaussianProcessConfig(), priors)
+    for guesses in ([], [sure(targets + np.random.default_rng(4).normal(0, 0.05, 300))]):
+        process = GaussianProcess(factors, GaussianProcessConfig(), guesses)
         process.fit(np.arange(10), targets[:10])
         errors.append(float(np.abs(process.predict()[0] - targets).mean()))
     assert errors[1] < 0.5 * errors[0]
@@ -97,21 +104,56 @@ def test_what_the_knobs_do_not_say_makes_untried_points_unsure() -> None:
     assert deviations[1].min() > 3 * deviations[0].min()
 
 
-def test_a_prior_says_which_knobs_matter() -> None:
+def test_a_guess_says_which_knobs_matter() -> None:
     factors, _ = landscape()
-    prior = normal_scores(factors[1].places.astype(np.float64))[:, None]
-    process = GaussianProcess(factors, GaussianProcessConfig(), prior)
+    guess = sure(normal_scores(factors[1].places.astype(np.float64)))
+    process = GaussianProcess(factors, GaussianProcessConfig(), [guess])
     # A heavy weight and a short length both let a knob tell points apart.
     tables = process._kernel.tables(process._mean[: len(process._kernel.mean)])
     apart = [1.0 - table[0, -1] for table in tables[:4]]
     assert apart[1] > 1.5 * max(apart[0], apart[2], apart[3])
 
 
-def test_a_prior_that_lacks_knobs_does_not_say_that_they_do_not_matter() -> None:
+def test_a_guess_that_lacks_knobs_does_not_say_that_they_do_not_matter() -> None:
     factors, _ = landscape()
-    prior = normal_scores(factors[1].places.astype(np.float64))[:, None]
+    guess = sure(normal_scores(factors[1].places.astype(np.float64)))
     plain = GaussianProcess(factors, GaussianProcessConfig())
-    process = GaussianProcess(factors, GaussianProcessConfig(), prior, learns_kernel=False)
+    process = GaussianProcess(factors, GaussianProcessConfig(), [guess], learns_kernel=False)
+    num = len(plain._kernel.mean)
+    np.testing.assert_array_equal(process._mean[:num], plain._mean[:num])
+
+
+class Unsure:
+    """A guess that may be wrong anywhere, at each point by itself."""
+
+    def __init__(self, variance: Array) -> None:
+        self._variance = variance
+
+    def variance(self) -> Array:
+        return self._variance
+
+    def covariance(self, rows: NDArray[np.int64], columns: NDArray[np.int64] | slice) -> Array:
+        covariance: Array = np.diag(self._variance)[rows][:, columns]
+        return covariance
+
+
+def test_a_guess_in_doubt_leaves_untried_points_unsure_where_the_doubt_is() -> None:
+    factors, targets = landscape()
+    rows, others = np.arange(100), np.arange(100, 300)
+    variance = np.where(np.arange(300) % 2 == 0, 1.0, 0.0)
+    guess = Guess(targets, (np.arange(300), targets), Unsure(variance))
+    process = GaussianProcess(factors, GaussianProcessConfig(), [guess])
+    process.fit(rows, targets[rows])
+    _, deviation = process.predict()
+    assert deviation[others[variance[others] > 0]].min() > deviation[others[variance[others] == 0]].max()
+
+
+def test_a_source_without_a_record_in_the_space_teaches_no_kernel() -> None:
+    factors, targets = landscape()
+    plain = GaussianProcess(factors, GaussianProcessConfig())
+    process = GaussianProcess(
+        factors, GaussianProcessConfig(), [Guess(targets, (np.zeros(0, np.int64), np.zeros(0)))]
+    )
     num = len(plain._kernel.mean)
     np.testing.assert_array_equal(process._mean[:num], plain._mean[:num])
 

@@ -125,6 +125,18 @@ def test_a_guess_ranks_before_the_first_trial() -> None:
     assert (np.diff(model.score(candidates(np.arange(120)))) < 0).all()
 
 
+def test_a_guess_in_doubt_is_followed_by_turns_until_the_model_has_learnt() -> None:
+    guess = np.arange(120.0)
+    for is_doubtful, expected in ((False, [True] * 7), (True, [True, False, True, False, True, False, True])):
+        model, informed = SurrogateModel(Grid(), SURROGATES["gaussian process"](), guess, is_doubtful), []
+        for num in range(7):
+            model.refit(candidates(np.arange(num)), latencies_s()[:num], np.zeros(num, np.bool_))
+            informed.append(model.is_fitted)
+            if num < 6 and model.is_fitted:
+                assert np.argmax(model.score(candidates(np.arange(120)))) == 0
+        assert informed == expected
+
+
 def test_what_a_trial_is_worth_may_be_told_otherwise(make: Callable[[], Surrogate]) -> None:
     surrogate, rows = make(), np.arange(0, 120, 3)
     model = SurrogateModel(Grid(), surrogate, promise=predicted_gain)

@@ -32,7 +32,7 @@ def order_agreement(guess: NDArray[np.float64], table: RecordedTable) -> float:
 
 def test_all_records_of_the_same_knobs_are_looked_up() -> None:
     table = source()
-    guess = guess_from(table, points(table), None, np.random.default_rng(0))
+    guess = guess_from(table, points(table), None, np.random.default_rng(0)).mean
     fine = ~np.isnan(table.times_s)
     assert (np.argsort(guess[fine], kind="stable") == np.argsort(table.times_s[fine], kind="stable")).all()
     assert guess[~fine].min() > guess[fine].max()
@@ -40,7 +40,7 @@ def test_all_records_of_the_same_knobs_are_looked_up() -> None:
 
 def test_a_few_records_are_learnt_from() -> None:
     table = source()
-    guess = guess_from(table, points(table), 25, np.random.default_rng(0))
+    guess = guess_from(table, points(table), 25, np.random.default_rng(0)).mean
     assert order_agreement(guess, table) > 0.85
 
 
@@ -51,15 +51,52 @@ def test_knobs_that_only_one_has_are_left_out() -> None:
         values=[table.values[1], table.values[0], (0, 1)],
         positions=np.column_stack([table.positions[:, ::-1], np.arange(len(table)) % 2]),
     )
-    guess = guess_from(table, other, None, np.random.default_rng(0))
+    guess = guess_from(table, other, None, np.random.default_rng(0)).mean
     assert order_agreement(guess, table) > 0.95
 
 
 def test_values_that_the_source_never_had_are_extrapolated() -> None:
     whole = source()
-    guess = guess_from(source(most=16), points(whole), None, np.random.default_rng(0))
+    guess = guess_from(source(most=16), points(whole), None, np.random.default_rng(0)).mean
     assert guess.shape == (len(whole),)
     assert np.isfinite(guess).all()
+
+
+def test_a_guess_from_few_records_is_in_doubt() -> None:
+    table = source()
+    rows, wide = np.arange(len(table)), {}
+    for num in (8, 25):
+        guess = guess_from(table, points(table), num, np.random.default_rng(0))
+        tried, _ = guess.records
+        assert guess.doubt is not None
+        assert len(tried) == num
+        variance, covariance = guess.doubt.variance(), guess.doubt.covariance(rows, slice(None))
+        np.testing.assert_allclose(np.diag(covariance), variance, atol=1e-4)
+        np.testing.assert_allclose(
+            guess.doubt.covariance(rows[:5], rows[3:9]), covariance[:5, 3:9], atol=1e-4
+        )
+        assert np.linalg.eigvalsh(covariance).min() > -1e-4
+        untried = np.setdiff1d(rows, tried)
+        assert variance[tried].mean() < 0.5 * variance[untried].mean()
+        wide[num] = variance[untried].mean()
+        products = guess.products(rows)
+        np.testing.assert_allclose(np.diag(products), guess.squares(), atol=1e-4)
+    assert wide[8] > wide[25] > 0
+
+
+def test_a_source_without_all_knobs_has_no_record_of_a_point() -> None:
+    table = source()
+    other = KnobPoints(
+        names=["tile", "swizzle"],
+        values=[table.values[1], tuple(range(len(table)))],
+        positions=np.column_stack([table.positions[:, 1], np.arange(len(table))]),
+    )
+    guess = guess_from(table, other, 25, np.random.default_rng(0))
+    assert guess.doubt is not None
+    assert not len(guess.records[0])
+    assert guess.doubt.variance().min() > 0
+    alike = np.flatnonzero(table.positions[:, 1] == 2)
+    assert np.ptp(guess.mean[alike]) < 1e-4
 
 
 def test_what_cannot_be_learnt_from_is_named() -> None:

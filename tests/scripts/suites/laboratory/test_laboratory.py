@@ -130,6 +130,25 @@ def test_the_suite_leaves_tables_a_plot_and_metrics(scripts: Scripts, recorded: 
     assert "## flat__C, flat" in (scripts.folder / "run" / "search.md").read_text()
 
 
+def test_a_curve_of_source_records_beside_none(scripts: Scripts, recorded: Path) -> None:
+    here = ["suite=search", f"laboratory.folder={recorded}", "laboratory.spaces=[gemm__A]", *QUICK]
+    searches = ["laboratory.searches=[annealer,annealer_pretrained]", "laboratory.peers=false"]
+    found = scripts("evaluate", "curve", *here, *searches, "laboratory.source_curve=[20,60]")
+    with (scripts.folder / "curve" / "runs.csv").open(newline="") as file:
+        runs = [(row["search"], float(row["score"])) for row in csv.DictReader(file)]
+    names = ["annealer", "annealer_pretrained", "annealer_pretrained_20", "annealer_pretrained_60"]
+    told = {name: np.array([score for search, score in runs if search == name]) for name in names}
+    assert {len(each) for each in told.values()} == {2}
+    for name in names:
+        assert found[f"score_gemm__A_{name}"] == pytest.approx(told[name].mean())
+    assert found["score_mean_pretrained"] == found["score_gemm__A_annealer_pretrained"]
+    text = (scripts.folder / "curve" / "search.md").read_text()
+    _, table = text.split("## Pretraining against none, run by run")
+    gain = (told[names[3]] - told["annealer"]).mean()
+    assert f"| gemm__A | {names[3]} | 2 | {told[names[3]].mean():.3f} | {gain:+.3f} |" in table
+    assert f"| gemm__A | annealer | 2 | {told['annealer'].mean():.3f} |  |  |" in table
+
+
 def test_what_other_code_has_found_is_not_replayed(tmp_path: Path) -> None:
     key, path = {"search": "random", "start": 0}, tmp_path / "trials.jsonl"
     runs = [Trials(np.array([1.0, np.nan]), np.array([0.5, 1.0]))]
@@ -210,6 +229,8 @@ def test_mistakes_are_one_sentence(
         ([*here, "laboratory.source=nothing"], "laboratory.source must be one of"),
         ([*here, "laboratory.num_repeats=1"], "num_repeats must be at least 2"),
         ([*here, "laboratory.num_source_records=1"], "num_source_records must be at least 2"),
+        ([*here, "laboratory.source_curve=[1]"], "different numbers of at least 2, got [1]"),
+        ([*here, "laboratory.source_curve=[9,9]"], "different numbers of at least 2, got [9, 9]"),
     ]
     for overrides, words in cases:
         assert words in refusal(capsys, scripts, "evaluate", *overrides)
