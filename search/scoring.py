@@ -37,13 +37,20 @@ def expected_random(times_s: Array, num_trials: int) -> Array:
         raise ValueError(f"all {num} configurations failed, there is nothing to find")
     if not 0 < num_trials <= num:
         raise ValueError(f"num_trials must be in [1, {num}], got {num_trials}")
-    missed = num - np.arange(len(ranked) + 1)[:, None]
-    trials = np.arange(1, num_trials + 1)
-    left = np.maximum(missed - trials, 0)
-    logs = gammaln(missed + 1) - gammaln(left + 1) - gammaln(num + 1) + gammaln(num - trials + 1)
-    slower: Array = np.where(missed >= trials, np.exp(logs), 0.0)
+    missed, drawn = num - np.arange(len(ranked) + 1)[:, None], np.arange(num_trials)
+    slower = np.cumprod(np.maximum(missed - drawn, 0) / (num - drawn), axis=1)
     expected: Array = ranked @ (slower[:-1] - slower[1:]) + slower[-1] * ranked[-1]
     return expected
+
+
+def _expected_after(times_s: Array, trial: int) -> float:
+    """The last of ``expected_random``, without the others."""
+    num, ranked = len(times_s), np.sort(times_s[np.isfinite(times_s)])
+    missed = num - np.arange(len(ranked) + 1)
+    left = np.maximum(missed - trial, 0)
+    logs = gammaln(missed + 1) - gammaln(left + 1) - gammaln(num + 1) + gammaln(num - trial + 1)
+    slower = np.where(missed >= trial, np.exp(logs), 0.0)
+    return float(ranked @ (slower[:-1] - slower[1:]) + slower[-1] * ranked[-1])
 
 
 def found_curves(runs: list[Array], times_s: Array, num_trials: int) -> Array:
@@ -82,11 +89,12 @@ def random_budget(times_s: Array, share: float = 0.95) -> int:
     """Trials after which random search has gone ``share`` of the way from the median to the optimum."""
     optimum, median = np.nanmin(times_s), np.nanmedian(times_s)
     goal = optimum + (1 - share) * (median - optimum)
-    num, high = len(times_s), min(64, len(times_s))
-    while (expected := expected_random(times_s, high))[-1] > goal and high < num:
-        high = min(2 * high, num)
-    reached = np.flatnonzero(expected <= goal)
-    return int(reached[0]) + 1 if len(reached) else num
+    missed, reached = 0, len(times_s)  # what is expected never rises, and all trials find the optimum
+    while reached - missed > 1:
+        middle = (missed + reached) // 2
+        is_there = _expected_after(times_s, middle) <= goal
+        missed, reached = (missed, middle) if is_there else (middle, reached)
+    return reached
 
 
 def interval(scores: Array, rng: np.random.Generator) -> tuple[float, float]:

@@ -45,7 +45,8 @@ class ConstantModel:
 class RandomModel:
     """Scores that look random and yet depend on nothing but the features and the seed.
 
-    A hash of the features orders the candidates, so a batch scores as its members alone do.
+    A hash of the features orders the candidates, so a batch scores as its members alone do: their bits with
+    random weights, modulo 2^64 (multilinear hashing, Carter and Wegman 1979), mixed once.
     """
 
     name: ClassVar[str] = "random"
@@ -72,10 +73,10 @@ class RandomModel:
         for group in batch.groups:
             words = np.concatenate([group.nodes.reshape(len(group), -1), group.programs], axis=1)
             bits = np.ascontiguousarray(words).view(np.uint32).astype(np.uint64)
-            state = np.full(len(group), self.seed + 1, dtype=np.uint64)
-            for column in bits.T:
-                state = _mixed(state ^ column)
-            result[group.rows] = state.astype(np.float64) / 2.0**64
+            weights = _mixed(
+                _mixed(np.array([self.seed + 1], np.uint64)) + np.arange(bits.shape[1], dtype=np.uint64)
+            )
+            result[group.rows] = _mixed(bits @ weights).astype(np.float64) / 2.0**64
         return result
 
     def state(self) -> ModelState:

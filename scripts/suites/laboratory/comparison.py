@@ -222,7 +222,7 @@ def _sources(name: str, tables: Mapping[str, RecordedTable], source: str | None)
     own = tables[name]
     return tuple(
         other
-        for key, other in tables.items()
+        for key, other in sorted(tables.items())  # whichever of them are searched, too
         if key != name and (other.kernel, other.knobs) == (own.kernel, own.knobs)
     )
 
