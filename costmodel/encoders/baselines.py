@@ -76,7 +76,7 @@ class RandomModel:
             weights = _mixed(
                 _mixed(np.array([self.seed + 1], np.uint64)) + np.arange(bits.shape[1], dtype=np.uint64)
             )
-            result[group.rows] = _mixed(bits @ weights).astype(np.float64) / 2.0**64
+            result[group.rows] = _mixed(np.matmul(bits, weights, dtype=np.uint64)).astype(np.float64) / 2.0**64
         return result
 
     def state(self) -> ModelState:

@@ -33,7 +33,7 @@ class EndUseConfig:
     the side of ``data`` to learn from. Those of ``from_trials`` start untrained, as in the papers, and are
     shown as ``<model>_from_trials``. ``searches`` are names of files under ``configs/search`` that ask no
     model. ``overrides`` are for all networks. ``reference`` is what the others' savings are counted against.
-    ``num_rounds`` is how often each of the schedules found is timed again at the end.
+    In each of ``num_sittings`` every schedule that was found is timed again ``num_rounds`` times.
     """
 
     models: list[str] = field(default_factory=lambda: ["treegru", "xgboost", "roofline"])
@@ -42,6 +42,7 @@ class EndUseConfig:
     loss: str = "rank_and_time"
     overrides: list[str] = field(default_factory=list)
     reference: str = "random"
+    num_sittings: int = 1
     num_rounds: int = 20
 
     def __post_init__(self) -> None:
@@ -55,8 +56,11 @@ class EndUseConfig:
         for search in self.searches:
             if search not in free:
                 raise ValueError(f"end_use.searches must be among {', '.join(free)}; got {search!r}")
-        if self.num_rounds < 1:
-            raise ValueError(f"end_use.num_rounds must be at least 1, got {self.num_rounds}")
+        if min(self.num_sittings, self.num_rounds) < 1:
+            raise ValueError(
+                "end_use.num_sittings and num_rounds must be at least 1, got "
+                f"{self.num_sittings} and {self.num_rounds}"
+            )
         if self.reference not in names:
             raise ValueError(f"end_use.reference must be among {', '.join(names)}; got {self.reference!r}")
 

@@ -7,7 +7,7 @@ tells how the search went on, not how its finds compare with those of another ru
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ CONTENDING = 1.5
 
 
 @dataclass(frozen=True)
-class Retimed:
-    """Seconds by candidate (``key_of``), taken in turn in one run.
+class Sitting:
+    """Seconds by candidate (``key_of``), taken in turn in one run; what failed is left out.
 
     ``exchange_s`` is what ``ExchangeMeter`` said before and after; None where it had no answer.
     """
@@ -51,38 +51,46 @@ def incumbents(result: TuneResult) -> Incumbents:
     return rows
 
 
-def retimed_latencies(
-    searched: Searched, known: Sequence[Mapping[str, Any]], path: Path, num_rounds: int
-) -> Retimed:
+def sittings_of(
+    searched: Searched, known: Sequence[Mapping[str, Any]], path: Path, num_sittings: int, num_rounds: int
+) -> list[Sitting]:
     """Time all contending incumbents and the candidates that are ``known``, the median of ``num_rounds``.
 
-    ``path`` keeps them: it is read if it has the same candidates. What fails now is left out.
+    ``path`` keeps the sittings; what it has of the same candidates counts, and is not done again. Sittings
+    that are asked for later, by another run of the command, find the machine in another state.
     """
     space = searched.measurer.space
-    candidates = {key_of(named): named for named in known}
+    candidates = {key_of(named): named for named in (*known, *_contending(searched))}
+    wanted = {"num_rounds": num_rounds, "candidates": sorted(candidates)}
+    sittings = _read(path, wanted)
+    jobs = [job_of(searched.measurer.operator, space, named, 0) for named in candidates.values()]
+    meter = ExchangeMeter(space.target)
+    while len(sittings) < num_sittings:
+        before_s = meter.exchange_s()
+        finalists = searched.measurer.pool.remeasure_interleaved(jobs, num_rounds)
+        summaries = zip(candidates, (finalist.summary for finalist in finalists), strict=True)
+        latencies_s = {key: summary.median_s for key, summary in summaries if summary is not None}
+        sittings.append(Sitting(latencies_s, (before_s, meter.exchange_s())))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = {**wanted, "sittings": [asdict(sitting) for sitting in sittings]}
+        write_text(path, json.dumps(kept, indent=1) + "\n")
+    return sittings[:num_sittings]
+
+
+def mean_latencies(sittings: Sequence[Sitting]) -> dict[str, float]:
+    """Seconds by candidate, the mean over the sittings; one that failed in any of them is left out."""
+    keys = [key for key in sittings[0].latencies_s if all(key in each.latencies_s for each in sittings)]
+    return {key: float(np.mean([each.latencies_s[key] for each in sittings])) for key in keys}
+
+
+def _contending(searched: Searched) -> Iterator[Mapping[str, Any]]:
+    """What any run had as its fastest at any time, but for what is far from the best trial of all."""
     results = [result for runs in searched.results.values() for result in runs]
     best_s = min((t.latency_s for r in results for t in r.history if t.latency_s is not None), default=np.inf)
     for result in results:
-        for row in {row for row in incumbents(result) if row is not None}:
+        for row in dict.fromkeys(row for row in incumbents(result) if row is not None):
             if result.measurements[row].latency_s <= CONTENDING * best_s:
-                named = space.named(result.candidates, row)
-                candidates[key_of(named)] = named
-    wanted = {"num_rounds": num_rounds, "candidates": sorted(candidates)}
-    if (kept := _read(path, wanted)) is not None:
-        return kept
-    jobs = [job_of(searched.measurer.operator, space, named, 0) for named in candidates.values()]
-    meter = ExchangeMeter(space.target)
-    before_s = meter.exchange_s()
-    finalists = searched.measurer.pool.remeasure_interleaved(jobs, num_rounds)
-    latencies_s = {
-        key: finalist.summary.median_s
-        for key, finalist in zip(candidates, finalists, strict=True)
-        if finalist.summary is not None
-    }
-    found = Retimed(latencies_s, (before_s, meter.exchange_s()))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps({**wanted, **asdict(found)}, indent=1) + "\n")
-    return found
+                yield searched.measurer.space.named(result.candidates, row)
 
 
 def retimed_curves(
@@ -125,13 +133,17 @@ def _latency_s(
     return latencies_s.get(key, float(result.measurements[row].latency_s))
 
 
-def _read(path: Path, wanted: Mapping[str, Any]) -> Retimed | None:
-    """None if there is no such file, or one of other candidates."""
+def _read(path: Path, wanted: Mapping[str, Any]) -> list[Sitting]:
+    """None of them if there is no such file, or one of other candidates."""
     try:
         value = json.loads(path.read_text())
-        found = {name: value[name] for name in wanted}
-        latencies_s = {str(key): float(seconds) for key, seconds in value["latencies_s"].items()}
-        before_s, after_s = (None if each is None else float(each) for each in value["exchange_s"])
+        if any(value[name] != wanted[name] for name in wanted):
+            return []
+        sittings = []
+        for each in value["sittings"]:
+            before_s, after_s = (None if s is None else float(s) for s in each["exchange_s"])
+            latencies_s = {str(key): float(seconds) for key, seconds in each["latencies_s"].items()}
+            sittings.append(Sitting(latencies_s, (before_s, after_s)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return Retimed(latencies_s, (before_s, after_s)) if found == wanted else None
+        return []
+    return sittings

@@ -25,14 +25,14 @@ class WorkloadRuns:
 
     ``curves`` are best times so far, shape (seeds, trials) in seconds, by contender, and ``elapsed_s`` the
     seconds of tuning at the end of each trial, alike. ``exchange_s`` says how far apart the cores were before
-    and after the curves' times were taken.
+    and after each sitting in which the times were taken.
     """
 
     workload: str
     best_s: float
     curves: Mapping[str, Curves]
     elapsed_s: Mapping[str, Array]
-    exchange_s: tuple[float | None, float | None] = (None, None)
+    exchange_s: Sequence[float | None] = ()
 
     def trials_needed(self, name: str) -> Array:
         """Trials of each run to ``SHARE``, shape (seeds,); one that never gets there: its budget + 1."""

@@ -24,7 +24,13 @@ from scripts.suites.end_use.report import (
     write_curves,
     write_page,
 )
-from scripts.suites.end_use.retiming import elapsed_seconds, key_of, retimed_curves, retimed_latencies
+from scripts.suites.end_use.retiming import (
+    elapsed_seconds,
+    key_of,
+    mean_latencies,
+    retimed_curves,
+    sittings_of,
+)
 from scripts.suites.end_use.standings import WorkloadRuns, standings
 from scripts.suites.search_efficiency.runs import Method, Searched, searched_workloads
 from scripts.tuning.stored_winners import StoredWinner
@@ -51,7 +57,7 @@ def end_use_suite(
     """
     methods = end_use_methods(config, figure, annealer, data, seed, folder)
     runs = [
-        workload_runs(searched, methods, known.get(searched.workload), config.num_rounds, folder)
+        workload_runs(searched, methods, known.get(searched.workload), config, folder)
         for searched in searched_workloads(figure, methods, target, measure, folder / "runs")
     ]
     longest = max(method.num_trials for method in methods.values())
@@ -70,7 +76,7 @@ def workload_runs(
     searched: Searched,
     methods: Mapping[str, Method],
     known: StoredWinner | None,
-    num_rounds: int,
+    config: EndUseConfig,
     folder: Path,
 ) -> WorkloadRuns:
     """The runs on one workload with their schedules timed again."""
@@ -78,8 +84,8 @@ def workload_runs(
     if known is not None and known.is_in(searched.measurer.space):
         rivals = [known.candidate]
     path = folder / "retimed" / f"{searched.workload}.json"
-    retimed = retimed_latencies(searched, rivals, path, num_rounds)
-    latencies_s = retimed.latencies_s
+    sittings = sittings_of(searched, rivals, path, config.num_sittings, config.num_rounds)
+    latencies_s = mean_latencies(sittings)
     curves = retimed_curves(searched, latencies_s, {n: m.num_trials for n, m in methods.items()})
     best_s = [curve[-1] for each in curves.values() for curve in each]
     best_s += [latencies_s[key_of(rival)] for rival in rivals if key_of(rival) in latencies_s]
@@ -88,4 +94,10 @@ def workload_runs(
     elapsed_s = {
         n: elapsed_seconds(results, methods[n].num_trials) for n, results in searched.results.items()
     }
-    return WorkloadRuns(searched.workload, float(np.nanmin(best_s)), curves, elapsed_s, retimed.exchange_s)
+    return WorkloadRuns(
+        searched.workload,
+        float(np.nanmin(best_s)),
+        curves,
+        elapsed_s,
+        [s for sitting in sittings for s in sitting.exchange_s],
+    )

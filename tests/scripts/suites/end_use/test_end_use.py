@@ -11,6 +11,7 @@ from hydra.core.config_store import ConfigStore
 
 from scripts.suites.end_use.contenders import EndUseConfig
 from scripts.suites.end_use.report import end_use_metrics, standing_rows, workload_rows
+from scripts.suites.end_use.retiming import Sitting, mean_latencies
 from scripts.suites.end_use.standings import WorkloadRuns, standings
 from scripts.suites.search_efficiency.curves import curves_of
 from tests.scripts.tiny import Scripts
@@ -57,7 +58,7 @@ def test_a_saving_is_relative_to_the_reference_with_an_interval_around_it() -> N
 def test_tables_mark_what_is_only_a_bound() -> None:
     header, rows = workload_rows([RUNS])
     assert header == ["trials to 95 %", "best, ms", "exchange, ns", "good", "poor", "hopeless"]
-    assert rows == [("task", "1000", "?, ?", "1.5", "> 3.0", "> 4.0")]
+    assert rows == [("task", "1000", "", "1.5", "> 3.0", "> 4.0")]
     found = standings([RUNS], "poor", [3], np.random.default_rng(0))
     _, lines = standing_rows(found, "poor")
     assert [line[0] for line in lines] == ["good", "poor", "hopeless"]
@@ -67,6 +68,11 @@ def test_tables_mark_what_is_only_a_bound() -> None:
     assert metrics["good_seconds95"] == 3.0
 
 
+def test_what_failed_in_a_sitting_has_no_mean() -> None:
+    sittings = [Sitting({"a": 1.0, "b": 2.0}, (None, 1e-8)), Sitting({"a": 3.0}, (1e-7, 1e-7))]
+    assert mean_latencies(sittings) == {"a": 2.0}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -74,7 +80,7 @@ def test_tables_mark_what_is_only_a_bound() -> None:
         ({"models": ["random"]}, "must have different names"),
         ({"searches": ["annealer"]}, "end_use.searches must be among random, .*; got 'annealer'"),
         ({"reference": "genetic"}, "end_use.reference must be among treegru, xgboost, roofline, random"),
-        ({"num_rounds": 0}, "num_rounds must be at least 1, got 0"),
+        ({"num_rounds": 0}, "num_sittings and num_rounds must be at least 1, got 1 and 0"),
     ],
 )
 def test_who_takes_part_is_checked(options: dict[str, object], message: str) -> None:
@@ -94,9 +100,11 @@ def test_all_are_tried_and_timed_again_once(scripts: Scripts, monkeypatch: pytes
         assert list(dict.fromkeys(row["contender"] for row in csv.DictReader(file))) == names
     assert all(f"| {name} |" in (run / "end_use.md").read_text() for name in names)
     retimed = run / "retimed" / "matmul_512.json"
-    assert json.loads(retimed.read_text())["latencies_s"]
+    assert json.loads(retimed.read_text())["sittings"][0]["latencies_s"]
     kept = sorted((path, path.stat().st_mtime_ns) for path in [retimed, *run.rglob("*.safetensors")])
     assert len(kept) == 2  # what treegru learnt, and the times
     again = scripts("benchmark", "run", *asked)
     assert {name: again[name] for name in again if "95" in name} == {n: found[n] for n in again if "95" in n}
     assert [(path, path.stat().st_mtime_ns) for path, _ in kept] == kept
+    scripts("benchmark", "run", *asked, "end_use.num_sittings=2")
+    assert len(json.loads(retimed.read_text())["sittings"]) == 2
