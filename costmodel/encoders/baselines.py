@@ -73,10 +73,10 @@ class RandomModel:
         for group in batch.groups:
             words = np.concatenate([group.nodes.reshape(len(group), -1), group.programs], axis=1)
             bits = np.ascontiguousarray(words).view(np.uint32).astype(np.uint64)
-            weights = _mixed(
-                _mixed(np.array([self.seed + 1], np.uint64)) + np.arange(bits.shape[1], dtype=np.uint64)
-            )
-            result[group.rows] = _mixed(np.matmul(bits, weights, dtype=np.uint64)).astype(np.float64) / 2.0**64
+            places = np.arange(bits.shape[1], dtype=np.uint64)
+            weights = _mixed(np.add(_mixed(np.array([self.seed + 1], np.uint64)), places, dtype=np.uint64))
+            hashed = _mixed(np.matmul(bits, weights, dtype=np.uint64))
+            result[group.rows] = hashed.astype(np.float64) / 2.0**64
         return result
 
     def state(self) -> ModelState:
