@@ -68,7 +68,7 @@ ALL = ("throughput", "ranking", "tune", "search")
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
     """``figure`` names the workloads of the suites ``search``, ``end_use`` and ``tune``, and sizes the first
-    two; ``end_use`` names the models that are compared.
+    two; ``end_use`` names the models and searches that the second compares.
 
     ``workload`` is what the throughput is measured on, with ``num_compiled`` candidates of each kind
     and ``num_measured`` trials; ``search`` with its ``trials`` is what tunes. ``kernels`` says where the

@@ -99,13 +99,15 @@ def retimed_curves(
     """By method, shape (runs, trials): the best time of what had been the fastest up to each trial.
 
     As ``tune.py`` chooses between finalists when it ends. What was not timed again has the time of its trial.
-    NaN while nothing has succeeded; a run that ended early stays with what it had.
+    NaN while nothing has succeeded; a run that ended early stays with what it had, and of one whose journal
+    is of a larger budget the first trials count.
     """
     curves = {}
     for name, results in searched.results.items():
         rows = np.full((len(results), num_trials[name]), np.nan)
         for run, result in enumerate(results):
-            times_s = [_latency_s(searched, result, row, latencies_s) for row in incumbents(result)]
+            shown = incumbents(result)[: num_trials[name]]
+            times_s = [_latency_s(searched, result, row, latencies_s) for row in shown]
             rows[run, : len(times_s)] = times_s
         curves[name] = np.fmin.accumulate(rows, axis=1)
     return curves
@@ -115,7 +117,8 @@ def elapsed_seconds(results: Sequence[TuneResult], num_trials: int) -> Curves:
     """Seconds of tuning at the end of each trial, shape (runs, trials); an early end counts for the rest."""
     rows = np.zeros((len(results), num_trials))
     for run, result in enumerate(results):
-        rows[run, : len(result.history)] = [trial.elapsed_s for trial in result.history]
+        shown = result.history[:num_trials]
+        rows[run, : len(shown)] = [trial.elapsed_s for trial in shown]
     return np.maximum.accumulate(rows, axis=1)
 
 

@@ -71,8 +71,9 @@ class Standing:
     """A contender over all workloads.
 
     ``trials`` and ``seconds`` are means to ``SHARE`` of the best; ``saving`` is the geometric mean over the
-    workloads of how many times the trials of the contender the reference needs. All are bounds where
-    ``share_reached`` of the runs, of the contender or of the reference, is below 1.
+    workloads of how many times the trials of the contender the reference needs. Where ``share_reached`` of
+    the runs is below 1, ``trials`` and ``seconds`` are lower bounds and ``saving`` is an upper one; it is a
+    lower one where only the reference's is below 1, and none where both are.
     ``speeds`` are mean shares of the best speed after so many trials.
     """
 

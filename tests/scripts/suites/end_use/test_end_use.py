@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import csv
 import json
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from hydra.core.config_store import ConfigStore
 
+from codegen.measure.measurement import Failure, Measurement
 from scripts.suites.end_use.contenders import EndUseConfig
 from scripts.suites.end_use.report import end_use_metrics, standing_rows, workload_rows
-from scripts.suites.end_use.retiming import Sitting, mean_latencies
+from scripts.suites.end_use.retiming import (
+    Sitting,
+    elapsed_seconds,
+    incumbents,
+    key_of,
+    mean_latencies,
+    retimed_curves,
+)
 from scripts.suites.end_use.standings import WorkloadRuns, standings
 from scripts.suites.search_efficiency.curves import curves_of
+from scripts.suites.search_efficiency.runs import Searched
+from search.trials import Trial
+from search.tuner import TuneResult
 from tests.scripts.tiny import Scripts
 
 CURVES = {
@@ -71,6 +84,40 @@ def test_tables_mark_what_is_only_a_bound() -> None:
 def test_what_failed_in_a_sitting_has_no_mean() -> None:
     sittings = [Sitting({"a": 1.0, "b": 2.0}, (None, 1e-8)), Sitting({"a": 3.0}, (1e-7, 1e-7))]
     assert mean_latencies(sittings) == {"a": 2.0}
+
+
+def tuned(*latencies_s: float | None) -> TuneResult:
+    """A run of candidates 0, 1, ... at two seconds a trial; None failed."""
+    measurements = [
+        Measurement((), Failure("compile", "no")) if s is None else Measurement((s,)) for s in latencies_s
+    ]
+    trials = [
+        Trial(number, 2.0 * number, s, None, "ok" if s else "compile", "search")
+        for number, s in enumerate(latencies_s, start=1)
+    ]
+    candidates = cast(Any, range(len(latencies_s)))
+    return TuneResult(candidates, tuple(measurements), tuple(trials), "trials")
+
+
+def test_a_run_delivers_the_best_by_the_second_timing_of_what_it_held_for_its_best() -> None:
+    long, failed = tuned(None, 5.0, 7.0, 4.0, 3.0), tuned(None, None)
+    assert incumbents(long) == [None, 1, 1, 3, 4]
+    space = SimpleNamespace(named=lambda candidates, row: {"number": candidates[row]})
+    searched = Searched("task", cast(Any, SimpleNamespace(space=space)), {"one": [long, failed]})
+    again_s = {key_of({"number": number}): s for number, s in ((1, 4.5), (2, 0.1), (4, 4.75))}
+    never = [np.nan] * 6
+    # The third trial was slower than the second in the run; the fourth was not timed again.
+    expected = [np.nan, 4.5, 4.5, 4.0, 4.0, 4.0]
+    np.testing.assert_equal(retimed_curves(searched, again_s, {"one": 6})["one"], [expected, never])
+    assert elapsed_seconds([long, failed], 6).tolist() == [[2, 4, 6, 8, 10, 10], [2, 4, 4, 4, 4, 4]]
+
+
+def test_a_run_that_was_made_with_a_larger_budget_counts_up_to_the_one_that_is_asked_for() -> None:
+    run = tuned(5.0, 4.0, 3.0)
+    space = SimpleNamespace(named=lambda candidates, row: {"number": candidates[row]})
+    searched = Searched("task", cast(Any, SimpleNamespace(space=space)), {"one": [run]})
+    assert retimed_curves(searched, {}, {"one": 2})["one"].tolist() == [[5.0, 4.0]]
+    assert elapsed_seconds([run], 2).tolist() == [[2.0, 4.0]]
 
 
 @pytest.mark.parametrize(
