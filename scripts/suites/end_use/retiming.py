@@ -78,9 +78,12 @@ def sittings_of(
 
 
 def mean_latencies(sittings: Sequence[Sitting]) -> dict[str, float]:
-    """Seconds by candidate, the mean over the sittings; one that failed in any of them is left out."""
-    keys = [key for key in sittings[0].latencies_s if all(key in each.latencies_s for each in sittings)]
-    return {key: float(np.mean([each.latencies_s[key] for each in sittings])) for key in keys}
+    """Seconds by candidate, the mean over the sittings in which it ran."""
+    keys = dict.fromkeys(key for each in sittings for key in each.latencies_s)
+    return {
+        key: float(np.mean([each.latencies_s[key] for each in sittings if key in each.latencies_s]))
+        for key in keys
+    }
 
 
 def _contending(searched: Searched) -> Iterator[Mapping[str, Any]]:
