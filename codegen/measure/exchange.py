@@ -21,7 +21,7 @@ from codegen.target import Target
 NUM_ROUNDS = 500
 NUM_RUNS = 8
 MAX_POLLS = 1_000_000
-"""Looks at an unchanged line, for about a millisecond, after which the other core must be busy otherwise."""
+"""Looks at an unchanged line, a millisecond at most, after which the other core must be busy otherwise."""
 
 _TEXT = """
 define i64 @bounce_loop(ptr %flag, i64 %num_rounds, i64 %side, i64 %max_polls) {
