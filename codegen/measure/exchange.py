@@ -7,14 +7,12 @@ slower with it, while the rest stay as they were.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from ctypes import CFUNCTYPE, c_int64, c_void_p
-from typing import Any
+from ctypes import c_int64, c_void_p
 
-import llvmlite.binding as llvm
+import numpy as np
 
-from codegen.llvm.arrays import aligned_zeros
+from codegen.ir.jit import Function, compile_function, compiled_once
+from codegen.measure.arrays import touched_zeros
 from codegen.measure.peak_loops import PinnedTeam
 from codegen.target import Target
 
@@ -24,7 +22,7 @@ MAX_POLLS = 1_000_000
 """Looks at an unchanged line, a millisecond at most, after which the other core must be busy otherwise."""
 
 _TEXT = """
-define i64 @bounce_loop(ptr %flag, i64 %num_rounds, i64 %side, i64 %max_polls) {
+define void @bounce_loop(ptr %flag, i64 %num_rounds, i64 %side, i64 %max_polls) {
 entry:
   br label %wait
 wait:
@@ -45,30 +43,22 @@ write:
   %more = icmp slt i64 %round, %num_rounds
   br i1 %more, label %wait, label %done
 done:
-  %is_done = phi i64 [ 0, %poll ], [ 1, %write ]
-  ret i64 %is_done
+  ret void
 }
 """
+
+
+@compiled_once
+def _bounce_loop() -> Function:
+    return compile_function(_TEXT, "bounce_loop", [c_void_p, c_int64, c_int64, c_int64])
 
 
 class ExchangeMeter:
     """Passes a cache line to and fro between the first two cores of a target."""
 
     def __init__(self, target: Target) -> None:
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        triple = llvm.Target.from_triple(llvm.get_process_triple())
-        module = llvm.parse_assembly(_TEXT)
-        module.verify()
-        # ctypes functions do not keep their machine code alive; this object does.
-        self._engine: Any = llvm.create_mcjit_compiler(module, triple.create_target_machine(opt=2))
-        self._engine.finalize_object()
-        bounce = CFUNCTYPE(c_int64, c_void_p, c_int64, c_int64, c_int64)
-        self._bounce: Callable[[int, int, int, int], int] = bounce(
-            self._engine.get_function_address("bounce_loop")
-        )
         self._num_threads = min(2, target.num_threads)
-        self._flag = aligned_zeros(32)
+        self._line = touched_zeros((16,)).view(np.int64)
 
     def exchange_s(self) -> float | None:
         """Seconds from a write on one core to its being seen on the other, the least of a few short runs.
@@ -82,15 +72,10 @@ class ExchangeMeter:
         return min((run_s for run_s in runs_s if run_s is not None), default=None)
 
     def _run(self, team: PinnedTeam) -> float | None:
-        self._flag[:] = 0.0
-        address = self._flag.ctypes.data
-        times_s, are_done = [0.0, 0.0], [0, 0]
-
-        def bounce(side: int) -> None:
-            start_s = time.perf_counter()
-            are_done[side] = self._bounce(address, NUM_ROUNDS, side, MAX_POLLS)
-            times_s[side] = time.perf_counter() - start_s
-
-        team.run(bounce)
-        # One of the two starts later; the other's time has its wait in it.
-        return min(times_s) / (2 * NUM_ROUNDS) if all(are_done) else None
+        self._line[:] = 0
+        bounce, address = _bounce_loop().call, self._line.ctypes.data
+        times_s = team.run(lambda side: bounce(address, NUM_ROUNDS, side, MAX_POLLS))
+        if self._line[0] < 2 * NUM_ROUNDS:
+            return None  # one of the two has given up
+        # One of them starts later; the other's time has its wait in it.
+        return min(times_s) / (2 * NUM_ROUNDS)
