@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scripts.running.markdown import markdown_table
 from scripts.running.outputs import write_text
 from scripts.running.plotting import pyplot
 from scripts.suites.end_use.standings import Estimate, Standing, WorkloadRuns
@@ -69,10 +70,7 @@ def end_use_metrics(
 
 def write_page(path: Path, tables: Sequence[tuple[Sequence[str], Sequence[Row]]]) -> None:
     """The tables as Markdown."""
-    blocks = []
-    for header, rows in tables:
-        lines = [header, ["---"] * len(header), *rows]
-        blocks.append("\n".join(f"| {' | '.join(map(str, line))} |" for line in lines))
+    blocks = ["\n".join(markdown_table(header, len(header), rows)) for header, rows in tables]
     write_text(path, "\n\n".join(blocks) + "\n")
 
 

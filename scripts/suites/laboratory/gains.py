@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scripts.running.markdown import markdown_table
 from scripts.suites.laboratory.comparison import Standing
 from scripts.suites.laboratory.contenders import DEFAULT, PRETRAINED
 from search.scoring import interval
@@ -56,6 +57,4 @@ def gain_lines(found: Sequence[Gain]) -> list[str]:
     if not found:
         return []
     header, rows = shown_gains(found)
-    lines = ["## Pretraining against none, run by run", ""]
-    lines += [f"| {' | '.join(header)} |", "|---|---|---:|---:|---:|---|"]
-    return [*lines, *(f"| {' | '.join(map(str, row))} |" for row in rows), ""]
+    return ["## Pretraining against none, run by run", "", *markdown_table(header, 2, rows), ""]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from costmodel.metrics import TaskMetrics, average, bootstrap_intervals
+from scripts.running.markdown import markdown_table
 from scripts.running.outputs import write_text
 from scripts.suites.models.pictures import draw_curves, draw_table
 from scripts.suites.models.row import METRICS, Row, at_largest, learning_curves
@@ -81,15 +82,25 @@ def markdown(rows: Sequence[Row], ceilings: Mapping[str, Mapping[str, float]], r
         values = [_number(known[metric], metric) if metric in known else "" for metric in METRICS]
         ceiling = [CEILING, "", "", *values, *[""] * len(EFFORT)]
         lines += [f"## {split}, {ranked[0].num_tasks} tasks", ""]
-        lines += [*_table(HEADER, 2, [*map(cells_of, ranked), ceiling]), ""]
+        lines += [*markdown_table(HEADER, 2, [*map(cells_of, ranked), ceiling]), ""]
         compared = (row for row in ranked if np.isfinite(row.ahead_pairwise_accuracy))
         if others := [_ahead(row) for row in compared if row is not _reference_of(row, rows, reference)]:
-            lines += [f"### {split}: ahead of {reference}, task by task", "", *_table(AHEAD, 2, others), ""]
+            lines += [
+                f"### {split}: ahead of {reference}, task by task",
+                "",
+                *markdown_table(AHEAD, 2, others),
+                "",
+            ]
         curves = [
             row for (home, _), points in learning_curves(rows).items() if home == split for row in points
         ]
         if curves:
-            lines += [f"### {split}: learning curves", "", *_table(HEADER, 2, map(cells_of, curves)), ""]
+            lines += [
+                f"### {split}: learning curves",
+                "",
+                *markdown_table(HEADER, 2, map(cells_of, curves)),
+                "",
+            ]
     return "\n".join(lines)
 
 
@@ -202,9 +213,3 @@ def _signed(row: Row, metric: str) -> str:
 
 def _number(value: float, metric: str) -> str:
     return f"{value:.1f}" if metric == "trials95" else f"{value:.3f}"
-
-
-def _table(header: Sequence[str], num_words: int, rows: Iterable[Sequence[str]]) -> list[str]:
-    """The first columns hold words, which stand at the left."""
-    rule = ["---"] * num_words + ["---:"] * (len(header) - num_words)
-    return [f"| {' | '.join(cells)} |" for cells in (header, rule, *rows)]

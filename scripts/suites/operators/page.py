@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from codegen.target import Target
 from scripts.running.display import show_table
+from scripts.running.markdown import markdown_table
 from scripts.suites.operators.standings import BESIDE, Interval, Standing, standing_metrics
 from scripts.suites.operators.table_file import libraries_of
 
@@ -118,8 +119,7 @@ def page_of(target: Target, suites: Mapping[str, Sequence[Standing]], neighbours
 
 def markdown(columns: Sequence[str], rows: Rows) -> str:
     """A table; every column but the first is set to the right."""
-    rule = ["---", *["---:"] * (len(columns) - 1)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, rule, *rows))
+    return "\n".join(markdown_table(columns, 1, rows))
 
 
 def _summary(standings: Sequence[Standing]) -> str:
