@@ -36,7 +36,7 @@ TEXT_COLUMNS = (
     "compiler",
     "cache",
 )
-DURATION_COLUMNS = ("compile_s", "total_s", "reference_s")
+MEASURED_COLUMNS = ("compile_s", "total_s", "reference_s", "unsteadiness")
 
 COLUMNS: dict[str, pa.DataType] = {
     "task": pa.int16(),
@@ -50,6 +50,7 @@ COLUMNS: dict[str, pa.DataType] = {
     "compile_s": pa.float64(),
     "total_s": pa.float64(),
     "reference_s": pa.float64(),
+    "unsteadiness": pa.float64(),
     "source": pa.string(),
     "seed": pa.int64(),
     "trial": pa.int32(),
@@ -60,7 +61,10 @@ COLUMNS: dict[str, pa.DataType] = {
 }
 """Names and types in memory; a published file holds times as float32."""
 
-ADDED_COLUMNS: dict[int, dict[str, str]] = {2: {"compiler": "", "cache": "warm"}}
+ADDED_COLUMNS: dict[int, dict[str, str | float]] = {
+    2: {"compiler": "", "cache": "warm"},
+    3: {"unsteadiness": 0.0},
+}
 """By the schema version that brought them: columns, with what they hold for older records."""
 
 
@@ -109,7 +113,7 @@ def to_columns(records: Sequence[Record]) -> pa.Table:
         "failure_command": [failure and failure.command for failure in failures],
         "measured_at": [datetime.fromisoformat(record.measured_at) for record in records],
     }
-    for name in DURATION_COLUMNS:
+    for name in MEASURED_COLUMNS:
         columns[name] = [getattr(record.measurement, name) for record in records]
     for name in ("source", "seed", "trial", "code_version", "compiler", "cache"):
         columns[name] = [getattr(record, name) for record in records]
@@ -235,7 +239,7 @@ def _record(row: Mapping[str, Any], listed: Dictionaries) -> Record:
         sketch=sketch,
         knobs=dict(zip(names, row["knobs"], strict=True)),
         measurement=Measurement(
-            tuple(row["times_s"]), failure, row["compile_s"], row["total_s"], row["reference_s"]
+            tuple(row["times_s"]), failure, **{name: row[name] for name in MEASURED_COLUMNS}
         ),
         source=row["source"],
         seed=row["seed"],

@@ -72,6 +72,7 @@ RECORDS = Table(
     Column("compile_s", Double, nullable=False),
     Column("total_s", Double, nullable=False),
     Column("reference_s", Double, nullable=False),
+    Column("unsteadiness", Double, nullable=False, server_default="0"),
     Column("source", String(16), nullable=False),
     Column("seed", BigInteger, nullable=False),
     Column("trial", Integer, nullable=False),
@@ -87,7 +88,8 @@ _UPGRADES = {
     2: (
         "ALTER TABLE records ADD COLUMN compiler TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE records ADD COLUMN cache VARCHAR(8) NOT NULL DEFAULT 'warm'",
-    )
+    ),
+    3: ("ALTER TABLE records ADD COLUMN unsteadiness DOUBLE PRECISION NOT NULL DEFAULT 0",),
 }
 """By schema version: what turns the tables of the version before into its own."""
 

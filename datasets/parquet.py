@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from datasets.column_checks import check_columns
 from datasets.columns import (
     COLUMNS,
-    DURATION_COLUMNS,
+    MEASURED_COLUMNS,
     TEXT_COLUMNS,
     dictionaries,
     from_columns,
@@ -25,7 +25,7 @@ from datasets.record import Record
 _PUBLISHED = {
     **COLUMNS,
     "times_s": pa.list_(pa.float32()),
-    **dict.fromkeys(DURATION_COLUMNS, pa.float32()),
+    **dict.fromkeys(MEASURED_COLUMNS, pa.float32()),
 }
 
 
@@ -91,7 +91,7 @@ def _write(table: pa.Table, metadata: dict[bytes, bytes], path: Path) -> None:
         compression="zstd",
         compression_level=19,
         use_dictionary=["task", "target", "layout", "knobs.list.element", *TEXT_COLUMNS],
-        use_byte_stream_split=["times_s.list.element", *DURATION_COLUMNS],
+        use_byte_stream_split=["times_s.list.element", *MEASURED_COLUMNS],
         column_encoding=dict.fromkeys(("seed", "trial", "measured_at"), "DELTA_BINARY_PACKED"),
         store_schema=False,  # Arrow's copy of the schema would repeat the metadata in base64
         write_page_checksum=True,

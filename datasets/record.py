@@ -15,10 +15,10 @@ from typing import Literal, TypeAlias, get_args
 from codegen.measure.measurement import Failure, Measurement
 from codegen.target import Target
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Of the store and of published files; a reader refuses what is newer than itself.
 
-Version 2 added ``compiler`` and ``cache``; older records have the defaults.
+Version 2 added ``compiler`` and ``cache``, version 3 ``unsteadiness``; older records have the defaults.
 """
 
 Source: TypeAlias = Literal["random", "mutated", "search", "repeat"]

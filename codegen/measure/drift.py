@@ -7,6 +7,7 @@ from types import TracebackType
 
 from codegen.measure.arrays import touched_zeros
 from codegen.measure.peak_loops import NativeLoops, PinnedTeam
+from codegen.measure.steadiness import SteadinessProbe
 from codegen.target import Target
 
 NUM_ITERATIONS = 100_000
@@ -29,6 +30,7 @@ class MachineProbe:
     def __init__(self, target: Target) -> None:
         self._loops = NativeLoops(target)
         self._team = PinnedTeam(target.num_threads)
+        self.steadiness = SteadinessProbe(target, self._loops, self._team)
         shared_bytes = min(target.l3_bytes, MAX_SHARED_BYTES) // target.num_threads
         flushed_bytes = max(SWEPT_BYTES, 2 * target.l2_bytes + shared_bytes)
         self._arrays = [touched_zeros((flushed_bytes // 64 * 16,)) for _ in range(len(self._team))]

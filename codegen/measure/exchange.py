@@ -68,10 +68,11 @@ class ExchangeMeter:
         with PinnedTeam(self._num_threads) as team:
             if len(team) < 2:
                 return None
-            runs_s = [self._run(team) for _ in range(NUM_RUNS)]
+            runs_s = [self.run_s(team) for _ in range(NUM_RUNS)]
         return min((run_s for run_s in runs_s if run_s is not None), default=None)
 
-    def _run(self, team: PinnedTeam) -> float | None:
+    def run_s(self, team: PinnedTeam) -> float | None:
+        """Of one short run on two cores; None where one of them was kept busy."""
         self._line[:] = 0
         bounce, address = _bounce_loop().call, self._line.ctypes.data
         times_s = team.run(lambda side: bounce(address, NUM_ROUNDS, side, MAX_POLLS))

@@ -135,4 +135,5 @@ def measurement_from_json(fields: Mapping[str, Any]) -> Measurement:
         compile_s=fields["compile_s"],
         total_s=fields["total_s"],
         reference_s=fields["reference_s"],
+        unsteadiness=fields["unsteadiness"],
     )

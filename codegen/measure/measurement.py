@@ -30,7 +30,9 @@ class Measurement:
     """Seconds of each timed repeat (each the mean over its inner calls), or a failure; never both.
 
     ``compile_s`` is text to callable, ``total_s`` everything the trial cost, ``reference_s`` the
-    reference kernel timed around it (its change from trial to trial is the machine's drift).
+    reference kernel timed around it (its change from trial to trial is the machine's drift). ``unsteadiness``
+    is at most 1 where the machine was as fast as usual (``codegen/measure/steadiness.py``), 0 where nobody
+    looked.
     """
 
     times_s: tuple[float, ...]
@@ -38,6 +40,7 @@ class Measurement:
     compile_s: float = 0.0
     total_s: float = 0.0
     reference_s: float = 0.0
+    unsteadiness: float = 0.0
 
     def __post_init__(self) -> None:
         if bool(self.times_s) == (self.failure is not None):

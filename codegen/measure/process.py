@@ -133,6 +133,8 @@ class WorkerProcess:
                 phase, position = message["phase"], message["position"]
                 if phase == "building" or (num_rounds is not None and phase != "preparing"):
                     deadline_s = time.monotonic() + self._config.timeout_s
+                if phase == "waiting":
+                    deadline_s += self._config.steady_wait_s
                 if phase in RUNNING:
                     deadline_s += self._give_leave()
         except ChannelClosedError as error:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from codegen.gpu_target import GpuTarget
 from codegen.measure.config import MeasureConfig
 from codegen.measure.drift import MachineProbe, num_preemptions
 from codegen.measure.jobs import ConstraintError, LostDeviceError, MeasureJob, Trial, Workbench
 from codegen.measure.measurement import Failure, FailureKind, Measurement
+from codegen.measure.steadiness import Watch
 from codegen.measure.timing import CountPreemptions, TimeCalls, calibrate, time_repeats, time_undisturbed
 
-Phase: TypeAlias = Literal["preparing", "building", "probing", "checking", "timing"]
+Phase: TypeAlias = Literal["preparing", "building", "probing", "waiting", "checking", "timing"]
 
 MAX_MESSAGE_LENGTH = 500
+
+MAX_ATTEMPTS = 4
+"""How often a trial is timed until the machine stays steady meanwhile."""
 
 
 class TrialError(Exception):
@@ -41,6 +47,7 @@ class Bench:
     is_exhausted: bool = False
     num_trials: int = 0
     probes: dict[str, MachineProbe] = field(default_factory=dict)
+    watches: dict[str, Watch] = field(default_factory=dict)
 
     def probe(self, job: MeasureJob) -> MachineProbe:
         """The probe of the job's target."""
@@ -48,6 +55,16 @@ class Bench:
         if key not in self.probes:
             self.probes[key] = MachineProbe(job.cpu)
         return self.probes[key]
+
+    def watch(self, job: MeasureJob) -> Watch | None:
+        """Over the cores of the job's target; None for a GPU, or where the settings do without."""
+        if self.config.steady_wait_s == 0 or isinstance(job.target, GpuTarget):
+            return None
+        key = job.target.fingerprint
+        if key not in self.watches:
+            read, config = self.probe(job).steadiness.read, self.config
+            self.watches[key] = Watch(read, config.steady_wait_s, config.steady_share)
+        return self.watches[key]
 
 
 @contextmanager
@@ -93,13 +110,12 @@ def run_trial(bench: Bench, job: MeasureJob, best_s: float | None) -> Measuremen
         if every and (bench.num_trials - 1) % every == 0:
             # Here and not after the check: threads of a parallel kernel spin for a while after it.
             reference_s = _reference_s(bench, job)
+        before = _wait(bench, job, 0)
         _check(bench, trial, 0)
-        with phase(bench, "timing", 0, "runtime"):
-            clock = _clock(bench, job, trial)
-            times_s = time_repeats(clock.time_calls, bench.config, best_s, clock.num_preemptions)
+        times_s, unsteadiness = _steady_times(bench, job, trial, best_s, before)
     except TrialError as error:
         return Measurement((), error.failure, compile_s=compile_s, reference_s=reference_s)
-    return Measurement(times_s, compile_s=compile_s, reference_s=reference_s)
+    return Measurement(times_s, compile_s=compile_s, reference_s=reference_s, unsteadiness=unsteadiness)
 
 
 def check_candidate(bench: Bench, job: MeasureJob) -> Failure | None:
@@ -124,6 +140,9 @@ def run_interleaved(bench: Bench, jobs: Sequence[MeasureJob], num_rounds: int) -
         with suppress(TrialError):  # the finalists' times stand without it
             reference_s = _reference_s(bench, jobs[0])
     for number in range(num_rounds):
+        if jobs:
+            with suppress(TrialError):  # the finalists' times stand without it
+                _wait(bench, jobs[0], 0)
         for position in range(len(jobs))[:: 1 if number % 2 == 0 else -1]:
             entrant = entrants[position]
             if isinstance(entrant, Failure):
@@ -172,6 +191,38 @@ def _entrant(bench: Bench, job: MeasureJob, position: int) -> _Entrant | Failure
 def _reference_s(bench: Bench, job: MeasureJob) -> float:
     with phase(bench, "probing", 0, "runtime"):
         return bench.probe(job).reference_s()
+
+
+def _wait(bench: Bench, job: MeasureJob, position: int) -> float:
+    """Until the machine is steady, within limits; how unsteady it is then, 0 where nobody looks."""
+    with phase(bench, "waiting", position, "runtime"):
+        watch = bench.watch(job)
+        return watch.wait() if watch else 0.0
+
+
+def _steady_times(
+    bench: Bench, job: MeasureJob, trial: Trial, best_s: float | None, before: float
+) -> tuple[tuple[float, ...], float]:
+    """Times of the attempt that the machine was steadiest around, and how unsteady it was.
+
+    ``before`` is how it was before the first one.
+    """
+    watch = bench.watch(job)
+    attempts: list[tuple[float, tuple[float, ...]]] = []
+    for number in range(MAX_ATTEMPTS):
+        if number > 0:
+            before = _wait(bench, job, 0)
+        start_s = time.perf_counter()
+        with phase(bench, "timing", 0, "runtime"):
+            clock = _clock(bench, job, trial)
+            times_s = time_repeats(clock.time_calls, bench.config, best_s, clock.num_preemptions)
+            unsteadiness = max(before, watch.unsteadiness()) if watch else 0.0
+        attempts.append((unsteadiness, times_s))
+        if watch is None or unsteadiness <= 1 or not watch.is_patient:
+            break
+        watch.charge(time.perf_counter() - start_s)
+    unsteadiness, times_s = min(attempts)
+    return times_s, unsteadiness
 
 
 def _check(bench: Bench, trial: Trial, position: int) -> None:

@@ -129,7 +129,7 @@ def test_a_file_of_the_first_schema_is_read_as_warm_and_of_an_unknown_compiler(
 ) -> None:
     columns = to_columns([make_record()])
     described = json.loads(columns.schema.metadata[METADATA_KEY]) | {"schema_version": 1}
-    old = columns.drop_columns(["compiler", "cache"])
+    old = columns.drop_columns(["compiler", "cache", "unsteadiness"])
     pq.write_table(old.replace_schema_metadata({METADATA_KEY: json.dumps(described)}), tmp_path / "r.parquet")
     [found] = load_records(tmp_path / "r.parquet")
     assert (found.compiler, found.cache) == ("", "warm")

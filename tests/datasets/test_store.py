@@ -210,7 +210,7 @@ def filled(folder: Path, make_record) -> Path:
 
 def make_old(path: Path) -> None:
     """As version 1 of the schema left it."""
-    for column in ("compiler", "cache"):
+    for column in ("compiler", "cache", "unsteadiness"):
         change(path, f"ALTER TABLE records DROP COLUMN {column}")
     change(path, "UPDATE meta SET value = '1' WHERE key = 'schema_version'")
 

@@ -1,0 +1,191 @@
+"""A trial waits for a machine that is as fast as usual, but never long for one that is not going to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codegen.measure.config import MeasureConfig
+from codegen.measure.drift import MachineProbe
+from codegen.measure.jobs import MeasureJob
+from codegen.measure.steadiness import (
+    FREE_WAIT_S,
+    LIMITS,
+    NUM_REMEMBERED,
+    Reading,
+    Watch,
+)
+from codegen.measure.trials import MAX_ATTEMPTS, Bench, run_interleaved, run_trial
+from tests.codegen.measure.faulty_workbench import FaultyWorkbench
+from tests.targets import make_target
+
+STEADY = (1e-4, 5e-8)
+SLOW_CORE = (1.9e-4, 5e-8)
+APART = (1e-4, 1.7e-7)
+
+
+class Machine:
+    """A clock that moves as the watch pauses, and a state that depends on it."""
+
+    def __init__(self, state: Callable[[float], tuple[float, float]]) -> None:
+        self._state = state
+        self.now_s = 0.0
+
+    def read(self) -> Reading:
+        return np.array(self._state(self.now_s))
+
+    def pause(self, seconds: float) -> None:
+        self.now_s += seconds
+
+    def watch(self, max_wait_s: float = 5.0, max_share: float = 0.25) -> Watch:
+        return Watch(self.read, max_wait_s, max_share, lambda: self.now_s, self.pause)
+
+
+def slow_between(start_s: float, end_s: float, slow: tuple[float, float]) -> Machine:
+    return Machine(lambda now_s: slow if start_s <= now_s < end_s else STEADY)
+
+
+@pytest.mark.parametrize("slow", [SLOW_CORE, APART])
+def test_a_slow_state_is_waited_for_and_no_longer(slow: tuple[float, float]) -> None:
+    machine = slow_between(1.0, 2.0, slow)
+    watch = machine.watch()
+    for _ in range(10):
+        assert watch.wait() <= 1
+    assert machine.now_s == 0
+    machine.now_s = 1.0
+    assert watch.wait() <= 1
+    assert 2.0 <= machine.now_s < 2.1
+
+
+def test_small_scatter_is_no_reason_to_wait() -> None:
+    rng = np.random.default_rng(0)
+    machine = Machine(lambda _: (1e-4 * rng.uniform(1.0, 1.1), 5e-8 * rng.uniform(0.9, 1.3)))
+    watch = machine.watch()
+    assert max(watch.wait() for _ in range(200)) <= 1
+    assert machine.now_s == 0
+
+
+def test_one_core_has_no_exchange_to_look_at() -> None:
+    machine = Machine(lambda now_s: (1.9e-4 if now_s >= 1 else 1e-4, 0.0))
+    watch = machine.watch(max_wait_s=0.1)
+    for _ in range(10):
+        assert watch.wait() == pytest.approx(1 / LIMITS[0])
+    machine.now_s = 1.0
+    assert watch.wait() == pytest.approx(1.9 / LIMITS[0])
+
+
+def test_a_single_wait_has_a_limit_and_says_how_it_ended() -> None:
+    machine = slow_between(1.0, 1e9, SLOW_CORE)
+    watch = machine.watch(max_wait_s=0.5)
+    for _ in range(10):
+        watch.wait()
+    machine.now_s = 1.0
+    assert watch.wait() == pytest.approx(1.9 / LIMITS[0])
+    assert 1.5 <= machine.now_s < 1.6
+
+
+def test_a_machine_that_stays_slow_becomes_the_usual_one() -> None:
+    machine = slow_between(1.0, 1e9, SLOW_CORE)
+    watch = machine.watch()
+    for _ in range(NUM_REMEMBERED):
+        watch.wait()
+    machine.now_s = 1.0
+    waits = [watch.wait() for _ in range(NUM_REMEMBERED)]
+    assert waits[0] > 1
+    assert waits[-1] <= 1
+
+
+@given(
+    st.lists(st.sampled_from([STEADY, SLOW_CORE, APART]), min_size=1, max_size=60),
+    st.floats(0.0, 0.2),
+    st.floats(0.0, 1.0),
+)
+def test_waiting_never_takes_more_than_its_share(
+    states: list[tuple[float, float]], trial_s: float, share: float
+) -> None:
+    machine = Machine(lambda now_s: states[int(now_s * 3) % len(states)])
+    watch = machine.watch(3.0, share)
+    for _ in range(100):
+        watch.wait()
+        machine.now_s += trial_s
+    most_s = FREE_WAIT_S + share * 100 * trial_s
+    assert machine.now_s <= 100 * trial_s + most_s + 0.05
+
+
+def test_a_second_look_decides_after_a_trial() -> None:
+    machine = slow_between(1.0, 1.01, SLOW_CORE)
+    watch = machine.watch()
+    watch.wait()
+    machine.now_s = 1.0
+    assert watch.unsteadiness() <= 1
+
+
+def job() -> MeasureJob:
+    return MeasureJob("sleep", {}, make_target(), {"sketch": "good", "knobs": {"duration_us": 100}})
+
+
+class Told(Watch):
+    """Says what it is told, one trial's worth after the other, and is patient to the end."""
+
+    def __init__(self, *unsteadiness: float) -> None:
+        super().__init__(lambda: np.array(STEADY), 1.0, 0.25)
+        self._told = list(unsteadiness)
+
+    def wait(self) -> float:
+        return self._told.pop(0)
+
+    def unsteadiness(self) -> float:
+        return self._told.pop(0)
+
+    @property
+    def is_patient(self) -> bool:
+        return True
+
+
+def bench_with(watch: Watch | None, config: MeasureConfig) -> Bench:
+    bench = Bench(config, FaultyWorkbench(), lambda phase, position: None)
+    if watch is not None:
+        bench.watches[job().target.fingerprint] = watch
+    return bench
+
+
+CONFIG = MeasureConfig(num_repeats=2, min_repeat_s=0.0002, budget_s=0.001, reference_every=0)
+
+
+@pytest.mark.parametrize(
+    ("told", "noted"),
+    [
+        ((0.8, 0.9), 0.9),
+        ((0.8, 1.5, 0.7, 0.6), 0.7),
+        ((1.6, 0.9, 0.8, 0.8), 0.8),
+        ((1.5, 1.5, 1.2, 1.1, 1.4, 1.3, 1.7, 1.1), 1.2),
+    ],
+)
+def test_a_trial_is_timed_until_the_machine_is_steady(told: tuple[float, ...], noted: float) -> None:
+    watch = Told(*told)
+    measurement = run_trial(bench_with(watch, CONFIG), job(), None)
+    assert measurement.unsteadiness == noted
+    assert len(measurement.times_s) == 2
+    assert len(told) <= 2 * MAX_ATTEMPTS
+    assert watch._told == []
+
+
+def test_nobody_looks_where_the_settings_do_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(probe: MachineProbe, target: object) -> None:
+        raise AssertionError("no probe is wanted")
+
+    monkeypatch.setattr(MachineProbe, "__init__", refuse)
+    config = MeasureConfig(num_repeats=2, min_repeat_s=0.0002, reference_every=0, steady_wait_s=0.0)
+    assert run_trial(bench_with(None, config), job(), None).unsteadiness == 0
+    assert len(run_interleaved(bench_with(None, config), [job()], 2)[0].times_s) == 2
+
+
+def test_the_cores_of_this_machine_can_be_read() -> None:
+    for num_threads in (1, 2):
+        reading = MachineProbe(make_target(num_threads=num_threads)).steadiness.read()
+        assert 1e-6 < reading[0] < 1
+        assert 0 <= reading[1] < 1e-3
