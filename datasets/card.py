@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from datasets.columns import dictionaries
 from datasets.files import replace_text
-from datasets.noise import drift_of, noise_of
+from datasets.noise import drift_of, noise_of, unsteady_share
 from datasets.record import SOURCES
 from datasets.table import RecordTable
 
@@ -127,6 +127,11 @@ class _Part:
         yield (
             "reference kernel, 90th percentile / median",
             "not measured" if drift is None else f"{drift:.2f}",
+        )
+        unsteady = unsteady_share(self.columns)
+        yield (
+            "trials while the machine was slower than usual",
+            "not known" if unsteady is None else f"{unsteady:.2%}",
         )
 
 

@@ -31,6 +31,9 @@ def check_columns(table: pa.Table, listed: Dictionaries) -> None:
     for name, words in _WORDS.items():
         known = pc.is_in(table.column(name), pa.array([*words, None], pa.string()))
         _refuse(table, name, pc.invert(known), f"allowed: {', '.join(words)}")
+    unsteadiness = table.column("unsteadiness")
+    unfit = pc.invert(pc.and_(pc.greater_equal(unsteadiness, 0), pc.is_finite(unsteadiness)))
+    _refuse(table, "unsteadiness", unfit, "it must be finite and not negative")
     _check_times(table)
 
 

@@ -20,6 +20,16 @@ def noise_of(table: RecordTable) -> dict[str, float]:
     return {"num_repeated": len(pairs), **values}
 
 
+def unsteady_share(columns: pa.Table) -> float | None:
+    """Share of the trials around which the machine was slower than usual, of those where somebody looked.
+
+    None where nobody did; see ``codegen/measure/steadiness.py``.
+    """
+    unsteadiness = columns.column("unsteadiness").to_numpy().astype(np.float64)
+    noted = unsteadiness[unsteadiness > 0]
+    return float(np.mean(noted > 1)) if len(noted) else None
+
+
 def drift_of(columns: pa.Table) -> dict[str, float]:
     """90th percentile over median of the reference kernel's time, by fingerprint of the target.
 

@@ -25,7 +25,7 @@ from omegaconf import MISSING
 
 from codegen.measure.measurement import FAILURE_KINDS
 from datasets.card import around_tables, card_tables, tables_text, update_card
-from datasets.noise import drift_of, noise_of
+from datasets.noise import drift_of, noise_of, unsteady_share
 from datasets.table import RecordTable, TaskTable, table_from_columns
 from scripts.options.data import DataConfig
 from scripts.options.groups import register_groups
@@ -54,6 +54,7 @@ def run(run: Run[Describe]) -> Metrics:
         around_tables(card)  # a mistake is told before the work
     columns = run.config.data.columns()
     table, drift = table_from_columns(columns), drift_of(columns)
+    unsteady = unsteady_share(columns)
     tables = card_tables(columns, table)
     for each in tables:
         show_table(each.title, each.header, each.rows)
@@ -73,6 +74,7 @@ def run(run: Run[Describe]) -> Metrics:
         **{f"num_failed_{kind}": count for kind, count in failed.items()},
         **noise_of(table),
         **({"reference_drift": max(drift.values())} if drift else {}),
+        **({"unsteady_share": unsteady} if unsteady is not None else {}),
         "file_hash": run.config.data.file_hash(),
     }
 

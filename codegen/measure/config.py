@@ -18,9 +18,10 @@ class MeasureConfig:
     ``prepare_timeout_s`` that of what its task needs once (inputs and reference output).
     ``memory_bytes`` bounds the private writable memory of the process, everything included.
     ``flush_cache`` times single calls after evicting the caches, instead of warm batches of calls.
-    The reference kernel runs before every ``reference_every``-th trial; 0 leaves it out. A trial waits up to
-    ``steady_wait_s`` for the machine to be as fast as usual (``codegen/measure/steadiness.py``), and all
-    waiting adds at most ``steady_share`` to the time of the process; 0 seconds leave out looking, too.
+    The reference kernel runs before every ``reference_every``-th trial; 0 leaves it out. Before and after a
+    trial the machine is looked at (``codegen/measure/steadiness.py``): a wait for it to be as fast as usual
+    takes up to ``steady_wait_s``, which the time limits leave out, and all waits and repetitions add about
+    ``steady_share`` to the time of the process, besides the first two seconds; 0 seconds leave out looking.
     """
 
     num_warmups: int = 0
@@ -38,7 +39,7 @@ class MeasureConfig:
 
     def __post_init__(self) -> None:
         for name in ("num_warmups", "reference_every", "steady_wait_s", "steady_share"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         positive = ("num_repeats", "min_repeat_s", "budget_s", "timeout_s", "prepare_timeout_s")
         for name in positive:

@@ -72,10 +72,15 @@ class ExchangeMeter:
         return min((run_s for run_s in runs_s if run_s is not None), default=None)
 
     def run_s(self, team: PinnedTeam) -> float | None:
-        """Of one short run on two cores; None where one of them was kept busy."""
+        """Of one short run on the first two cores of a team; None where one of them was kept busy."""
         self._line[:] = 0
         bounce, address = _bounce_loop().call, self._line.ctypes.data
-        times_s = team.run(lambda side: bounce(address, NUM_ROUNDS, side, MAX_POLLS))
+
+        def work(side: int) -> None:
+            if side < 2:
+                bounce(address, NUM_ROUNDS, side, MAX_POLLS)
+
+        times_s = team.run(work)[:2]
         if self._line[0] < 2 * NUM_ROUNDS:
             return None  # one of the two has given up
         # One of them starts later; the other's time has its wait in it.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Condition
 
-RUNNING = ("probing", "checking")
+RUNNING = ("probing", "waiting", "checking")
 """Phases between building and timing: the measuring process waits for leave before each."""
 
 

@@ -31,8 +31,8 @@ class Measurement:
 
     ``compile_s`` is text to callable, ``total_s`` everything the trial cost, ``reference_s`` the
     reference kernel timed around it (its change from trial to trial is the machine's drift). ``unsteadiness``
-    is at most 1 where the machine was as fast as usual (``codegen/measure/steadiness.py``), 0 where nobody
-    looked.
+    is at most 1 where the machine was as fast as the measuring process had found it to be usually
+    (``codegen/measure/steadiness.py``), 0 where nobody looked or knew.
     """
 
     times_s: tuple[float, ...]
@@ -47,6 +47,8 @@ class Measurement:
             raise ValueError("a measurement has either times or a failure")
         if any(not 0 < time < float("inf") for time in self.times_s):
             raise ValueError(f"times must be positive and finite, got {self.times_s}")
+        if not 0 <= self.unsteadiness < float("inf"):
+            raise ValueError(f"unsteadiness must be finite and not negative, got {self.unsteadiness}")
 
     @property
     def latency_s(self) -> float:

@@ -20,14 +20,15 @@ NUM_ACCUMULATORS = 12
 
 
 class NativeLoops:
-    """Two loops for a target, callable from several threads at once (the GIL is released)."""
+    """Loops for a target, callable from several threads at once (the GIL is released)."""
 
     def __init__(self, target: Target) -> None:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         triple = llvm.Target.from_triple(llvm.get_process_triple())
         machine = triple.create_target_machine(cpu=target.llvm_cpu, features=target.llvm_features, opt=3)
-        module = llvm.parse_assembly(_fma_text(target.vector_lanes) + _triad_text(target.vector_lanes))
+        texts = (_fma_text, _triad_text, _sweep_text)
+        module = llvm.parse_assembly("".join(text(target.vector_lanes) for text in texts))
         module.verify()
         # ctypes functions do not keep their machine code alive; this object does, so they stay private to it.
         self._engine: Any = llvm.create_mcjit_compiler(module, machine)
@@ -37,6 +38,10 @@ class NativeLoops:
         self._fma: Callable[[int, float], float] = fma_type(self._engine.get_function_address("fma_loop"))
         self._triad: Callable[[int, int, int, int], None] = triad_type(
             self._engine.get_function_address("triad_loop")
+        )
+        sweep_type = CFUNCTYPE(None, c_void_p, c_int64, c_int64)
+        self._sweep: Callable[[int, int, int], None] = sweep_type(
+            self._engine.get_function_address("sweep_loop")
         )
         self.flops_per_iteration = 2 * NUM_ACCUMULATORS * target.vector_lanes
 
@@ -50,6 +55,10 @@ class NativeLoops:
     def triad(self, a: int, b: int, c: int, num_vectors: int) -> None:
         """Do ``a = b + 3 c`` on float32 at three addresses that are multiples of a vector; a may equal b."""
         self._triad(a, b, c, num_vectors)
+
+    def sweep(self, a: int, num_vectors: int, num_sweeps: int) -> None:
+        """Do ``a = 2 a`` on the same float32 again and again; the address is a multiple of a vector."""
+        self._sweep(a, num_vectors, num_sweeps)
 
 
 class PinnedTeam:
@@ -133,6 +142,34 @@ loop:
   %next = add i64 %i, 1
   %more = icmp slt i64 %next, %num_vectors
   br i1 %more, label %loop, label %done
+done:
+  ret void
+}}
+"""
+
+
+def _sweep_text(lanes: int) -> str:
+    vector = f"<{lanes} x float>"
+    return f"""
+define void @sweep_loop(ptr %a, i64 %num_vectors, i64 %num_sweeps) {{
+entry:
+  br label %sweep
+sweep:
+  %s = phi i64 [ 0, %entry ], [ %next_sweep, %swept ]
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %sweep ], [ %next, %loop ]
+  %p = getelementptr {vector}, ptr %a, i64 %i
+  %v = load volatile {vector}, ptr %p
+  %twice = fadd {vector} %v, %v
+  store volatile {vector} %twice, ptr %p
+  %next = add i64 %i, 1
+  %more = icmp slt i64 %next, %num_vectors
+  br i1 %more, label %loop, label %swept
+swept:
+  %next_sweep = add i64 %s, 1
+  %again = icmp slt i64 %next_sweep, %num_sweeps
+  br i1 %again, label %sweep, label %done
 done:
   ret void
 }}

@@ -113,13 +113,14 @@ class WorkerProcess:
     ) -> Message:
         """Have jobs measured: one alone, or several interleaved in ``num_rounds`` rounds; or one checked.
 
-        The time limit holds for a job that is measured alone, and for every step of an interleaved one.
+        The time limit holds for a job that is measured alone, and for every step of an interleaved one;
+        waiting for a steady machine does not count.
 
         Raises:
             LostWorkerError: no answer; the process is gone then.
         """
         self._num_old_bytes = self._num_stderr_bytes()
-        phase, position = "preparing", 0
+        phase, position, wait_start_s = "preparing", 0, 0.0
         deadline_s = time.monotonic() + self._config.prepare_timeout_s
         try:
             request = {"best_s": best_s, "num_rounds": num_rounds, "only_check": only_check}
@@ -130,13 +131,16 @@ class WorkerProcess:
                     raise self._timeout(phase, position)
                 if message["event"] != "phase":
                     return message
+                if phase == "waiting":  # what it has not waited is taken back
+                    deadline_s -= max(0.0, self._config.steady_wait_s - (time.monotonic() - wait_start_s))
                 phase, position = message["phase"], message["position"]
                 if phase == "building" or (num_rounds is not None and phase != "preparing"):
                     deadline_s = time.monotonic() + self._config.timeout_s
-                if phase == "waiting":
-                    deadline_s += self._config.steady_wait_s
                 if phase in RUNNING:
                     deadline_s += self._give_leave()
+                if phase == "waiting":
+                    deadline_s += self._config.steady_wait_s
+                    wait_start_s = time.monotonic()
         except ChannelClosedError as error:
             raise self._death(phase, position) from error
         finally:

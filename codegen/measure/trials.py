@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -56,10 +57,8 @@ class Bench:
             self.probes[key] = MachineProbe(job.cpu)
         return self.probes[key]
 
-    def watch(self, job: MeasureJob) -> Watch | None:
-        """Over the cores of the job's target; None for a GPU, or where the settings do without."""
-        if self.config.steady_wait_s == 0 or isinstance(job.target, GpuTarget):
-            return None
+    def watch(self, job: MeasureJob) -> Watch:
+        """Over the cores of the job's target."""
         key = job.target.fingerprint
         if key not in self.watches:
             read, config = self.probe(job).steadiness.read, self.config
@@ -110,9 +109,9 @@ def run_trial(bench: Bench, job: MeasureJob, best_s: float | None) -> Measuremen
         if every and (bench.num_trials - 1) % every == 0:
             # Here and not after the check: threads of a parallel kernel spin for a while after it.
             reference_s = _reference_s(bench, job)
-        before = _wait(bench, job, 0)
+        unsteadiness = _look(bench, job, and_wait=True)
         _check(bench, trial, 0)
-        times_s, unsteadiness = _steady_times(bench, job, trial, best_s, before)
+        times_s, unsteadiness = _steady_times(bench, job, trial, best_s, unsteadiness)
     except TrialError as error:
         return Measurement((), error.failure, compile_s=compile_s, reference_s=reference_s)
     return Measurement(times_s, compile_s=compile_s, reference_s=reference_s, unsteadiness=unsteadiness)
@@ -139,10 +138,9 @@ def run_interleaved(bench: Bench, jobs: Sequence[MeasureJob], num_rounds: int) -
     if bench.config.reference_every and jobs:
         with suppress(TrialError):  # the finalists' times stand without it
             reference_s = _reference_s(bench, jobs[0])
+    looks: list[float] = []
     for number in range(num_rounds):
-        if jobs:
-            with suppress(TrialError):  # the finalists' times stand without it
-                _wait(bench, jobs[0], 0)
+        looks.append(_look(bench, jobs[0], and_wait=True) if jobs else 0.0)
         for position in range(len(jobs))[:: 1 if number % 2 == 0 else -1]:
             entrant = entrants[position]
             if isinstance(entrant, Failure):
@@ -155,7 +153,12 @@ def run_interleaved(bench: Bench, jobs: Sequence[MeasureJob], num_rounds: int) -
     return [
         Measurement((), entrant, reference_s=reference_s)
         if isinstance(entrant, Failure)
-        else Measurement(tuple(entrant.times_s), compile_s=entrant.compile_s, reference_s=reference_s)
+        else Measurement(
+            tuple(entrant.times_s),
+            compile_s=entrant.compile_s,
+            reference_s=reference_s,
+            unsteadiness=statistics.median(looks),
+        )
         for entrant in entrants
     ]
 
@@ -193,36 +196,48 @@ def _reference_s(bench: Bench, job: MeasureJob) -> float:
         return bench.probe(job).reference_s()
 
 
-def _wait(bench: Bench, job: MeasureJob, position: int) -> float:
-    """Until the machine is steady, within limits; how unsteady it is then, 0 where nobody looks."""
-    with phase(bench, "waiting", position, "runtime"):
+def _look(bench: Bench, job: MeasureJob, *, and_wait: bool) -> float:
+    """How unsteady the machine is, in the end; 0 where nobody looks, or the look fails: times stand without.
+
+    The owner hears of it, as of all that runs, so that nothing of its own runs meanwhile.
+    """
+    if bench.config.steady_wait_s == 0 or isinstance(job.target, GpuTarget):
+        return 0.0
+    unsteadiness = 0.0
+    with suppress(TrialError), phase(bench, "waiting", 0, "runtime"):
         watch = bench.watch(job)
-        return watch.wait() if watch else 0.0
+        unsteadiness = watch.wait() if and_wait else watch.look()
+    return unsteadiness
 
 
 def _steady_times(
-    bench: Bench, job: MeasureJob, trial: Trial, best_s: float | None, before: float
+    bench: Bench, job: MeasureJob, trial: Trial, best_s: float | None, unsteadiness: float
 ) -> tuple[tuple[float, ...], float]:
     """Times of the attempt that the machine was steadiest around, and how unsteady it was.
 
-    ``before`` is how it was before the first one.
+    ``unsteadiness`` is that before the first one. There is another one only after a disturbed one that left
+    enough of the time limit and of what may be spent on waiting.
     """
-    watch = bench.watch(job)
     attempts: list[tuple[float, tuple[float, ...]]] = []
-    for number in range(MAX_ATTEMPTS):
-        if number > 0:
-            before = _wait(bench, job, 0)
-        start_s = time.perf_counter()
-        with phase(bench, "timing", 0, "runtime"):
-            clock = _clock(bench, job, trial)
-            times_s = time_repeats(clock.time_calls, bench.config, best_s, clock.num_preemptions)
-            unsteadiness = max(before, watch.unsteadiness()) if watch else 0.0
+    start_s = time.perf_counter()
+    while True:
+        times_s = _times(bench, job, trial, best_s)
+        unsteadiness = max(unsteadiness, _look(bench, job, and_wait=False))
         attempts.append((unsteadiness, times_s))
-        if watch is None or unsteadiness <= 1 or not watch.is_patient:
-            break
-        watch.charge(time.perf_counter() - start_s)
-    unsteadiness, times_s = min(attempts)
-    return times_s, unsteadiness
+        spent_s = time.perf_counter() - start_s
+        if unsteadiness <= 1 or len(attempts) == MAX_ATTEMPTS or spent_s > bench.config.timeout_s / 4:
+            return min(attempts)[::-1]
+        watch = bench.watch(job)
+        if not watch.affords(spent_s / len(attempts)):
+            return min(attempts)[::-1]
+        watch.charge(spent_s / len(attempts))
+        unsteadiness = _look(bench, job, and_wait=True)
+
+
+def _times(bench: Bench, job: MeasureJob, trial: Trial, best_s: float | None) -> tuple[float, ...]:
+    with phase(bench, "timing", 0, "runtime"):
+        clock = _clock(bench, job, trial)
+        return time_repeats(clock.time_calls, bench.config, best_s, clock.num_preemptions)
 
 
 def _check(bench: Bench, trial: Trial, position: int) -> None:

@@ -88,11 +88,17 @@ class GpuBench:
             yield GpuProcesses(pool, compiler)
 
     def settings(self, config: MeasureConfig) -> MeasureConfig:
-        """What holds there: the reference kernel is one of CPUs, and the clock flushes caches by itself.
+        """What holds there: reference kernel and probes are of CPUs, and the clock flushes caches by itself.
 
         Before each call, which takes longer than a short kernel, so repeats are a tenth as long.
         """
-        return replace(config, reference_every=0, flush_cache=False, min_repeat_s=config.min_repeat_s / 10)
+        return replace(
+            config,
+            reference_every=0,
+            steady_wait_s=0.0,
+            flush_cache=False,
+            min_repeat_s=config.min_repeat_s / 10,
+        )
 
 
 def examined_metrics(job: MeasureJob, config: MeasureConfig, cache: CompileCache, bench: GpuBench) -> Metrics:

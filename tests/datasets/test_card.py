@@ -42,6 +42,7 @@ def test_each_target_has_its_own_numbers(records: list[Record], target, other_ta
     assert found["trials of 10 or more times"] == ["1", "0"]
     assert (found["trials of 3 to 9 times"], found["trials of 1 to 2 times"]) == (["1", "2"], ["1", "0"])
     assert found["two trials differ by, median"] == ["100.00%", "not known"]
+    assert found["trials while the machine was slower than usual"] == ["0.00%", "0.00%"]
     assert (found["matmul"], found["pool2d"]) == (["1: 3", "1: 1"], ["", "1: 1"])
     assert (found["compiler"], found["measured"]) == (["not noted"] * 2, ["2025-01-31"] * 2)
 

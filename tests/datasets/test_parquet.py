@@ -38,8 +38,8 @@ targets = st.builds(
     l3_bytes=st.integers(1, 9),
 )
 measurements = st.one_of(
-    st.builds(Measurement, times, st.none(), float32s, float32s, float32s),
-    st.builds(Measurement, st.just(()), failures, float32s, float32s, float32s),
+    st.builds(Measurement, times, st.none(), float32s, float32s, float32s, float32s),
+    st.builds(Measurement, st.just(()), failures, float32s, float32s, float32s, float32s),
 )
 records = st.builds(
     Record,

@@ -4,6 +4,7 @@ import sqlite3
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,10 +90,13 @@ def test_a_newer_schema_is_refused_with_both_versions(tmp_path: Path, make_recor
     assert_refused_untouched(path, rf"version 7.*up to {SCHEMA_VERSION}")
 
 
-def test_a_database_of_the_first_schema_is_upgraded_as_it_is_opened(tmp_path: Path, make_record) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_database_of_an_older_schema_is_upgraded_as_it_is_opened(
+    tmp_path: Path, make_record, version: int
+) -> None:
     path = filled(tmp_path, make_record)
-    before = stored(path)
-    make_old(path)
+    before = [replace(each, measurement=replace(each.measurement, unsteadiness=0.0)) for each in stored(path)]
+    make_old(path, version)
     assert stored(path) == before
     flushed = make_record(cache="flushed", compiler="LLVM 22.1.0")
     with RecordStore(path) as store:
@@ -208,11 +212,12 @@ def filled(folder: Path, make_record) -> Path:
     return path
 
 
-def make_old(path: Path) -> None:
-    """As version 1 of the schema left it."""
-    for column in ("compiler", "cache", "unsteadiness"):
+def make_old(path: Path, version: int = 1) -> None:
+    """As an earlier version of the schema left it."""
+    added = {2: ("compiler", "cache"), 3: ("unsteadiness",)}
+    for column in (name for since, names in added.items() if since > version for name in names):
         change(path, f"ALTER TABLE records DROP COLUMN {column}")
-    change(path, "UPDATE meta SET value = '1' WHERE key = 'schema_version'")
+    change(path, f"UPDATE meta SET value = '{version}' WHERE key = 'schema_version'")
 
 
 def stored(path: Path) -> list[Record]:

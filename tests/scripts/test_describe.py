@@ -16,12 +16,19 @@ from tests.scripts.options.test_data import record
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Ten candidates, one measured twice, one failed; one by another compiler; the machine slow twice."""
-    slow = (8, 9)
+    """Ten candidates, one measured twice, one failed; one by another compiler; the machine slow twice.
+
+    Nobody has looked at the machine but for the three fastest, and found it unsteady once.
+    """
+    slow, looked = (8, 9), {1: 0.8, 2: 0.9, 3: 1.5}
     timed = [
         replace(
             record(tile, tile * 1e-3, tile),
-            measurement=Measurement((tile * 1e-3,), reference_s=3e-4 if tile in slow else 1e-4),
+            measurement=Measurement(
+                (tile * 1e-3,),
+                reference_s=3e-4 if tile in slow else 1e-4,
+                unsteadiness=looked.get(tile, 0.0),
+            ),
         )
         for tile in range(1, 10)
     ]
@@ -44,6 +51,7 @@ def test_counts_noise_and_drift_are_told(folder: Path) -> None:
     assert found["num_repeated"] == 1
     assert found["repeat_difference_median"] == pytest.approx(0.5)
     assert found["reference_drift"] == pytest.approx(3.0)
+    assert found["unsteady_share"] == pytest.approx(1 / 3)
     assert len(found["file_hash"]) == 64
     for words in ("matmul", "LLVM 22.1.0", "not noted", record(1, 1.0, 0).target.fingerprint):
         assert words in finished.stdout

@@ -146,7 +146,7 @@ def test_plans_and_outcomes_come_back_exactly(tmp_path: Path) -> None:
     candidates = Candidates(np.array([0, 1]), np.array([[2, 3], [4, 0]]))
     entry = JournaledPlan(Plan(candidates, ("search", "control")), generator_to_json(rng), {"x": 0.1})
     outcomes = [
-        Outcome(Measurement((0.1, 1 / 3), compile_s=1e-17), 0.7),
+        Outcome(Measurement((0.1, 1 / 3), compile_s=1e-17, unsteadiness=1 / 7), 0.7),
         Outcome(Measurement((), Failure("compile", "line 1 \u2713", "run it")), 2 / 3),
     ]
     with open_journal(path, {"seed": 5}) as journal:

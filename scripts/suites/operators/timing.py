@@ -19,7 +19,7 @@ from scripts.suites.operators.standings import OURS, Ceilings, Standing, best_ce
 from scripts.tuning.stored_winners import StoredWinner
 from scripts.tuning.winner import compare
 
-STEADY = 0.1
+NARROW = 0.1
 """Widest interval of a median, as a share of it, that needs no second turn.
 
 Others may hold a core for seconds. The choice looks at widths alone, never at who is faster."""
@@ -61,7 +61,7 @@ def time_winners(
             else:
                 compared[name] = times
             tick(number, len(winners), name)
-        _time_unsteady_again(compared, time_one)
+        _time_disturbed_again(compared, time_one)
     best = best_ceilings(ceilings)
     return [
         make_standing(
@@ -77,19 +77,19 @@ def time_winners(
     ]
 
 
-def _time_unsteady_again(
+def _time_disturbed_again(
     compared: dict[str, Mapping[str, PeerTimes]], time_one: Callable[[str], Mapping[str, PeerTimes] | None]
 ) -> None:
-    """Give workloads that were disturbed another turn, and keep the steadier of their turns."""
+    """Give workloads that were disturbed another turn, and keep the turn of narrower intervals."""
     for _ in range(NUM_RETRIES):
-        for name in [name for name, times in compared.items() if unsteadiness(times) > STEADY]:
+        for name in [name for name, times in compared.items() if relative_width(times) > NARROW]:
             say(f"{name} was disturbed; timing it again")
             again = time_one(name)
-            if again is not None and unsteadiness(again) < unsteadiness(compared[name]):
+            if again is not None and relative_width(again) < relative_width(compared[name]):
                 compared[name] = again
 
 
-def unsteadiness(times: Mapping[str, PeerTimes]) -> float:
+def relative_width(times: Mapping[str, PeerTimes]) -> float:
     """Width of the widest interval among ours and the fastest other one, as a share of its median."""
     fastest = min(
         (each for name, each in times.items() if name != OURS),

@@ -17,6 +17,7 @@ from codegen.measure.gate import Gate
 from codegen.measure.jobs import MeasureJob
 from codegen.measure.pool import MeasurePool
 from codegen.measure.process import WorkerProcess, WorkerSetup
+from codegen.measure.steadiness import NUM_UNJUDGED
 from codegen.target import Target
 
 HERE = str(Path(__file__).parent)
@@ -41,6 +42,7 @@ CONFIG = MeasureConfig(
     timeout_s=0.8,
     memory_bytes=2**29,
     prepare_timeout_s=5.0,
+    steady_wait_s=0.0,
 )
 
 
@@ -207,6 +209,23 @@ def test_other_work_goes_on_while_a_candidate_is_built_but_not_while_it_is_timed
     timed_s = sum(measurement.times_s)  # at the end, but for the way of the answer
     assert sum(start_s < each < end_s - timed_s for each in steps_s) > 10
     assert not [each for each in steps_s if end_s - timed_s < each < end_s - timed_s / 2]
+
+
+def test_the_machine_is_looked_at_in_the_measuring_process() -> None:
+    with new_pool(replace(CONFIG, steady_wait_s=0.1, timeout_s=30.0)) as pool:
+        noted = [pool.measure_one(job("good")).unsteadiness for _ in range(NUM_UNJUDGED)]
+    assert noted[: NUM_UNJUDGED - 1] == [0.0] * (NUM_UNJUDGED - 1)
+    assert noted[-1] > 0
+
+
+def test_waiting_for_the_machine_does_not_lengthen_the_time_limit() -> None:
+    with new_pool(replace(CONFIG, steady_wait_s=60.0)) as pool:
+        start_s = time.monotonic()
+        failure = pool.measure_one(job("hang in check")).failure
+        elapsed_s = time.monotonic() - start_s
+    assert failure is not None
+    assert failure.kind == "timeout"
+    assert elapsed_s < 30
 
 
 def test_the_gate_is_open_again_after_a_lost_worker(pool: MeasurePool) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass, field
 
@@ -176,6 +177,8 @@ def test_a_clear_winner_is_alone() -> None:
         ("timeout_s", 0.0),
         ("early_stop_factor", 1.0),
         ("memory_bytes", 1),
+        ("steady_wait_s", -1.0),
+        ("steady_share", math.nan),
     ],
 )
 def test_impossible_settings_are_refused_by_name(name: str, value: float) -> None:
