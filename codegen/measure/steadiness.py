@@ -29,14 +29,13 @@ NUM_LOOKS = 4
 """Runs of each probe in a reading; the best counts, as one interruption is no state."""
 
 SWEPT_BYTES = 8 * 2**20
-"""By all sweeps of a run together: some 70 us."""
+"""By all sweeps of a run together, which take less than a tenth of a millisecond."""
 
 UNSEEN_S = 1e-4
 """Stands for the exchange of cores of which one is so busy that no run succeeds."""
 
 LIMITS = np.array([1.25, 1.8])
-"""How many times as long as usual each probe may take: well below the 1.6 to 2 and the 3 to 4 of the slow
-states, well above the probes' own scatter."""
+"""How many times as long as usual each probe may take: between its scatter and the slow states seen."""
 
 NUM_REMEMBERED = 200
 USUAL_QUANTILE = 0.2
@@ -51,7 +50,7 @@ FREE_WAIT_S = 2.0
 
 
 class SteadinessProbe:
-    """Reads the state of the cores that a target's threads use, in about a millisecond.
+    """Reads the state of the cores that a target's threads use, in one to two milliseconds.
 
     Of the exchange between cores, that of the first two.
     """
