@@ -25,8 +25,8 @@ from codegen.target import Target
 Reading: TypeAlias = NDArray[np.float64]
 """Seconds of the sweeps on the slowest core and of an exchange, shape (2,); 0 stands for no second core."""
 
-NUM_LOOKS = 4
-"""Runs of each probe in a reading; the best counts, as one interruption is no state."""
+NUM_LOOKS = 2
+"""Runs of each probe in a reading; the better counts, as one interruption is no state."""
 
 SWEPT_BYTES = 8 * 2**20
 """By all sweeps of a run together, which take less than a tenth of a millisecond."""
@@ -45,14 +45,14 @@ NUM_UNJUDGED = 5
 """Readings before which nobody knows what is usual."""
 
 PAUSE_S = 0.02
-FREE_WAIT_S = 2.0
+FREE_WAIT_S = 0.5
 """Of waiting, besides the share of the time of a process."""
 
 
 class SteadinessProbe:
-    """Reads the state of the cores that a target's threads use, in one to two milliseconds.
+    """Reads the state of the cores that a target's threads use; of the exchange, that of the first two.
 
-    Of the exchange between cores, that of the first two.
+    A reading takes about a millisecond, and several while threads of the last kernel still spin.
     """
 
     def __init__(self, target: Target, loops: NativeLoops, team: PinnedTeam) -> None:
