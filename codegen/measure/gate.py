@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from threading import Condition
 
 RUNNING = ("probing", "waiting", "checking")
-"""Phases between building and timing: the measuring process waits for leave before each."""
+"""Phases around timing in which cores must be quiet: the measuring process waits for leave before each."""
 
 
 class Gate:

@@ -219,18 +219,18 @@ def _steady_times(
     enough of the time limit and of what may be spent on waiting.
     """
     attempts: list[tuple[float, tuple[float, ...]]] = []
-    start_s = time.perf_counter()
+    first_s = time.perf_counter()
     while True:
+        start_s = time.perf_counter()
         times_s = _times(bench, job, trial, best_s)
+        spent_s = time.perf_counter() - start_s
         unsteadiness = max(unsteadiness, _look(bench, job, and_wait=False))
         attempts.append((unsteadiness, times_s))
-        spent_s = time.perf_counter() - start_s
-        if unsteadiness <= 1 or len(attempts) == MAX_ATTEMPTS or spent_s > bench.config.timeout_s / 4:
+        is_late = time.perf_counter() - first_s > bench.config.timeout_s / 4
+        is_last = is_late or unsteadiness <= 1 or len(attempts) == MAX_ATTEMPTS
+        if is_last or not bench.watch(job).affords(spent_s):
             return min(attempts)[::-1]
-        watch = bench.watch(job)
-        if not watch.affords(spent_s / len(attempts)):
-            return min(attempts)[::-1]
-        watch.charge(spent_s / len(attempts))
+        bench.watch(job).charge(spent_s)
         unsteadiness = _look(bench, job, and_wait=True)
 
 
