@@ -109,11 +109,12 @@ class RankAndTime:
     the shipped set: pairwise accuracy 0.867 against 0.863 at 0.1, error of log time 0.12 against 0.31).
 
     The regression ties the scale of scores to log time, so that one score means as much in every task
-    and predicted runtimes can be read off it. ``log_span`` is that of ``PairwiseLogistic``.
+    and predicted runtimes can be read off it. ``log_span`` is that of ``PairwiseLogistic``: by default all
+    pairs that are a tenth apart or more weigh alike, as the regression looks after the fast end already.
     """
 
     regression: float = 2.0
-    log_span: float = 0.0
+    log_span: float = 0.1
 
     def __post_init__(self) -> None:
         if self.regression < 0:

@@ -51,7 +51,7 @@ class TrainConfig:
     patience: int = 0
     precision: str = "float32"
     exchange_probability: float = 0.0
-    dropout: float = 0.2
+    dropout: float = 0.0
     loss: Loss = field(default_factory=RankAndTime)
 
     def __post_init__(self) -> None:
