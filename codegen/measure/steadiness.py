@@ -134,15 +134,12 @@ class Watch:
         reading = self._look_twice()
         self._remembered.append(reading)
         unsteadiness = self._compare(reading)
-        start_s = self._clock()
-        while (
-            unsteadiness > 1
-            and self._clock() - start_s < self._max_wait_s
-            and self.affords(self._clock() - start_s)
-        ):
+        start_s = now_s = self._clock()
+        while unsteadiness > 1 and now_s - start_s < self._max_wait_s and self.affords(0.0):
             self._pause(PAUSE_S)
             unsteadiness = self._compare(self._read())
-        self.charge(self._clock() - start_s)
+            before_s, now_s = now_s, self._clock()
+            self.charge(now_s - before_s)
         return unsteadiness
 
     def _look_twice(self) -> Reading:

@@ -68,12 +68,12 @@ def experienced(machine: Machine, **limits: float) -> Watch:
 
 @pytest.mark.parametrize("slow", [SLOW_CORE, APART])
 def test_a_slow_state_is_waited_for_and_no_longer(slow: tuple[float, float]) -> None:
-    machine = slow_between(1.0, 2.0, slow)
+    machine = slow_between(4.0, 5.0, slow)
     watch = experienced(machine)
     assert machine.now_s == 0
-    machine.now_s = 1.0
+    machine.now_s = 4.0
     assert watch.wait() <= 1
-    assert 2.0 <= machine.now_s < 2.1
+    assert 5.0 <= machine.now_s < 5.1
 
 
 def test_small_scatter_is_no_reason_to_wait() -> None:
@@ -134,6 +134,14 @@ def test_waiting_never_takes_more_than_its_share(
     most_s = FREE_WAIT_S + share * 100 * trial_s
     second_looks_s = 100 * PAUSE_S
     assert machine.now_s <= 100 * trial_s + most_s + second_looks_s
+
+
+def test_a_wait_is_no_work_of_which_it_may_take_its_share() -> None:
+    machine = slow_between(2.0, 1e9, SLOW_CORE)
+    watch = experienced(machine, max_wait_s=60.0, max_share=1.0)
+    machine.now_s = 2.0
+    assert watch.wait() > 1
+    assert 2.0 + FREE_WAIT_S + 2.0 <= machine.now_s < 2.1 + FREE_WAIT_S + 2.0
 
 
 def test_what_is_thrown_away_is_charged() -> None:
