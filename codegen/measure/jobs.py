@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from codegen.gpu_target import GpuTarget
 from codegen.measure.measurement import Failure, Measurement
+from codegen.measure.steadiness import Reading
 from codegen.precision import Precision
 from codegen.target import Target
 
@@ -137,3 +140,13 @@ def measurement_from_json(fields: Mapping[str, Any]) -> Measurement:
         reference_s=fields["reference_s"],
         unsteadiness=fields["unsteadiness"],
     )
+
+
+def readings_to_json(readings: Sequence[Reading]) -> list[list[float]]:
+    """Plain values only."""
+    return [reading.tolist() for reading in readings]
+
+
+def readings_from_json(values: Sequence[Sequence[float]]) -> list[Reading]:
+    """The inverse of ``readings_to_json``."""
+    return [np.array(each) for each in values]

@@ -11,10 +11,12 @@ from types import TracebackType
 from codegen.measure.channel import Message
 from codegen.measure.config import MeasureConfig
 from codegen.measure.gate import Gate
-from codegen.measure.jobs import MeasureJob, job_to_json, measurement_from_json
+from codegen.measure.jobs import MeasureJob, job_to_json, measurement_from_json, readings_from_json
 from codegen.measure.measurement import Failure, FailureKind, Measurement
 from codegen.measure.process import LostWorkerError, WorkerProcess, WorkerSetup
+from codegen.measure.steadiness import Reading
 from codegen.measure.timing import Summary, summarise, tied_with_best
+from codegen.target import Target
 
 WORKBENCH = "codegen.measure.workbench:make_workbench"
 """Lowers with ``codegen.schedule``, compiles with ``codegen.llvm``, checks against ``codegen.ops``."""
@@ -63,6 +65,7 @@ class MeasurePool:
         self.gate = Gate()
         self._worker: WorkerProcess | None = None
         self._best_s: dict[tuple[str, str, str, int], float] = {}
+        self._readings: dict[str, list[Reading]] = {}
 
     def __enter__(self) -> MeasurePool:
         self._running_worker()
@@ -77,6 +80,14 @@ class MeasurePool:
     def process_id(self) -> int:
         """Of the measuring process, which is started if there is none."""
         return self._running_worker().process_id
+
+    def readings(self, target: Target) -> Sequence[Reading]:
+        """How the machine was before the last trials on a target, for a ``Watch`` of the caller's own.
+
+        The oldest comes first; none where nobody looks. They stay when the pool is closed, and go to the
+        process that replaces a lost one.
+        """
+        return self._readings.get(target.fingerprint, [])
 
     def measure(self, jobs: Sequence[MeasureJob]) -> Iterator[tuple[int, Measurement]]:
         """Position and measurement of each job, in order; a job starts when its result is asked for.
@@ -174,6 +185,7 @@ class MeasurePool:
             if answer["is_mistake"]:
                 raise ValueError(answer["message"])
             return [self._failed(job, "runtime", f"task not prepared: {answer['message']}") for job in jobs]
+        self._readings[jobs[0].target.fingerprint] = readings_from_json(answer["readings"])
         measurements = [measurement_from_json(fields) for fields in answer["measurements"]]
         return [self._with_command(job, measurement) for job, measurement in zip(jobs, measurements)]
 
@@ -192,7 +204,7 @@ class MeasurePool:
 
     def _running_worker(self) -> WorkerProcess:
         if self._worker is None:
-            self._worker = WorkerProcess(self._setup, self.gate)
+            self._worker = WorkerProcess(replace(self._setup, readings=dict(self._readings)), self.gate)
         return self._worker
 
     def _discard_worker(self) -> None:

@@ -17,6 +17,8 @@ from typing import IO
 from codegen.measure.channel import ChannelClosedError, Message, receive, send
 from codegen.measure.config import MeasureConfig
 from codegen.measure.gate import RUNNING, Gate
+from codegen.measure.jobs import readings_to_json
+from codegen.measure.steadiness import Reading
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 60.0
@@ -29,13 +31,20 @@ class WorkerSetup:
 
     ``workbench`` names a function ``module:function`` that takes a MeasureConfig and returns a Workbench;
     ``search_path`` are folders to import it from, besides the project itself; ``environment`` are variables
-    that it finds set.
+    that it finds set; ``readings`` by fingerprint of a target are what an earlier process remembered of the
+    machine.
     """
 
     config: MeasureConfig
     workbench: str
     search_path: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    readings: Mapping[str, Sequence[Reading]] = field(default_factory=dict)
+
+    def message(self) -> Message:
+        """What the process reads first."""
+        readings = {key: readings_to_json(values) for key, values in self.readings.items()}
+        return {"config": asdict(self.config), "workbench": self.workbench, "readings": readings}
 
 
 class LostWorkerError(Exception):
@@ -80,7 +89,7 @@ class WorkerProcess:
         finally:
             far_end.close()
         try:
-            send(self._connection, {"config": asdict(setup.config), "workbench": setup.workbench})
+            send(self._connection, setup.message())
             answer = receive(self._connection, START_TIMEOUT_S)
         except ChannelClosedError:
             answer = None

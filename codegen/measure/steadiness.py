@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -86,12 +86,14 @@ class Watch:
     """Compares readings with what was usual so far, and waits, within limits, for usual ones.
 
     Unsteadiness is the greatest ratio of a probe's time to its limit: at most 1 where the machine is as fast
-    as usual, 0 as long as nobody knows what is usual. It is relative to what this process has seen.
+    as usual, 0 as long as nobody knows what is usual. It is relative to what this process has seen, and to
+    what others of the same machine and target have, as far as it was told.
 
     Args:
         read: see ``SteadinessProbe.read``.
         max_wait_s: a single wait takes no longer.
         max_share: about what waiting may add to the time since the start, besides ``FREE_WAIT_S``.
+        remembered: what another process saw, the oldest first.
         clock, pause: seconds now, and letting some pass; tests bring their own.
     """
 
@@ -100,6 +102,7 @@ class Watch:
         read: Callable[[], Reading],
         max_wait_s: float,
         max_share: float,
+        remembered: Sequence[Reading] = (),
         clock: Callable[[], float] = time.perf_counter,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -110,7 +113,20 @@ class Watch:
         self._pause = pause
         self._start_s = clock()
         self._waited_s = 0.0
-        self._remembered: deque[Reading] = deque(maxlen=NUM_REMEMBERED)
+        self._remembered: deque[Reading] = deque(remembered, maxlen=NUM_REMEMBERED)
+
+    @property
+    def remembered(self) -> list[Reading]:
+        """What says what is usual, the oldest first."""
+        return list(self._remembered)
+
+    @property
+    def usual(self) -> Reading | None:
+        """What the probes usually take; None as long as nobody knows."""
+        if len(self._remembered) < NUM_UNJUDGED:
+            return None
+        usual: Reading = np.quantile(self._remembered, USUAL_QUANTILE, axis=0)
+        return usual
 
     def affords(self, seconds: float) -> bool:
         """Whether so much may still be spent for a steady machine."""
@@ -153,8 +169,8 @@ class Watch:
         return reading
 
     def _compare(self, reading: Reading) -> float:
-        if len(self._remembered) < NUM_UNJUDGED:
+        usual = self.usual
+        if usual is None:
             return 0.0
-        usual = np.quantile(self._remembered, USUAL_QUANTILE, axis=0)
         is_read = usual > 0
         return float(np.max(reading[is_read] / (usual[is_read] * LIMITS[is_read])))

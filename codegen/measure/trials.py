@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -14,7 +14,7 @@ from codegen.measure.config import MeasureConfig
 from codegen.measure.drift import MachineProbe, num_preemptions
 from codegen.measure.jobs import ConstraintError, LostDeviceError, MeasureJob, Trial, Workbench
 from codegen.measure.measurement import Failure, FailureKind, Measurement
-from codegen.measure.steadiness import Watch
+from codegen.measure.steadiness import Reading, Watch
 from codegen.measure.timing import CountPreemptions, TimeCalls, calibrate, time_repeats, time_undisturbed
 
 Phase: TypeAlias = Literal["preparing", "building", "probing", "waiting", "checking", "timing"]
@@ -39,7 +39,8 @@ class Bench:
 
     ``report_phase(phase, position)`` tells the owner what begins with which job, so that it can name it
     if this process does not survive. ``is_exhausted``: an allocation has failed or the device is lost, so
-    the process should be replaced.
+    the process should be replaced. ``readings`` by fingerprint of a target are what an earlier process
+    remembered of the machine.
     """
 
     config: MeasureConfig
@@ -49,6 +50,7 @@ class Bench:
     num_trials: int = 0
     probes: dict[str, MachineProbe] = field(default_factory=dict)
     watches: dict[str, Watch] = field(default_factory=dict)
+    readings: Mapping[str, Sequence[Reading]] = field(default_factory=dict)
 
     def probe(self, job: MeasureJob) -> MachineProbe:
         """The probe of the job's target."""
@@ -62,8 +64,14 @@ class Bench:
         key = job.target.fingerprint
         if key not in self.watches:
             read, config = self.probe(job).steadiness.read, self.config
-            self.watches[key] = Watch(read, config.steady_wait_s, config.steady_share)
+            remembered = self.readings.get(key, ())
+            self.watches[key] = Watch(read, config.steady_wait_s, config.steady_share, remembered)
         return self.watches[key]
+
+    def remembered(self, job: MeasureJob) -> Sequence[Reading]:
+        """Readings of the cores of the job's target, in this process and before."""
+        key = job.target.fingerprint
+        return self.watches[key].remembered if key in self.watches else self.readings.get(key, ())
 
 
 @contextmanager

@@ -18,7 +18,13 @@ from multiprocessing.connection import Connection
 from codegen.measure.channel import ChannelClosedError, Message, receive, send
 from codegen.measure.config import MeasureConfig
 from codegen.measure.gate import RUNNING
-from codegen.measure.jobs import Workbench, job_from_json, measurement_to_json
+from codegen.measure.jobs import (
+    Workbench,
+    job_from_json,
+    measurement_to_json,
+    readings_from_json,
+    readings_to_json,
+)
 from codegen.measure.trials import (
     Bench,
     Phase,
@@ -55,7 +61,9 @@ def serve(connection: Connection) -> None:
         if phase in RUNNING:
             _next_message(connection)  # the owner's leave: it has made the cores quiet
 
-    bench = Bench(config, _workbench_factory(setup["workbench"])(config), report_phase)
+    readings = {key: readings_from_json(values) for key, values in setup["readings"].items()}
+    workbench = _workbench_factory(setup["workbench"])(config)
+    bench = Bench(config, workbench, report_phase, readings=readings)
     send(connection, {"event": "ready"})
     while True:
         send(connection, _answer(bench, _next_message(connection)))
@@ -100,6 +108,7 @@ def _answer(bench: Bench, request: Message) -> Message:
     return {
         "event": "result",
         "measurements": [measurement_to_json(measurement) for measurement in measurements],
+        "readings": readings_to_json(bench.remembered(jobs[0])),
         "is_exhausted": bench.is_exhausted,
     }
 

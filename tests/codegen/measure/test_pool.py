@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from codegen.measure.config import MeasureConfig
@@ -216,6 +217,29 @@ def test_the_machine_is_looked_at_in_the_measuring_process() -> None:
         noted = [pool.measure_one(job("good")).unsteadiness for _ in range(NUM_UNJUDGED)]
     assert noted[: NUM_UNJUDGED - 1] == [0.0] * (NUM_UNJUDGED - 1)
     assert noted[-1] > 0
+
+
+def test_what_is_usual_outlives_processes_and_the_pool() -> None:
+    with new_pool(replace(CONFIG, steady_wait_s=0.01, timeout_s=30.0)) as pool:
+        assert pool.readings(TARGET) == []
+        for _ in range(NUM_UNJUDGED):
+            pool.measure_one(job("good"))
+        known = np.array(pool.readings(TARGET))
+        assert len(known) >= NUM_UNJUDGED  # more, if a trial was repeated
+        first = pool.process_id
+        pool.measure_one(job("crash in build"))
+        assert pool.process_id != first
+        pool.measure_one(job("raise in build"))  # answers before it has looked
+        pool.measure_one(job("crash in build"))
+        assert pool.measure_one(job("good")).unsteadiness > 0
+    remembered = np.array(pool.readings(TARGET))
+    assert len(remembered) > len(known)
+    np.testing.assert_array_equal(remembered[: len(known)], known)
+
+
+def test_nothing_is_known_of_a_machine_that_nobody_looks_at(pool: MeasurePool) -> None:
+    pool.measure_one(job("good"))
+    assert pool.readings(TARGET) == []
 
 
 def test_waiting_for_the_machine_does_not_lengthen_the_time_limit() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -50,8 +50,10 @@ class Machine:
     def pause(self, seconds: float) -> None:
         self.now_s += seconds
 
-    def watch(self, max_wait_s: float = 5.0, max_share: float = 0.25) -> Watch:
-        return Watch(self.read, max_wait_s, max_share, lambda: self.now_s, self.pause)
+    def watch(
+        self, max_wait_s: float = 5.0, max_share: float = 0.25, remembered: Sequence[Reading] = ()
+    ) -> Watch:
+        return Watch(self.read, max_wait_s, max_share, remembered, lambda: self.now_s, self.pause)
 
 
 def slow_between(start_s: float, end_s: float, slow: tuple[float, float]) -> Machine:
@@ -96,7 +98,25 @@ def test_nobody_knows_what_is_usual_at_first() -> None:
     machine = slow_between(0.0, 1.0, SLOW_CORE)
     watch = machine.watch()
     assert [watch.wait() for _ in range(NUM_UNJUDGED - 1)] == [0.0] * (NUM_UNJUDGED - 1)
+    assert watch.usual is None
     assert watch.wait() > 0
+    assert watch.usual is not None
+
+
+def test_who_is_told_what_is_usual_judges_at_once_and_learns_as_who_told() -> None:
+    teacher = experienced(slow_between(1.0, 1e9, SLOW_CORE))
+    machine = Machine(lambda now_s: SLOW_CORE)
+    watch = machine.watch(remembered=teacher.remembered)
+    np.testing.assert_array_equal(watch.usual, STEADY)
+    assert watch.wait() == pytest.approx(1.9 / LIMITS[0])
+    assert machine.now_s > 0
+    assert [tuple(each) for each in watch.remembered] == [STEADY] * NUM_UNJUDGED + [SLOW_CORE]
+
+
+def test_no_more_is_remembered_of_what_was_told_than_of_what_was_seen() -> None:
+    told = [np.array(SLOW_CORE)] * NUM_REMEMBERED + [np.array(STEADY)] * NUM_REMEMBERED
+    watch = Machine(lambda now_s: STEADY).watch(remembered=told)
+    assert [tuple(each) for each in watch.remembered] == [STEADY] * NUM_REMEMBERED
 
 
 def test_a_single_wait_has_a_limit_and_says_how_it_ended() -> None:
