@@ -21,6 +21,9 @@ from codegen.target import Target
 WORKBENCH = "codegen.measure.workbench:make_workbench"
 """Lowers with ``codegen.schedule``, compiles with ``codegen.llvm``, checks against ``codegen.ops``."""
 
+OF_NO_CANDIDATE = ("preparing", "probing", "waiting")
+"""Phases in which nothing of a candidate runs."""
+
 
 @dataclass(frozen=True)
 class Finalist:
@@ -127,7 +130,9 @@ class MeasurePool:
     def remeasure_interleaved(self, jobs: Sequence[MeasureJob], num_rounds: int = 20) -> list[Finalist]:
         """Measure candidates of one task again, in turn, each once a round; results in the order given.
 
-        One that crashes or hangs is set aside with its failure, and the others start over.
+        One that crashes or hangs is set aside with its failure, and the others start over. A process that
+        is lost while none of them runs is no fault of one: all start over once, and fail together if that
+        happens again.
 
         Raises:
             ValueError: the jobs belong to several tasks, or ``num_rounds`` is not positive.
@@ -137,14 +142,20 @@ class MeasurePool:
         if len({job.task_key for job in jobs}) > 1:
             raise ValueError("finalists must share operator, parameters, target and seed")
         measurements: dict[int, Measurement] = {}
+        has_restarted = False
         while len(measurements) < len(jobs):
             remaining = [position for position in range(len(jobs)) if position not in measurements]
             try:
                 results = self._ask_unguarded([jobs[position] for position in remaining], None, num_rounds)
                 measurements.update(zip(remaining, results))
             except LostWorkerError as error:
-                lost = remaining[error.position]
-                measurements[lost] = self._lost(jobs[lost], error)
+                if error.phase not in OF_NO_CANDIDATE:
+                    lost = remaining[error.position]
+                    measurements[lost] = self._lost(jobs[lost], error)
+                elif has_restarted:
+                    measurements.update((lost, self._lost(jobs[lost], error)) for lost in remaining)
+                else:
+                    has_restarted = True
         return _rank(jobs, [measurements[position] for position in range(len(jobs))])
 
     def _ask(

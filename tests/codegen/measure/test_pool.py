@@ -16,10 +16,11 @@ import pytest
 from codegen.measure.config import MeasureConfig
 from codegen.measure.gate import Gate
 from codegen.measure.jobs import MeasureJob
-from codegen.measure.pool import MeasurePool
+from codegen.measure.pool import Finalist, MeasurePool
 from codegen.measure.process import WorkerProcess, WorkerSetup
 from codegen.measure.steadiness import NUM_UNJUDGED
 from codegen.target import Target
+from tests.codegen.measure.mortal_workbench import DEATHS
 
 HERE = str(Path(__file__).parent)
 ROOT = str(Path(__file__).parents[3])
@@ -302,6 +303,33 @@ def test_a_bad_finalist_is_set_aside(pool: MeasurePool, sketch: str) -> None:
     assert bad.measurement.failure is not None
     assert good.summary is not None
     assert also_good.summary is not None
+
+
+def remeasured_by_mortals(deaths: Path, *sketches: str) -> list[Finalist]:
+    """Finalists of processes that die as the file says."""
+    config, environment = replace(CONFIG, steady_wait_s=0.01, timeout_s=30.0), {DEATHS: str(deaths)}
+    with MeasurePool(config, reproduce, "mortal_workbench:make_workbench", (HERE,), environment) as pool:
+        return pool.remeasure_interleaved([job(sketch) for sketch in sketches], num_rounds=2)
+
+
+@pytest.mark.parametrize("phase", ["preparing", "waiting"])
+@pytest.mark.parametrize(("num_deaths", "num_failed"), [(1, 0), (2, 2), (3, 2)])
+def test_no_finalist_is_blamed_for_a_process_lost_while_none_ran(
+    tmp_path: Path, phase: str, num_deaths: int, num_failed: int
+) -> None:
+    deaths = tmp_path / "deaths"
+    deaths.write_text(f"{phase} {num_deaths}")
+    finalists = remeasured_by_mortals(deaths, "good", "good")
+    failures = [each.measurement.failure for each in finalists if each.measurement.failure]
+    assert [each.message for each in failures] == [f"worker died of SIGKILL while {phase}"] * num_failed
+    assert deaths.read_text() == f"{phase} {max(num_deaths - 2, 0)}"
+
+
+def test_a_bad_finalist_is_set_aside_also_after_a_process_was_lost_while_none_ran(tmp_path: Path) -> None:
+    deaths = tmp_path / "deaths"
+    deaths.write_text("waiting 1")
+    finalists = remeasured_by_mortals(deaths, "good", "crash in 3th call", "good")
+    assert [each.summary is None for each in finalists] == [False, True, False]
 
 
 def test_finalists_must_belong_to_one_task(pool: MeasurePool) -> None:
