@@ -16,6 +16,8 @@ from codegen.llvm.kernel import BoundKernel, Kernel
 from codegen.llvm.signature import program_shape
 from codegen.measure.arrays import touched_copy, touched_zeros
 from codegen.measure.drift import num_preemptions
+from codegen.measure.rounds import Contestant, take_rounds
+from codegen.measure.steadiness import Watch
 from codegen.measure.timing import Summary, calibrate, summarise, time_undisturbed
 from codegen.ops import Operator, make_inputs, tolerance
 
@@ -26,23 +28,20 @@ are those of ``y`` in the user's order; turning it is not timed."""
 Binder: TypeAlias = Callable[[Mapping[str, NDArray[np.float32]]], Runner]
 """Makes a runner from all operands, in the shapes of the operator's program."""
 
-SETTLE_STEP_S = 0.005
-MAX_SETTLE_S = 0.5
-"""Threads wait for more work by spinning, those of OpenMP for milliseconds after a kernel, of onnxruntime and
-TVM for longer. Whoever came next would find a core taken."""
-
 
 @dataclass(frozen=True)
 class PeerTimes:
     """One contestant: seconds per call, and the greatest error against the float64 reference.
 
-    ``is_correct`` applies the operator's tolerance to every element.
+    ``is_correct`` applies the operator's tolerance to every element. In ``num_unsteady`` of the rounds, which
+    all contestants share, the machine stayed slower than usual, as far as somebody looked.
     """
 
     times_s: tuple[float, ...]
     summary: Summary
     max_abs_error: float
     is_correct: bool
+    num_unsteady: int = 0
 
 
 def time_peers(
@@ -53,7 +52,8 @@ def time_peers(
     min_repeat_s: float = 0.005,
     seed: int = 0,
     errors: Mapping[str, Mapping[str, float]] | None = None,
-    beside: Sequence[Callable[[], None]] = (),
+    beside: Sequence[Contestant] = (),
+    watch: Watch | None = None,
 ) -> dict[str, PeerTimes]:
     """Time kernels of ours and of libraries in turn, each once a round, the rounds in alternating order.
 
@@ -72,21 +72,20 @@ def time_peers(
         seed: of the operands.
         errors: of the sketches that kernels come from, by the kernels' names.
         beside: what else takes a turn in each round, next to our kernels, and keeps its own times.
+        watch: over the cores of ``num_threads`` threads, from this process. Rounds wait for a steady machine
+            then, and are dropped whole and done again if it was slow meanwhile (``take_rounds``), which
+            depends on the watch's probes alone, never on who is faster.
     """
     operands = make_inputs(operator, np.random.default_rng(seed))
     reference = operator.reference(operands).ravel()
     binders = {**kernels, **library_binders(operator, num_threads)}
-    contestants = {name: _Contestant(bind(operands), reference) for name, bind in binders.items()}
+    contestants = {name: _TimedRunner(bind(operands), reference) for name, bind in binders.items()}
     for contestant in contestants.values():
         contestant.num_calls, _ = calibrate(contestant.time_calls, min_repeat_s)
-    turns = [*beside, *(contestant.take_turn for contestant in contestants.values())]
-    for number in range(num_rounds):
-        for take_turn in turns if number % 2 == 0 else reversed(turns):
-            settle()
-            take_turn()
+    num_unsteady = take_rounds([*beside, *contestants.values()], num_rounds, watch)
     program = operator.program()
     return {
-        name: contestant.result(*tolerance(program, errors=(errors or {}).get(name)))
+        name: contestant.result(num_unsteady, *tolerance(program, errors=(errors or {}).get(name)))
         for name, contestant in contestants.items()
     }
 
@@ -120,19 +119,6 @@ def library_binders(operator: Operator, num_threads: int) -> dict[str, Binder]:
     return binders
 
 
-def settle() -> None:
-    """Wait until no thread of this process spins, but no longer than half a second.
-
-    The operating system counts processor time in ticks of up to 4 ms, so a step is longer than one.
-    """
-    end_s = time.perf_counter() + MAX_SETTLE_S
-    while time.perf_counter() < end_s:
-        before_s = time.process_time()
-        time.sleep(SETTLE_STEP_S)
-        if time.process_time() - before_s < SETTLE_STEP_S / 5:
-            return
-
-
 @dataclass(frozen=True)
 class _KernelRunner:
     """``call`` only holds addresses; ``bound`` keeps alive what they point to."""
@@ -147,7 +133,7 @@ class _KernelRunner:
 
 
 @dataclass
-class _Contestant:
+class _TimedRunner:
     run: Runner
     reference: NDArray[np.float64]
     num_calls: int = 1
@@ -164,7 +150,8 @@ class _Contestant:
         elapsed_s = time_undisturbed(self.time_calls, self.num_calls, num_preemptions)
         self.times_s.append(elapsed_s / self.num_calls)
 
-    def result(self, rtol: float, atol: float) -> PeerTimes:
+    def result(self, num_unsteady: int, rtol: float, atol: float) -> PeerTimes:
         error = np.abs(np.asarray(self.run()).ravel() - self.reference)
         is_correct = bool(np.all(error <= atol + rtol * np.abs(self.reference)))
-        return PeerTimes(tuple(self.times_s), summarise(self.times_s), float(error.max()), is_correct)
+        summary = summarise(self.times_s)
+        return PeerTimes(tuple(self.times_s), summary, float(error.max()), is_correct, num_unsteady)

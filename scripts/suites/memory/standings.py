@@ -13,8 +13,9 @@ import numpy as np
 
 from codegen.llvm.build import compile_program
 from codegen.measure.bandwidth import BandwidthMeter, Rates
-from codegen.measure.peers import PeerTimes, kernel_binder, settle, time_peers
+from codegen.measure.peers import PeerTimes, kernel_binder, time_peers
 from codegen.measure.ratios import Ratio, ratio_to_best
+from codegen.measure.rounds import settle
 from codegen.ops import LARGE_MEMORY_WORKLOADS, Operator
 from codegen.schedule import build_space
 from codegen.target import Target
@@ -151,7 +152,7 @@ def _standing(
                 target.num_threads,
                 ROUNDS_OF_A_TURN,
                 seed=seed,
-                beside=[mover.take_turn],
+                beside=[mover],
             )
         )
         after = _settled(meter)

@@ -10,7 +10,8 @@ from codegen.llvm.build import compile_program
 from codegen.llvm.kernel import Kernel
 from codegen.measure.bandwidth import BandwidthMeter
 from codegen.measure.peak import measure_peak
-from codegen.measure.peers import Binder, PeerTimes, settle
+from codegen.measure.peers import Binder, PeerTimes
+from codegen.measure.rounds import settle
 from codegen.ops import Conv2d, Matmul, Operator
 from codegen.schedule import build_space
 from codegen.target import Target

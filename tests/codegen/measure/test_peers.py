@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import threading
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +12,7 @@ from numpy.typing import NDArray
 from codegen.llvm.build import compile_program
 from codegen.measure import peers
 from codegen.measure.detect import detect_target, read_host_cpu
-from codegen.measure.peers import Runner, kernel_binder, library_binders, settle, time_peers
+from codegen.measure.peers import Runner, kernel_binder, library_binders, time_peers
 from codegen.ops import (
     Conv2d,
     Elementwise,
@@ -30,6 +28,7 @@ from codegen.ops import (
 )
 from codegen.ops.elementwise import BINARY_OPS, UNARY_OPS
 from codegen.schedule import build_space
+from tests.codegen.measure.changing_machine import Told
 
 HAS_ONNXRUNTIME = all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime"))
 HAS_AVX2 = all(read_host_cpu().features.get(name) for name in ("avx2", "fma"))
@@ -84,13 +83,41 @@ def test_what_runs_beside_has_a_turn_in_each_round_next_to_our_kernels() -> None
 
         return run
 
-    def turn() -> None:
-        order.append("beside")
+    class Beside:
+        def __init__(self) -> None:
+            self.times_s: list[float] = []
 
-    time_peers(MATMUL, {"ours": bind}, num_threads=1, num_rounds=3, min_repeat_s=0.0001, beside=[turn])
+        def take_turn(self) -> None:
+            order.append("beside")
+            self.times_s.append(1.0)
+
+    time_peers(MATMUL, {"ours": bind}, num_threads=1, num_rounds=3, min_repeat_s=0.0001, beside=[Beside()])
     assert order.count("beside") == 3
     first, second, third = (place for place, who in enumerate(order) if who == "beside")
     assert order[first + 1] == order[second - 1] == order[third + 1] == "ours"
+
+
+def test_disturbed_rounds_are_dropped_for_all_and_unsteady_ones_counted() -> None:
+    class Beside:
+        def __init__(self) -> None:
+            self.times_s: list[float] = []
+            self.num_turns = 0
+
+        def take_turn(self) -> None:
+            self.num_turns += 1
+            self.times_s.append(float(self.num_turns))
+
+    def bind(operands: Mapping[str, NDArray[np.float32]]) -> Runner:
+        return lambda: operands["a"] @ operands["b"]
+
+    watch, beside = Told(0.8, 1.5, 0.9, 0.8, 0.5, 0.6, 1.7, 1.6, 1.2, 1.4, 1.5, 1.3), Beside()
+    results = time_peers(
+        MATMUL, {"ours": bind}, 1, num_rounds=3, min_repeat_s=0.0001, beside=[beside], watch=watch
+    )
+    assert watch.told == []
+    assert (beside.num_turns, beside.times_s) == (6, [2.0, 3.0, 5.0])
+    assert {(len(each.times_s), each.num_unsteady) for each in results.values()} == {(3, 1)}
+    assert {"ours", "torch"} <= set(results)
 
 
 @pytest.mark.skipif(not HAS_AVX2, reason="no AVX2 with FMA here")
@@ -160,20 +187,6 @@ def test_a_library_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyP
 
 def test_weights_that_vary_are_not_packed() -> None:
     assert "torch_packed" not in library_binders(dataclasses.replace(MATMUL, batch=3), num_threads=1)
-
-
-def test_a_turn_waits_for_threads_that_spin() -> None:
-    end_s = time.perf_counter() + 0.04
-
-    def spin() -> None:
-        while time.perf_counter() < end_s:
-            pass
-
-    thread = threading.Thread(target=spin)
-    thread.start()
-    settle()
-    assert time.perf_counter() >= end_s
-    thread.join()
 
 
 @pytest.mark.parametrize("op", [*UNARY_OPS, *BINARY_OPS])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
@@ -29,43 +29,17 @@ from codegen.measure.steadiness import (
     Watch,
 )
 from codegen.measure.trials import MAX_ATTEMPTS, Bench, run_interleaved, run_trial
+from tests.codegen.measure.changing_machine import (
+    APART,
+    SLOW_CORE,
+    STEADY,
+    Machine,
+    Told,
+    experienced,
+    slow_between,
+)
 from tests.codegen.measure.faulty_workbench import FaultyWorkbench
 from tests.targets import make_target
-
-STEADY = (1e-4, 5e-8)
-SLOW_CORE = (1.9e-4, 5e-8)
-APART = (1e-4, 1.7e-7)
-
-
-class Machine:
-    """A clock that moves as the watch pauses, and a state that depends on it."""
-
-    def __init__(self, state: Callable[[float], tuple[float, float]]) -> None:
-        self._state = state
-        self.now_s = 0.0
-
-    def read(self) -> Reading:
-        return np.array(self._state(self.now_s))
-
-    def pause(self, seconds: float) -> None:
-        self.now_s += seconds
-
-    def watch(
-        self, max_wait_s: float = 5.0, max_share: float = 0.25, remembered: Sequence[Reading] = ()
-    ) -> Watch:
-        return Watch(self.read, max_wait_s, max_share, remembered, lambda: self.now_s, self.pause)
-
-
-def slow_between(start_s: float, end_s: float, slow: tuple[float, float]) -> Machine:
-    return Machine(lambda now_s: slow if start_s <= now_s < end_s else STEADY)
-
-
-def experienced(machine: Machine, **limits: float) -> Watch:
-    """A watch that knows what is usual at 0 s."""
-    watch = machine.watch(**limits)
-    for _ in range(NUM_UNJUDGED):
-        watch.wait()
-    return watch
 
 
 @pytest.mark.parametrize("slow", [SLOW_CORE, APART])
@@ -184,29 +158,6 @@ def test_a_second_look_decides_after_a_trial() -> None:
 
 def job() -> MeasureJob:
     return MeasureJob("sleep", {}, make_target(), {"sketch": "good", "knobs": {"duration_us": 100}})
-
-
-class Told(Watch):
-    """Says what it is told, one look after the other, and can afford ``num_repeats`` repetitions."""
-
-    def __init__(self, *unsteadiness: float, num_repeats: int = MAX_ATTEMPTS) -> None:
-        super().__init__(lambda: np.array(STEADY), 1.0, 0.25)
-        self.told = list(unsteadiness)
-        self.num_repeats = num_repeats
-
-    def wait(self) -> float:
-        return self.told.pop(0)
-
-    def look(self) -> float:
-        return self.told.pop(0)
-
-    def affords(self, seconds: float) -> bool:
-        assert seconds > 0
-        return self.num_repeats > 0
-
-    def charge(self, spent_s: float) -> None:
-        assert spent_s > 0
-        self.num_repeats -= 1
 
 
 def bench_with(watch: Watch | None, config: MeasureConfig) -> Bench:
