@@ -41,7 +41,15 @@ from scripts.tuning.measured_search import (
     time_text,
 )
 from scripts.tuning.task_list import ListTuning
-from scripts.tuning.winner import choose_winner, compare, comparison_table, save_winner, winner_metrics
+from scripts.tuning.winner import (
+    choose_winner,
+    compare,
+    comparison_table,
+    comparison_watch,
+    save_winner,
+    unsteady_text,
+    winner_metrics,
+)
 from search.scheduler import ScheduleConfig
 
 
@@ -110,8 +118,11 @@ def _tune_one(run: Run[Tune], name: str, operator: Operator) -> Metrics:
         say(time_text(result))
         winner = choose_winner(measurer.measure_finalists(result, config.num_finalists), space)
     kernel = save_winner(winner, operator, run.folder / "kernel")
-    times = compare(operator, kernel, config.seed, errors=winner.errors)
+    with comparison_watch(pool, space.target, config.measure, time.monotonic() - start_s) as watch:
+        times = compare(operator, kernel, config.seed, errors=winner.errors, watch=watch)
     show_table(name, *comparison_table(operator, times))
+    if text := unsteady_text(times):
+        say(text)
     say(f"the kernel is in {run.folder / 'kernel'}, every trial in {run.folder / 'history.csv'}")
     return {
         **winner_metrics(operator, winner, times),

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeAlias
 
 import numpy as np
@@ -94,6 +95,7 @@ class Watch:
         max_wait_s: a single wait takes no longer.
         max_share: about what waiting may add to the time since the start, besides ``FREE_WAIT_S``.
         remembered: what another process saw, the oldest first.
+        worked_s: time before the start of which waiting may be a share as well.
         clock, pause: seconds now, and letting some pass; tests bring their own.
     """
 
@@ -103,6 +105,7 @@ class Watch:
         max_wait_s: float,
         max_share: float,
         remembered: Sequence[Reading] = (),
+        worked_s: float = 0.0,
         clock: Callable[[], float] = time.perf_counter,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -111,7 +114,7 @@ class Watch:
         self._max_share = max_share
         self._clock = clock
         self._pause = pause
-        self._start_s = clock()
+        self._start_s = clock() - worked_s
         self._waited_s = 0.0
         self._remembered: deque[Reading] = deque(remembered, maxlen=NUM_REMEMBERED)
 
@@ -174,3 +177,23 @@ class Watch:
             return 0.0
         is_read = usual > 0
         return float(np.max(reading[is_read] / (usual[is_read] * LIMITS[is_read])))
+
+
+@contextmanager
+def watching(
+    target: Target,
+    max_wait_s: float,
+    max_share: float,
+    remembered: Sequence[Reading] = (),
+    worked_s: float = 0.0,
+) -> Iterator[Watch | None]:
+    """A watch of this process over the cores of a target; None, and no look, where it may wait for 0 seconds.
+
+    No thread but the probe's own is bound to a core, and those end with the context.
+    """
+    if max_wait_s == 0:
+        yield None
+        return
+    with PinnedTeam(target.num_threads) as team:
+        probe = SteadinessProbe(target, NativeLoops(target), team)
+        yield Watch(probe.read, max_wait_s, max_share, remembered, worked_s)

@@ -12,6 +12,7 @@ import numpy as np
 
 from codegen.measure.config import MeasureConfig
 from codegen.measure.pool import MeasurePool
+from codegen.measure.steadiness import Watch
 from codegen.ops import Operator, make_operator
 from codegen.schedule import build_space
 from codegen.target import Target
@@ -28,7 +29,15 @@ from scripts.tuning.measured_search import (
     tuning_run,
     write_history,
 )
-from scripts.tuning.winner import choose_winner, compare, save_winner, winner_metrics
+from scripts.tuning.winner import (
+    Winner,
+    choose_winner,
+    compare,
+    comparison_watch,
+    save_winner,
+    unsteady_text,
+    winner_metrics,
+)
 from search.journal import open_journal
 from search.scheduler import ScheduleConfig, ScheduledTask, tune_tasks
 from search.trials import Trial
@@ -83,9 +92,11 @@ class ListTuning:
                     for t in listed
                 ]
                 tune_tasks(scheduled, num_trials, self.schedule, np.random.default_rng(self.seed))
-            values: dict[str, float | int | str] = {}
-            for each in listed:
-                values |= self._finish(each, folder / each.name)
+            winners = [self._save_winner(each, folder / each.name) for each in listed]
+        values: dict[str, float | int | str] = {}
+        with comparison_watch(pool, target, self.measure, time.monotonic() - start_s) as watch:
+            for each, winner in zip(listed, winners, strict=True):
+                values |= self._compare(each, winner, watch)
         summary = _summary(listed, values, time.monotonic() - start_s)
         say(f"kernel/ and history.csv of each task are in a folder of its name in {folder}")
         return {**values, **summary}
@@ -124,18 +135,25 @@ class ListTuning:
             listed.append(_Listed(task.name, operator, measurer, search, task.count))
         return listed
 
-    def _finish(self, task: _Listed, folder: Path) -> Metrics:
-        """History and, if anything ran, the winner as a kernel; a few metrics under the task's name."""
+    def _save_winner(self, task: _Listed, folder: Path) -> Winner | None:
+        """History and, if anything ran, the winner, as it was saved."""
         result = task.run.result()
         write_history(folder / "history.csv", result.history)
-        values = {f"trials_{task.name}": len(result.history)}
         finalists = task.measurer.measure_finalists(result, self.num_finalists)
         if not finalists or finalists[0].summary is None:
             say(f"{task.name}: no schedule could be measured; {folder / 'history.csv'} says why")
-            return values
+            return None
         winner = choose_winner(finalists, task.measurer.space)
-        kernel = save_winner(winner, task.operator, folder / "kernel")
-        times = compare(task.operator, kernel, self.seed, errors=winner.errors)
+        return replace(winner, kernel=save_winner(winner, task.operator, folder / "kernel"))
+
+    def _compare(self, task: _Listed, winner: Winner | None, watch: Watch | None) -> Metrics:
+        """A few metrics under the task's name, more if there is a winner to compare with libraries."""
+        values = {f"trials_{task.name}": len(task.run.history)}
+        if winner is None:
+            return values
+        times = compare(task.operator, winner.kernel, self.seed, errors=winner.errors, watch=watch)
+        if text := unsteady_text(times):
+            say(f"{task.name}: {text}")
         found = winner_metrics(task.operator, winner, times)
         kept = ("latency_s", "vs_best", "correct")
         return {**values, **{f"{key}_{task.name}": found[key] for key in kept if key in found}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,14 @@ from typing import Any
 from codegen.llvm.artefact import load, save_kernel
 from codegen.llvm.build import compile_program
 from codegen.llvm.kernel import Kernel
+from codegen.measure.config import MeasureConfig
 from codegen.measure.peers import Binder, PeerTimes, kernel_binder, time_peers
-from codegen.measure.pool import Finalist
+from codegen.measure.pool import Finalist, MeasurePool
+from codegen.measure.steadiness import Watch, watching
 from codegen.measure.timing import Summary
 from codegen.ops import Operator, operator_parameters, tolerance
 from codegen.schedule import Space
+from codegen.target import Target
 from scripts.running.display import time_unit
 
 
@@ -65,14 +69,33 @@ def compare(
     seed: int,
     others: Mapping[str, Binder] | None = None,
     errors: Mapping[str, float] | None = None,
+    watch: Watch | None = None,
 ) -> dict[str, PeerTimes]:
     """Our kernel (``looprank``), the libraries that have the operator and others, in one interleaved run.
 
-    ``errors`` are those of our kernel's sketch.
+    ``errors`` are those of our kernel's sketch; ``watch`` is as in ``time_peers``.
     """
     kernels = {"looprank": kernel_binder(kernel), **(others or {})}
     own_errors = {"looprank": errors or {}}
-    return time_peers(operator, kernels, kernel.target.num_threads, seed=seed, errors=own_errors)
+    num_threads = kernel.target.num_threads
+    return time_peers(operator, kernels, num_threads, seed=seed, errors=own_errors, watch=watch)
+
+
+def comparison_watch(
+    pool: MeasurePool, target: Target, measure: MeasureConfig, worked_s: float
+) -> AbstractContextManager[Watch | None]:
+    """Looks at the machine around comparisons, knowing what is usual from the trials on the same target.
+
+    ``worked_s`` is what the run took so far: its waits may add their share of that. None, where nobody looks.
+    """
+    return watching(target, measure.steady_wait_s, measure.steady_share, pool.readings(target), worked_s)
+
+
+def unsteady_text(times: Mapping[str, PeerTimes]) -> str:
+    """Whether a comparison was done on a slow machine, for a sentence; empty if it was not."""
+    num, num_rounds = times["looprank"].num_unsteady, len(times["looprank"].times_s)
+    where = f"{num} of the {num_rounds} rounds of this comparison"
+    return f"the machine was slower than usual in {where}" if num else ""
 
 
 def comparison_table(
@@ -91,9 +114,17 @@ def comparison_table(
 def winner_metrics(
     operator: Operator, winner: Winner, times: Mapping[str, PeerTimes]
 ) -> dict[str, float | int]:
-    """``latency_metrics``, how many finalists it ties with, and its error bound for results around zero."""
+    """``latency_metrics``, how many finalists it ties with, and its error bound for results around zero.
+
+    ``num_unsteady_rounds`` are those of the comparison in which the machine was slower than usual.
+    """
     _, atol = tolerance(operator.program(), errors=winner.errors)
-    return {**latency_metrics(operator, times), "num_tied": winner.num_tied, "error_bound": atol}
+    return {
+        **latency_metrics(operator, times),
+        "num_tied": winner.num_tied,
+        "error_bound": atol,
+        "num_unsteady_rounds": times["looprank"].num_unsteady,
+    }
 
 
 def latency_metrics(operator: Operator, times: Mapping[str, PeerTimes]) -> dict[str, float | int]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
-from codegen.measure.steadiness import NUM_UNJUDGED, Reading, Watch
+from codegen.measure.steadiness import NUM_REMEMBERED, NUM_UNJUDGED, Reading, Watch
+from codegen.target import Target
 
 STEADY = (1e-4, 5e-8)
 SLOW_CORE = (1.9e-4, 5e-8)
@@ -27,9 +29,13 @@ class Machine:
         self.now_s += seconds
 
     def watch(
-        self, max_wait_s: float = 5.0, max_share: float = 0.25, remembered: Sequence[Reading] = ()
+        self,
+        max_wait_s: float = 5.0,
+        max_share: float = 0.25,
+        remembered: Sequence[Reading] = (),
+        worked_s: float = 0.0,
     ) -> Watch:
-        return Watch(self.read, max_wait_s, max_share, remembered, lambda: self.now_s, self.pause)
+        return Watch(self.read, max_wait_s, max_share, remembered, worked_s, lambda: self.now_s, self.pause)
 
 
 def slow_between(start_s: float, end_s: float, slow: tuple[float, float]) -> Machine:
@@ -65,3 +71,27 @@ class Told(Watch):
     def charge(self, spent_s: float) -> None:
         assert spent_s > 0
         self.num_repeats -= 1
+
+
+class SlowSince:
+    """Stands for ``watching`` on a machine that has become slow for good, and notes what it was asked."""
+
+    def __init__(self) -> None:
+        self.num_contexts = 0
+        self.max_wait_s = self.max_share = self.worked_s = 0.0
+        self.remembered: Sequence[Reading] = ()
+
+    @contextmanager
+    def __call__(
+        self,
+        target: Target,
+        max_wait_s: float,
+        max_share: float,
+        remembered: Sequence[Reading] = (),
+        worked_s: float = 0.0,
+    ) -> Iterator[Watch]:
+        self.num_contexts += 1
+        self.max_wait_s, self.max_share, self.worked_s = max_wait_s, max_share, worked_s
+        self.remembered = remembered
+        usual = [np.array(STEADY)] * NUM_REMEMBERED
+        yield Watch(lambda: np.array(SLOW_CORE), 0.0, 0.0, usual, pause=lambda seconds: None)

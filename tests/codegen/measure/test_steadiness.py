@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import cast
 
@@ -27,6 +29,7 @@ from codegen.measure.steadiness import (
     UNSEEN_S,
     Reading,
     Watch,
+    watching,
 )
 from codegen.measure.trials import MAX_ATTEMPTS, Bench, run_interleaved, run_trial
 from tests.codegen.measure.changing_machine import (
@@ -148,6 +151,12 @@ def test_what_is_thrown_away_is_charged() -> None:
     assert not watch.affords(1.01 * (FREE_WAIT_S + 0.5 * 3.0 - 1.0))
 
 
+def test_work_before_the_start_allows_for_its_share() -> None:
+    watch = Machine(lambda now_s: STEADY).watch(max_share=0.5, worked_s=4.0)
+    assert watch.affords(0.99 * (FREE_WAIT_S + 2.0))
+    assert not watch.affords(1.01 * (FREE_WAIT_S + 2.0))
+
+
 def test_a_second_look_decides_after_a_trial() -> None:
     machine = slow_between(1.0, 1.01, SLOW_CORE)
     watch = experienced(machine)
@@ -239,6 +248,40 @@ def test_several_cores_of_this_machine_can_be_read() -> None:
     readings = np.array([probe.read() for _ in range(20)])
     assert np.all((readings[:, 0] > 1e-6) & (readings[:, 0] < 1))
     assert 0 < readings[:, 1].min() < UNSEEN_S  # a busy machine may miss some
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_watching_binds_no_thread_of_the_process_and_leaves_none_behind(num_threads: int) -> None:
+    before, cores = set(threading.enumerate()), cores_of_threads()
+    known = [np.array([1.0, 1.0])] * NUM_UNJUDGED
+    with watching(make_target(num_threads=num_threads), 1.0, 0.25, known, 1e6) as watch:
+        assert watch is not None
+        assert watch.affords(2e5)
+        assert 0 < watch.wait() < 1  # any machine takes less than a second
+        during = cores_of_threads()
+        assert [during[thread] for thread in during if thread in cores] == [
+            cores[thread] for thread in during if thread in cores
+        ]
+    assert set(threading.enumerate()) <= before
+    assert os.sched_getaffinity(0) == cores[threading.get_native_id()]
+
+
+def cores_of_threads() -> dict[int, set[int]]:
+    """On which cores each thread of this process may run, but for those that end meanwhile."""
+    cores = {}
+    for name in os.listdir("/proc/self/task"):
+        with suppress(ProcessLookupError):
+            cores[int(name)] = os.sched_getaffinity(int(name))
+    return cores
+
+
+def test_nobody_watches_where_the_settings_do_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(team: PinnedTeam, num_threads: int) -> None:
+        raise AssertionError("no threads are wanted")
+
+    monkeypatch.setattr(PinnedTeam, "__init__", refuse)
+    with watching(make_target(), 0.0, 0.25) as watch:
+        assert watch is None
 
 
 def test_only_two_cores_of_a_team_exchange() -> None:
