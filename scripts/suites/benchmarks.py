@@ -215,7 +215,7 @@ def memory(config: Benchmark, target: Target, folder: Path) -> Values:
         rivals = results.winners(workloads) if config.kernels.store == "better" else {}
         winners = _tuner(config, target, folder).tune_all(workloads, rivals)
     workloads = {name: workloads[name] for name in winners}
-    standings = stand_in_memory(workloads, winners, target, config.seed)
+    standings = stand_in_memory(workloads, winners, target, config.seed, config.measure)
     columns, rows = memory_table(standings)
     show_table(f"memory on {target.name}", columns, rows)
     write_table(folder, columns, rows)
@@ -281,9 +281,8 @@ def _run_operators(
     suite: str, workloads: Mapping[str, Operator], config: Benchmark, target: Target, folder: Path
 ) -> Values:
     tuner = _tuner(config, target, folder)
-    run = OperatorSuite(
-        suite, config.kernels, workloads, target, config.seed, folder, ROOT, tuner.code_version
-    )
+    kernels, measure, version = config.kernels, config.measure, tuner.code_version
+    run = OperatorSuite(suite, kernels, measure, workloads, target, config.seed, folder, ROOT, version)
     return run.run(tuner)
 
 

@@ -91,10 +91,11 @@ def comparison_watch(
     return watching(target, measure.steady_wait_s, measure.steady_share, pool.readings(target), worked_s)
 
 
-def unsteady_text(times: Mapping[str, PeerTimes]) -> str:
-    """Whether a comparison was done on a slow machine, for a sentence; empty if it was not."""
-    num, num_rounds = times["looprank"].num_unsteady, len(times["looprank"].times_s)
-    where = f"{num} of the {num_rounds} rounds of this comparison"
+def unsteady_text(*comparisons: Mapping[str, PeerTimes]) -> str:
+    """Whether comparisons were done on a slow machine, for a sentence; empty if they were not."""
+    ours = [times["looprank"] for times in comparisons]
+    num, num_rounds = sum(each.num_unsteady for each in ours), sum(len(each.times_s) for each in ours)
+    where = f"{num} of the {num_rounds} rounds beside libraries"
     return f"the machine was slower than usual in {where}" if num else ""
 
 

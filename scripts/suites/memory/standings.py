@@ -13,16 +13,19 @@ import numpy as np
 
 from codegen.llvm.build import compile_program
 from codegen.measure.bandwidth import BandwidthMeter, Rates
+from codegen.measure.config import MeasureConfig
 from codegen.measure.peers import PeerTimes, kernel_binder, time_peers
 from codegen.measure.ratios import Ratio, ratio_to_best
 from codegen.measure.rounds import settle
+from codegen.measure.steadiness import Watch, watching
 from codegen.ops import LARGE_MEMORY_WORKLOADS, Operator
 from codegen.schedule import build_space
 from codegen.target import Target
-from scripts.running.display import progress
+from scripts.running.display import progress, say
 from scripts.running.outputs import write_text
 from scripts.suites.operators.standings import OURS
 from scripts.tuning.stored_winners import StoredWinner
+from scripts.tuning.winner import unsteady_text
 
 NUM_TURNS = 5
 ROUNDS_OF_A_TURN = 4
@@ -73,13 +76,21 @@ class MemoryStanding:
 
 
 def stand_in_memory(
-    workloads: Mapping[str, Operator], winners: Mapping[str, StoredWinner], target: Target, seed: int
+    workloads: Mapping[str, Operator],
+    winners: Mapping[str, StoredWinner],
+    target: Target,
+    seed: int,
+    measure: MeasureConfig,
 ) -> list[MemoryStanding]:
-    """Time every winner in turns, before and after each of which the bandwidth is measured."""
+    """Time every winner in turns, before and after each of which the bandwidth is measured.
+
+    Rounds wait for a machine that is as fast as it usually was in this run (``measure.steady_*``).
+    """
     standings = []
-    with BandwidthMeter(target) as meter, progress("timing") as tick:
+    watched = watching(target, measure.steady_wait_s, measure.steady_share)
+    with BandwidthMeter(target) as meter, watched as watch, progress("timing") as tick:
         for number, (name, operator) in enumerate(workloads.items(), start=1):
-            standings.append(_standing(name, operator, winners[name], target, seed, meter))
+            standings.append(_standing(name, operator, winners[name], target, seed, meter, watch))
             tick(number, len(workloads), name)
     return standings
 
@@ -133,7 +144,13 @@ def _with_range(found: Mapping[str, float | int], name: str) -> str:
 
 
 def _standing(
-    name: str, operator: Operator, winner: StoredWinner, target: Target, seed: int, meter: BandwidthMeter
+    name: str,
+    operator: Operator,
+    winner: StoredWinner,
+    target: Target,
+    seed: int,
+    meter: BandwidthMeter,
+    watch: Watch | None,
 ) -> MemoryStanding:
     space = build_space(operator.program(), target)
     kernel = compile_program(space.lower_named(winner.candidate), target)
@@ -153,12 +170,15 @@ def _standing(
                 ROUNDS_OF_A_TURN,
                 seed=seed,
                 beside=[mover],
+                watch=watch,
             )
         )
         after = _settled(meter)
         least_s = [rates.least_s(num_read, program.output.num_bytes) for rates in (before, after)]
         shares.append(sum(least_s) / 2 / turns[-1][OURS].summary.median_s)
         before = after
+    if text := unsteady_text(*turns):
+        say(f"{name}: {text}")
     times_s = {who: [s for turn in turns for s in turn[who].times_s] for who in turns[0]}
     return MemoryStanding(
         name=name,

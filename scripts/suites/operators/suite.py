@@ -9,9 +9,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
+from codegen.measure.config import MeasureConfig
 from codegen.measure.detect import without_bf16
 from codegen.measure.peers import Binder, kernel_binder
 from codegen.measure.peers_tvm import has_tvm_expression, tune_with_tvm, tvm_binders
+from codegen.measure.steadiness import watching
 from codegen.ops import AWKWARD_WORKLOADS, ROUND_NEIGHBOURS, WORKLOADS, Operator
 from codegen.target import Target
 from scripts.running.display import say, show_table
@@ -104,6 +106,7 @@ class OperatorSuite:
 
     name: str
     config: KernelsConfig
+    measure: MeasureConfig
     workloads: Mapping[str, Operator]
     target: Target
     seed: int
@@ -123,14 +126,16 @@ class OperatorSuite:
         earlier = self._stored_tables()  # what is damaged is said before hours of tuning
         winners = self._winners(stored, tuner)
         others = self._others(winners)
-        standings = time_winners(
-            self.workloads,
-            winners,
-            self.target,
-            self.seed,
-            self.code_version,
-            lambda name: others.get(name, {}),
-        )
+        with watching(self.target, self.measure.steady_wait_s, self.measure.steady_share) as watch:
+            standings = time_winners(
+                self.workloads,
+                winners,
+                self.target,
+                self.seed,
+                self.code_version,
+                lambda name: others.get(name, {}),
+                watch,
+            )
         if not standings:
             raise ValueError(f"none of the stored winners of suite={self.name} can be used any more")
         show_standings(f"{self.name} on {self.target.name}", standings)

@@ -12,13 +12,14 @@ from codegen.measure.bandwidth import BandwidthMeter
 from codegen.measure.peak import measure_peak
 from codegen.measure.peers import Binder, PeerTimes
 from codegen.measure.rounds import settle
+from codegen.measure.steadiness import Watch
 from codegen.ops import Conv2d, Matmul, Operator
 from codegen.schedule import build_space
 from codegen.target import Target
 from scripts.running.display import progress, say
 from scripts.suites.operators.standings import OURS, Ceilings, Standing, best_ceilings, make_standing
 from scripts.tuning.stored_winners import StoredWinner
-from scripts.tuning.winner import compare
+from scripts.tuning.winner import compare, unsteady_text
 
 NARROW = 0.1
 """Widest interval of a median, as a share of it, that needs no second turn.
@@ -38,10 +39,11 @@ def time_winners(
     seed: int,
     code_version: str,
     others: Callable[[str], Mapping[str, Binder]],
+    watch: Watch | None = None,
 ) -> list[Standing]:
     """A row per workload, in order; one whose schedule no longer exists is named and left out.
 
-    ``others`` gives further contestants of a workload.
+    ``others`` gives further contestants of a workload; ``watch`` learns from one comparison for the next.
 
     The ceilings are measured around each comparison and the best of all is used: a core that others
     use, or that runs hot, loses speed for seconds, and a ceiling from another minute may lie below a kernel.
@@ -51,7 +53,7 @@ def time_winners(
         ceilings = [measure_ceilings(target, meter)]
 
         def time_one(name: str) -> Mapping[str, PeerTimes] | None:
-            times = _compare(workloads[name], winners[name], target, seed, others(name))
+            times = _compare(workloads[name], winners[name], target, seed, others(name), watch)
             ceilings.append(measure_ceilings(target, meter))
             return times
 
@@ -63,6 +65,9 @@ def time_winners(
                 compared[name] = times
             tick(number, len(winners), name)
         _time_disturbed_again(compared, time_one)
+    for name, times in compared.items():
+        if text := unsteady_text(times):
+            say(f"{name}: {text}")
     best = best_ceilings(ceilings)
     return [
         make_standing(
@@ -131,10 +136,15 @@ def compile_winner(operator: Operator, winner: StoredWinner, target: Target) -> 
 
 
 def _compare(
-    operator: Operator, winner: StoredWinner, target: Target, seed: int, others: Mapping[str, Binder]
+    operator: Operator,
+    winner: StoredWinner,
+    target: Target,
+    seed: int,
+    others: Mapping[str, Binder],
+    watch: Watch | None,
 ) -> Mapping[str, PeerTimes] | None:
     kernel = compile_winner(operator, winner, target)
     if kernel is None:
         return None
     errors = build_space(operator.program(), target).errors(winner.candidate)
-    return compare(operator, kernel, seed, others, errors)
+    return compare(operator, kernel, seed, others, errors, watch)
