@@ -39,7 +39,7 @@ def time_winners(
     seed: int,
     code_version: str,
     others: Callable[[str], Mapping[str, Binder]],
-    watch: Watch | None = None,
+    watch: Watch | None,
 ) -> list[Standing]:
     """A row per workload, in order; one whose schedule no longer exists is named and left out.
 
