@@ -19,9 +19,10 @@ class MeasureConfig:
     ``memory_bytes`` bounds the private writable memory of the process, everything included.
     ``flush_cache`` times single calls after evicting the caches, instead of warm batches of calls.
     The reference kernel runs before every ``reference_every``-th trial; 0 leaves it out. Before and after a
-    trial the machine is looked at (``codegen/measure/steadiness.py``): a wait for it to be as fast as usual
-    takes up to ``steady_wait_s``, which the time limits leave out, and all waits and repetitions add about
-    ``steady_share`` to the time of the process, besides half a second; 0 seconds leave out looking.
+    trial, or a round beside libraries, the machine is looked at (``codegen/measure/steadiness.py``): a wait
+    for it to be as fast as usual takes up to ``steady_wait_s``, which the time limits leave out, and all
+    waits and repetitions add about ``steady_share`` to the time of the process, besides half a second; 0
+    seconds leave out looking.
     """
 
     num_warmups: int = 0

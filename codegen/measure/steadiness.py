@@ -148,7 +148,7 @@ class Watch:
     def wait(self) -> float:
         """Return when the machine is steady, or when waiting any longer would cost too much; how it is then.
 
-        One reading is remembered for each call, however long the wait: usual is what trials find.
+        One reading is remembered for each call, however long the wait: usual is what trials and rounds find.
         """
         reading = self._look_twice()
         self._remembered.append(reading)
