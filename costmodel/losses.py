@@ -105,12 +105,13 @@ class LogTimeRegression:
 class RankAndTime:
     """Pairwise loss plus ``regression`` times the squared error of log time.
 
-    A share of 2 costs no ranking and keeps predicted times close (three folds over the training tasks of
-    the shipped set: pairwise accuracy 0.867 against 0.863 at 0.1, error of log time 0.12 against 0.31).
+    A share of 2 costs no ranking and keeps predicted times close (``log_span`` 0, three folds over the
+    training tasks of an earlier shipped set: pairwise accuracy 0.867 against 0.863 at 0.1, error of log time
+    0.12 against 0.31).
 
     The regression ties the scale of scores to log time, so that one score means as much in every task
     and predicted runtimes can be read off it. ``log_span`` is that of ``PairwiseLogistic``: by default all
-    pairs that are a tenth apart or more weigh alike, as the regression looks after the fast end already.
+    pairs that are a tenth apart or more weigh alike, as two trials of one candidate seldom differ by so much.
     """
 
     regression: float = 2.0
