@@ -85,7 +85,11 @@ class PinnedTeam:
         return list(self._executor.map(lambda number: self._run_one(number, work), range(len(self))))
 
     def _run_one(self, number: int, work: Callable[[int], object]) -> float:
-        os.sched_setaffinity(0, {self._cores[number]})
+        try:
+            os.sched_setaffinity(0, {self._cores[number]})
+        except OSError:
+            self._start.abort()  # the core was taken away; the others would wait for this one for ever
+            raise
         self._start.wait()
         start_s = time.perf_counter()
         work(number)

@@ -21,7 +21,7 @@ from codegen.target import Target
 WORKBENCH = "codegen.measure.workbench:make_workbench"
 """Lowers with ``codegen.schedule``, compiles with ``codegen.llvm``, checks against ``codegen.ops``."""
 
-OF_NO_CANDIDATE = ("preparing", "probing", "waiting")
+IDLE_PHASES = ("preparing", "probing", "waiting")
 """Phases in which nothing of a candidate runs."""
 
 
@@ -131,8 +131,8 @@ class MeasurePool:
         """Measure candidates of one task again, in turn, each once a round; results in the order given.
 
         One that crashes or hangs is set aside with its failure, and the others start over. A process that
-        is lost while none of them runs is no fault of one: all start over once, and fail together if that
-        happens again.
+        is lost while none of them runs is not known to be the fault of one: all start over once, and if that
+        happens again, each is measured alone, so that one that damages its process harms no other.
 
         Raises:
             ValueError: the jobs belong to several tasks, or ``num_rounds`` is not positive.
@@ -149,11 +149,12 @@ class MeasurePool:
                 results = self._ask_unguarded([jobs[position] for position in remaining], None, num_rounds)
                 measurements.update(zip(remaining, results))
             except LostWorkerError as error:
-                if error.phase not in OF_NO_CANDIDATE:
+                if error.phase not in IDLE_PHASES:
                     lost = remaining[error.position]
                     measurements[lost] = self._lost(jobs[lost], error)
                 elif has_restarted:
-                    measurements.update((lost, self._lost(jobs[lost], error)) for lost in remaining)
+                    alone = {each: self._ask([jobs[each]], None, num_rounds)[0] for each in remaining}
+                    measurements.update(alone)
                 else:
                     has_restarted = True
         return _rank(jobs, [measurements[position] for position in range(len(jobs))])

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import time
+from threading import BrokenBarrierError
 
 import numpy as np
 import pytest
@@ -65,3 +67,18 @@ def test_reference_work_takes_about_a_millisecond_and_sees_more_work(target: Tar
         first = min(probe.reference_s() for _ in range(5))
         probe.flush()
     assert 1e-4 < first < 0.05
+
+
+def test_a_core_that_was_taken_away_is_an_error_and_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    with PinnedTeam(2) as team:
+        last = sorted(os.sched_getaffinity(0))[len(team) - 1]
+        pin = os.sched_setaffinity
+
+        def refuse_last(process: int, cores: set[int]) -> None:
+            if cores == {last}:
+                raise OSError("invalid argument")
+            pin(process, cores)
+
+        monkeypatch.setattr(os, "sched_setaffinity", refuse_last)
+        with pytest.raises((OSError, BrokenBarrierError)):
+            team.run(lambda number: None)

@@ -313,7 +313,7 @@ def remeasured_by_mortals(deaths: Path, *sketches: str) -> list[Finalist]:
 
 
 @pytest.mark.parametrize("phase", ["preparing", "waiting"])
-@pytest.mark.parametrize(("num_deaths", "num_failed"), [(1, 0), (2, 2), (3, 2)])
+@pytest.mark.parametrize(("num_deaths", "num_failed"), [(1, 0), (2, 0), (3, 1), (4, 2)])
 def test_no_finalist_is_blamed_for_a_process_lost_while_none_ran(
     tmp_path: Path, phase: str, num_deaths: int, num_failed: int
 ) -> None:
@@ -322,7 +322,7 @@ def test_no_finalist_is_blamed_for_a_process_lost_while_none_ran(
     finalists = remeasured_by_mortals(deaths, "good", "good")
     failures = [each.measurement.failure for each in finalists if each.measurement.failure]
     assert [each.message for each in failures] == [f"worker died of SIGKILL while {phase}"] * num_failed
-    assert deaths.read_text() == f"{phase} {max(num_deaths - 2, 0)}"
+    assert deaths.read_text() == f"{phase} 0"
 
 
 def test_a_bad_finalist_is_set_aside_also_after_a_process_was_lost_while_none_ran(tmp_path: Path) -> None:
