@@ -64,9 +64,8 @@ class ModelTableConfig:
 
     models: list[str] = field(
         default_factory=lambda: [
-            "treegru", "treelstm", "context_treegru", "gnn", "transformer", "statement_mlp", "xgboost",
-            "xgboost_relations",
-            "roofline", "random", "constant",
+            "treegru", "treelstm", "context_treegru", "gnn", "transformer", "statement_mlp", "ensemble",
+            "xgboost", "xgboost_relations", "roofline", "random", "constant",
         ]
     )  # fmt: skip
     losses: list[str] = field(
