@@ -73,6 +73,18 @@ def test_libraries_and_a_kernel_of_ours_are_timed_and_agree() -> None:
         assert 0 < result.summary.low_s <= result.summary.median_s
 
 
+class Beside:
+    """Notes its turns in ``order``; its times are their numbers, from 1."""
+
+    def __init__(self, order: list[str]) -> None:
+        self.order = order
+        self.times_s: list[float] = []
+
+    def take_turn(self) -> None:
+        self.order.append("beside")
+        self.times_s.append(float(self.order.count("beside")))
+
+
 def test_what_runs_beside_has_a_turn_in_each_round_next_to_our_kernels() -> None:
     order: list[str] = []
 
@@ -83,39 +95,23 @@ def test_what_runs_beside_has_a_turn_in_each_round_next_to_our_kernels() -> None
 
         return run
 
-    class Beside:
-        def __init__(self) -> None:
-            self.times_s: list[float] = []
-
-        def take_turn(self) -> None:
-            order.append("beside")
-            self.times_s.append(1.0)
-
-    time_peers(MATMUL, {"ours": bind}, num_threads=1, num_rounds=3, min_repeat_s=0.0001, beside=[Beside()])
+    beside = [Beside(order)]
+    time_peers(MATMUL, {"ours": bind}, num_threads=1, num_rounds=3, min_repeat_s=0.0001, beside=beside)
     assert order.count("beside") == 3
     first, second, third = (place for place, who in enumerate(order) if who == "beside")
     assert order[first + 1] == order[second - 1] == order[third + 1] == "ours"
 
 
 def test_disturbed_rounds_are_dropped_for_all_and_unsteady_ones_counted() -> None:
-    class Beside:
-        def __init__(self) -> None:
-            self.times_s: list[float] = []
-            self.num_turns = 0
-
-        def take_turn(self) -> None:
-            self.num_turns += 1
-            self.times_s.append(float(self.num_turns))
-
     def bind(operands: Mapping[str, NDArray[np.float32]]) -> Runner:
         return lambda: operands["a"] @ operands["b"]
 
-    watch, beside = Told(0.8, 1.5, 0.9, 0.8, 0.5, 0.6, 1.7, 1.6, 1.2, 1.4, 1.5, 1.3), Beside()
+    watch, beside = Told(0.8, 1.5, 0.9, 0.8, 0.5, 0.6, 1.7, 1.6, 1.2, 1.4, 1.5, 1.3), Beside([])
     results = time_peers(
         MATMUL, {"ours": bind}, 1, num_rounds=3, min_repeat_s=0.0001, beside=[beside], watch=watch
     )
     assert watch.told == []
-    assert (beside.num_turns, beside.times_s) == (6, [2.0, 3.0, 5.0])
+    assert (len(beside.order), beside.times_s) == (6, [2.0, 3.0, 5.0])
     assert {(len(each.times_s), each.num_unsteady) for each in results.values()} == {(3, 1)}
     assert {"ours", "torch"} <= set(results)
 
