@@ -1,6 +1,7 @@
 """List what an ONNX network computes: python scripts/tasks.py onnx=model.onnx [batch=8] [output=tasks.yaml].
 
-The list is written as ``tasks.yaml``, which ``collect.py`` and ``tune.py`` accept.
+Or draw operators to learn from: python scripts/tasks.py draw=200 seed=1. Either list is written as
+``tasks.yaml``, which ``collect.py`` and ``tune.py`` accept.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from scripts.running.interruption import end_quietly_when_interrupted
 
 end_quietly_when_interrupted()
 
+import numpy as np
 from omegaconf import MISSING
 
 from codegen.graph.onnx_tasks import NetworkTasks, OperatorTask, onnx_tasks
-from codegen.ops import operator_parameters
+from codegen.ops import make_operator, operator_parameters
+from datasets.drawing import draw_tasks
 from datasets.tasks import Task, save_tasks
 from scripts.options.groups import register_groups
 from scripts.running.display import say, show_table
@@ -30,38 +33,62 @@ from scripts.running.outputs import Metrics
 
 @dataclass(frozen=True, kw_only=True)
 class Tasks:
-    """``batch`` replaces the first dimension of every input; ``dims`` gives sizes to symbolic dimensions.
+    """Either ``onnx``, the file of a network, or ``draw``, a number of operators of drawn shapes.
 
+    ``batch`` replaces the first dimension of every input; ``dims`` gives sizes to symbolic dimensions.
     ``output`` is a second place for the list; the run folder always gets one.
     """
 
     seed: int = 0
-    onnx: str = MISSING
+    onnx: str | None = None
+    draw: int | None = None
     batch: int | None = None
     dims: dict[str, int] = field(default_factory=dict)
     output: str | None = None
     logger: Any = MISSING
 
+    def __post_init__(self) -> None:
+        if (self.onnx is None) == (self.draw is None):
+            raise ValueError(
+                f"give onnx=<file> or draw=<number of operators>, got onnx={self.onnx} and draw={self.draw}"
+            )
+        if self.draw is not None and (self.batch is not None or self.dims):
+            raise ValueError(f"batch and dims are of networks, got batch={self.batch} with draw={self.draw}")
+
 
 def run(run: Run[Tasks]) -> Metrics:
-    """Read, show and write."""
+    """Read or draw, show and write."""
     config = run.config
-    network = onnx_tasks(Path(config.onnx), config.batch, config.dims)
-    _show(network)
-    tasks = [_as_task(task) for task in network.tasks]
+    tasks, metrics = _drawn(config.draw, config.seed) if config.draw is not None else _read(config)
     paths = [run.folder / "tasks.yaml", *([Path(config.output)] if config.output else [])]
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_tasks(tasks, path)
     say(f"wrote {' and '.join(map(str, paths))}")
-    return {
-        "num_tasks": len(tasks),
-        "num_operators": sum(task.count for task in tasks),
+    return {"num_tasks": len(tasks), "num_operators": sum(task.count for task in tasks), **metrics}
+
+
+def _read(config: Tasks) -> tuple[list[Task], Metrics]:
+    """What a network computes."""
+    network = onnx_tasks(Path(str(config.onnx)), config.batch, config.dims)
+    _show(network)
+    return [_as_task(task) for task in network.tasks], {
         "num_unsupported": sum(network.unsupported.values()),
         "total_flops": network.total_flops,
         "producer": network.producer,
         "opset": network.opset,
     }
+
+
+def _drawn(num: int, seed: int) -> tuple[list[Task], Metrics]:
+    """Operators of drawn shapes; none of them is unsupported."""
+    tasks = draw_tasks(num, np.random.default_rng(seed))
+    flops: dict[str, list[int]] = {}
+    for task in tasks:
+        flops.setdefault(task.operator, []).append(make_operator(task.operator, task.parameters).flops)
+    rows = [(name, len(each), min(each) / 1e6, max(each) / 1e6) for name, each in flops.items()]
+    show_table("drawn operators", ["operator", "count", "least MFLOP", "most MFLOP"], rows)
+    return tasks, {"num_unsupported": 0, "total_flops": sum(map(sum, flops.values()))}
 
 
 def _show(network: NetworkTasks) -> None:

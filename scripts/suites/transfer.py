@@ -17,6 +17,7 @@ from costmodel.metrics import bootstrap_intervals, task_metrics
 from costmodel.model import CostModel
 from costmodel.neural import NeuralModel
 from scripts.running.display import progress
+from scripts.running.markdown import markdown_table
 from scripts.running.outputs import write_text
 from scripts.running.plotting import pyplot
 
@@ -110,10 +111,9 @@ def write_transfer(folder: Path, outcomes: Sequence[Outcome], seed: int) -> None
     writer.writerow([each.name for each in fields(Outcome)])
     writer.writerows(astuple(outcome) for outcome in outcomes)
     write_text(folder / "transfer.csv", text.getvalue())
-    lines = ["| measured | way | tasks | pairwise accuracy |", "|---:|---|---:|---|"]
     rows = mean_rows(outcomes, seed)
-    for num, way, tasks, mean, low, high in rows:
-        lines.append(f"| {num} | {way} | {tasks} | {mean:.3f} ({low:.3f} to {high:.3f}) |")
+    cells = [(*row[:3], "{:.3f} ({:.3f} to {:.3f})".format(*row[3:])) for row in rows]
+    lines = markdown_table(["measured", "way", "tasks", "pairwise accuracy"], 0, cells, words=(1, 3))
     lines += ["", *hurt_sentences(outcomes), ""]
     write_text(folder / "transfer.md", "\n".join(lines))
     _draw(folder / "transfer.png", rows)

@@ -49,3 +49,32 @@ def test_a_bad_file_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
     assert "bad.onnx is not an ONNX model, or was cut short" in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "run" / "tasks.yaml").exists()
+
+
+def test_drawn_operators_depend_on_the_seed_alone(tmp_path: Path) -> None:
+    lists = []
+    for folder, seed in (("first", 3), ("again", 3), ("other", 4)):
+        (tmp_path / folder).mkdir()
+        done = _tasks(tmp_path / folder, "draw=12", f"seed={seed}")
+        assert done.returncode == 0, done.stderr
+        lists.append(load_tasks(tmp_path / folder / "run" / "tasks.yaml"))
+    assert lists[0] == lists[1] != lists[2]
+    metrics = json.loads((tmp_path / "first" / "run" / "metrics.json").read_text())
+    assert (metrics["num_tasks"], metrics["num_unsupported"]) == (12, 0)
+    assert metrics["total_flops"] > 0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ([], "give onnx=<file> or draw=<number of operators>"),
+        (["onnx=a.onnx", "draw=2"], "give onnx=<file> or draw=<number of operators>"),
+        (["draw=2", "batch=8"], "batch and dims are of networks"),
+        (["draw=0"], "the number of operators to draw must be positive, got 0"),
+    ],
+)
+def test_a_list_of_neither_or_both_is_refused(tmp_path: Path, overrides: list[str], sentence: str) -> None:
+    done = _tasks(tmp_path, *overrides)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -13,6 +13,7 @@ import numpy as np
 from scripts.running.code_hash import folders_hash
 from scripts.running.display import show_table
 from scripts.running.launch import ROOT
+from scripts.running.markdown import markdown_table
 from scripts.running.outputs import Metrics, write_text
 from scripts.running.plotting import pyplot
 from scripts.suites.laboratory.comparison import LaboratoryConfig, Standing, compare_on, open_grounds
@@ -24,6 +25,7 @@ from search.curves import median_band
 from search.scoring import chance_of_no_lead, interval
 
 RUN_COLUMNS = ("space", "search", "run", "score", "budget_score", "best_s", "optimum_s")
+VERDICT_HEADER = ("search", "runs", "score", "95 % interval", "to 95 % of random", "p")
 CURVE_COLUMNS = ("space", "search", "trial", "median_s", "low_s", "high_s", "mean_s", "elapsed_s")
 SIGNIFICANT = 0.05
 NUM_DRAWN = 8
@@ -159,23 +161,19 @@ def write_laboratory(
 def markdown(standings: Sequence[Standing], told: Sequence[Verdict]) -> str:
     """All scores in one table, a search a row; then a table per space with intervals and chances."""
     header, rows = score_rows(standings)
-    lines = ["## All spaces", "", _row(header), "|---" + "|---:" * (len(header) - 1) + "|"]
-    lines += [*(_row(row) for row in rows), ""]
+    lines = ["## All spaces", "", *markdown_table(header, 1, rows), ""]
     for space in dict.fromkeys(each.space for each in told):
         here = [each for each in told if each.space == space]
         lines += [f"## {space}{', flat' if here[0].is_flat else ''}", ""]
-        lines += ["| search | runs | score | 95 % interval | to 95 % of random | p |"]
-        lines += ["|---|---:|---:|---|---:|---:|"]
-        for each in here:
-            chance = "" if each.chance is None else f"{each.chance:.4f}"
-            scores = f"{each.score:.3f} | {each.low:.3f} to {each.high:.3f} | {each.budget_score:.3f}"
-            lines.append(f"| {each.search} | {each.num_runs} | {scores} | {chance} |")
-        lines.append("")
+        lines += [*markdown_table(VERDICT_HEADER, 1, map(_verdict_cells, here), words=(3,)), ""]
     return "\n".join(lines)
 
 
-def _row(cells: Sequence[object]) -> str:
-    return f"| {' | '.join(map(str, cells))} |"
+def _verdict_cells(verdict: Verdict) -> list[object]:
+    chance = "" if verdict.chance is None else f"{verdict.chance:.4f}"
+    interval = f"{verdict.low:.3f} to {verdict.high:.3f}"
+    scores = [f"{verdict.score:.3f}", interval, f"{verdict.budget_score:.3f}"]
+    return [verdict.search, verdict.num_runs, *scores, chance]
 
 
 def _cells(verdict: Verdict) -> list[object]:

@@ -22,6 +22,7 @@ from codegen.ops import LARGE_MEMORY_WORKLOADS, Operator
 from codegen.schedule import build_space
 from codegen.target import Target
 from scripts.running.display import progress, say
+from scripts.running.markdown import markdown_table
 from scripts.running.outputs import write_text
 from scripts.suites.operators.standings import OURS
 from scripts.tuning.stored_winners import StoredWinner
@@ -135,8 +136,8 @@ def write_table(folder: Path, columns: Sequence[str], rows: Sequence[Sequence[st
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([columns, *rows])
     write_text(folder / "memory.csv", text.getvalue())
-    lines = [columns, ["---"] * len(columns), *rows]
-    write_text(folder / "memory.md", "".join(f"| {' | '.join(line)} |\n" for line in lines))
+    lines = markdown_table(columns, 1, rows, words=(columns.index("sketch"), columns.index("correct")))
+    write_text(folder / "memory.md", "\n".join(lines) + "\n")
 
 
 def _with_range(found: Mapping[str, float | int], name: str) -> str:
