@@ -111,7 +111,7 @@ def open_engine(location: str) -> Engine:
         engine = create_engine(url)
     except ImportError as error:
         raise ValueError(
-            f"record store {shown} needs a driver ({error}): pip install 'looprank[postgresql]'"
+            f"record store {shown} needs a driver ({error}): pip install -e '.[postgresql]'"
         ) from None
     if backend == "sqlite":
         event.listen(engine, "connect", _set_pragmas)

@@ -1,7 +1,7 @@
 """Judge a checkpoint, and the baselines beside it, on records: python scripts/evaluate.py checkpoint=FILE.
 
 A checkpoint that was trained on one of the tasks is refused, unless allow_seen=true. Other suites: models
-trains all models with all losses and compares them in one table, transfer says what knowledge of other tasks
+compares models, losses and splits in one table, transfer says what knowledge of other tasks
 is worth on new ones, search compares searches on recorded spaces.
 """
 

@@ -33,7 +33,7 @@ class TreeParzenSearch:
             import optuna
         except ImportError:
             raise ValueError(
-                "search=tpe needs Optuna, install the extra: pip install 'looprank[optuna]'"
+                "search=tpe needs Optuna, install the extra: pip install -e '.[optuna]'"
             ) from None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._optuna = optuna

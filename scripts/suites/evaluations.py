@@ -99,7 +99,7 @@ def checkpoint(run: Run[Evaluate]) -> Metrics:
 
 
 def models(run: Run[Evaluate]) -> Metrics:
-    """All models with all losses on all splits, trained here; the same run folder goes on where it was."""
+    """Models, losses and splits in one table, trained here; the same run folder goes on where it was."""
     config = run.config.table
     cells = run_cells(config, run.config.data, run.config.seed, run.folder)
     rows, ceilings = rows_of(cells, config.reference, run.config.seed), ceilings_of(cells)

@@ -217,10 +217,11 @@ def reproduce_command(job: MeasureJob) -> str:
 def _target_overrides(job: MeasureJob) -> Mapping[str, object]:
     if isinstance(job.target, GpuTarget):
         return gpu_overrides(job.target)
-    return {
+    overrides: dict[str, object] = {
         "target.num_threads": job.target.num_threads,
         "target.vector_width": 32 * job.target.vector_lanes,
     }
+    return overrides | ({"target.bf16_dot": "true"} if job.target.bf16_dot else {})
 
 
 def time_metrics(result: TuneResult) -> Metrics:

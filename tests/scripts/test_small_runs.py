@@ -169,9 +169,7 @@ def test_tvm_is_a_column_where_it_is_installed(
     suite = ["suite=awkward", "debug=tiny", "kernels.workloads=[matmul_97*]", "kernels.tvm=true"]
     with monkeypatch.context() as patched:
         patched.setattr("scripts.suites.operators.suite.find_spec", lambda name: None)
-        assert "install the extra: pip install 'looprank[tvm]'" in refusal(
-            capsys, scripts, "benchmark", *suite
-        )
+        assert "install the extra: pip install -e '.[tvm]'" in refusal(capsys, scripts, "benchmark", *suite)
     pytest.importorskip("tvm")
     found = scripts("benchmark", "run", *suite)
     assert found["matmul_97x97x97_tvm_trials_latency_s"] > 0

@@ -68,9 +68,7 @@ class LaboratoryConfig:
         if unknown or not self.searches:
             raise ValueError(f"laboratory.searches must be some of {', '.join(allowed)}, got {self.searches}")
         if "tpe" in self.searches and not _has_optuna():
-            raise ValueError(
-                "laboratory.searches has tpe, which needs Optuna: pip install 'looprank[optuna]'"
-            )
+            raise ValueError("laboratory.searches has tpe, which needs Optuna: pip install -e '.[optuna]'")
         if self.num_repeats < 2 or self.trials < 20:
             raise ValueError(
                 "laboratory.num_repeats must be at least 2 and laboratory.trials 20, got "

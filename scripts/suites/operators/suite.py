@@ -121,7 +121,7 @@ class OperatorSuite:
     def run(self, tuner: Tuner) -> dict[str, float | int | str]:
         """Find the winners, time them, show and write the table, keep it if asked; the metrics."""
         if self.config.tvm and find_spec("tvm") is None:
-            raise ValueError("kernels.tvm=true needs TVM; install the extra: pip install 'looprank[tvm]'")
+            raise ValueError("kernels.tvm=true needs TVM; install the extra: pip install -e '.[tvm]'")
         stored = read_winners(self.stored_folder / FILE, self.target)
         earlier = self._stored_tables()  # what is damaged is said before hours of tuning
         winners = self._winners(stored, tuner)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from codegen.measure.jobs import MeasureJob
 from codegen.measure.pool import MeasurePool
 from codegen.ops import make_operator, operator_parameters
 from codegen.schedule import Space, build_space
-from codegen.target import Target
+from codegen.target import BF16_FEATURE, Target
 from costmodel.losses import LambdaRank, ListMLE, RankAndTime
 from scripts.learning.guide import Guide
 from scripts.measure import Measure
@@ -77,6 +78,18 @@ def test_the_command_in_a_failure_names_the_same_candidate(name: str, parameters
     assert read_task(config.task)[1] == operator
     assert {"sketch": config.sketch, "knobs": config.knobs} == candidate
     assert (config.seed, config.target.num_threads, config.target.vector_width) == (3, 2, "256")
+
+
+def test_the_command_says_whether_products_are_in_bfloat16() -> None:
+    operator = make_operator("matmul", {"m": 8, "k": 16, "n": 32})
+    target = replace(TARGET, vector_lanes=16, llvm_features=f"+avx512f,+{BF16_FEATURE}", bf16_dot=True)
+    space = build_space(operator.program(), target)
+    candidate = space.named(space.sample(1, np.random.default_rng(0)), 0)
+    command = reproduce_command(MeasureJob("matmul", operator_parameters(operator), target, candidate, 3))
+    assert "target.bf16_dot=true" in shlex.split(command)
+    plain = replace(target, bf16_dot=False)
+    command = reproduce_command(MeasureJob("matmul", operator_parameters(operator), plain, candidate, 3))
+    assert "bf16_dot" not in command
 
 
 def test_a_failed_trial_has_an_empty_latency_in_the_history(tmp_path: Path) -> None:
