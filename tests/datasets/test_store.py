@@ -166,7 +166,7 @@ def test_no_message_shows_a_password(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_missing_driver_is_one_sentence_that_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(ValueError, match=r"needs a driver .*looprank\[postgresql\]"):
+    with pytest.raises(ValueError, match=r"needs a driver .*\.\[postgresql\]"):
         RecordStore("postgresql://me@127.0.0.1/records")
 
 
