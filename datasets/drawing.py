@@ -7,6 +7,7 @@ are most of the work, and at most 20 million weights or elements.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,9 +53,9 @@ def draw_tasks(num: int, rng: np.random.Generator) -> list[Task]:
     draw, tasks = _Draw(rng), []
     seen: set[str] = set()
     counts: dict[str, int] = {}
-    for kind, wanted in zip(_KINDS, _shared_out(num)):
+    for (_, draw_one), wanted in zip(_KINDS.values(), _shared_out(num)):
         while wanted:
-            operator = _KINDS[kind][1](draw)
+            operator = draw_one(draw)
             if operator.program().hash in seen:
                 continue
             seen.add(operator.program().hash)
@@ -87,22 +88,6 @@ class _Draw:
     def power(self, low: float, high: float) -> int:
         """Between two powers of two, every octave alike."""
         return round(2 ** self.rng.uniform(low, high))
-
-
-def _plain(draw: _Draw) -> Conv2d:
-    return _convolution(draw, "plain")
-
-
-def _first_layer(draw: _Draw) -> Conv2d:
-    return _convolution(draw, "first")
-
-
-def _depthwise(draw: _Draw) -> Conv2d:
-    return _convolution(draw, "depthwise")
-
-
-def _grouped(draw: _Draw) -> Conv2d:
-    return _convolution(draw, "grouped")
 
 
 def _convolution(draw: _Draw, kind: str) -> Conv2d:
@@ -156,7 +141,7 @@ def _matmul(draw: _Draw) -> Matmul:
 
 
 def _often_round(draw: _Draw, size: int) -> int:
-    """As networks have them: seven in ten sizes are multiples of 16."""
+    """The size, or in seven of ten cases the nearest multiple of 16."""
     return max(1, round(size / 16) * 16) if draw.happens(0.7) else size
 
 
@@ -214,10 +199,10 @@ def _scale_shift(draw: _Draw) -> ScaleShift:
 
 
 _KINDS: dict[str, tuple[int, Callable[[_Draw], Operator]]] = {
-    "convolution": (92, _plain),
-    "first layer": (8, _first_layer),
-    "depthwise convolution": (24, _depthwise),
-    "grouped convolution": (10, _grouped),
+    "convolution": (92, partial(_convolution, kind="plain")),
+    "first layer": (8, partial(_convolution, kind="first")),
+    "depthwise convolution": (24, partial(_convolution, kind="depthwise")),
+    "grouped convolution": (10, partial(_convolution, kind="grouped")),
     "matrix product": (42, _matmul),
     "softmax": (8, _softmax),
     "layer normalisation": (6, _layer_norm),
@@ -228,7 +213,7 @@ _KINDS: dict[str, tuple[int, Callable[[_Draw], Operator]]] = {
     "global pooling": (4, _global_pool),
     "scale and shift": (5, _scale_shift),
 }
-"""Weights as the kinds have them in networks, with more matrix products and fewer small operators."""
+"""Weights: how many of each are among the shipped 223, chosen by hand with convolutions first."""
 
 
 def _shared_out(num: int) -> list[int]:

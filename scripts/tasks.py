@@ -59,7 +59,11 @@ class Tasks:
 def run(run: Run[Tasks]) -> Metrics:
     """Read or draw, show and write."""
     config = run.config
-    tasks, metrics = _drawn(config.draw, config.seed) if config.draw is not None else _read(config)
+    if config.draw is not None:
+        tasks, metrics = _drawn(config.draw, config.seed)
+    else:
+        assert config.onnx is not None  # one of the two is given
+        tasks, metrics = _read(onnx_tasks(Path(config.onnx), config.batch, config.dims))
     paths = [run.folder / "tasks.yaml", *([Path(config.output)] if config.output else [])]
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,9 +72,8 @@ def run(run: Run[Tasks]) -> Metrics:
     return {"num_tasks": len(tasks), "num_operators": sum(task.count for task in tasks), **metrics}
 
 
-def _read(config: Tasks) -> tuple[list[Task], Metrics]:
+def _read(network: NetworkTasks) -> tuple[list[Task], Metrics]:
     """What a network computes."""
-    network = onnx_tasks(Path(str(config.onnx)), config.batch, config.dims)
     _show(network)
     return [_as_task(task) for task in network.tasks], {
         "num_unsupported": sum(network.unsupported.values()),
