@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from codegen.measure.measurement import FailureKind
 from datasets.files import replace_text
 from datasets.recorded import (
     FAILURES,
     RecordedRow,
     RecordedTable,
-    Value,
     failure_kind,
     read_text,
     recorded_table,
 )
+from datasets.recorded_json import as_number, member, parse_json, shown
 
 FAILURE_WORDS = {
     "compile": "CompilationFailedConfig",
@@ -35,14 +36,16 @@ def read_kernel_tuner(path: Path) -> RecordedTable:
         ValueError: the file is cut off inside an entry, is no cache, or holds only failures.
     """
     document = _parse(read_text(path), path)
-    try:
-        knobs, entries = document["tune_params_keys"], document["cache"]
-        objective = str(document.get("objective", "time"))
-        rows = [_row(entry, knobs, objective) for entry in entries.values()]
-        kernel, device = str(document["kernel_name"]), str(document["device_name"])
-        knobs = [str(name) for name in knobs]
-    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{path} is no cache of Kernel Tuner: {type(error).__name__} {error}") from None
+    what = f"{path} is no cache of Kernel Tuner: it"
+    knobs = [str(name) for name in member(document, "tune_params_keys", list, what)]
+    kernel, device = (member(document, name, str, what) for name in ("kernel_name", "device_name"))
+    objective = str(document.get("objective", "time"))
+    rows = []
+    for key, entry in member(document, "cache", dict, what).items():
+        try:
+            rows.append(_row(entry, knobs, objective))
+        except ValueError as error:
+            raise ValueError(f"{path}, configuration {key}: {error}") from None
     return recorded_table(kernel, device, knobs, rows)
 
 
@@ -68,33 +71,40 @@ def write_kernel_tuner(table: RecordedTable, path: Path, problem_size: Sequence[
 
 def _parse(text: str, path: Path) -> Any:
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        try:
-            return json.loads(text.rstrip().removesuffix(",") + "}}")
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is not JSON, or cut off: {error}") from None
+        return parse_json(text, path)
+    except ValueError:
+        return parse_json(text.rstrip().removesuffix(",") + "}}", path)
 
 
-def _row(entry: Mapping[str, Any], knobs: Sequence[str], objective: str) -> RecordedRow:
-    configuration: dict[str, Value] = {name: entry[name] for name in knobs}
-    told = entry[objective] if objective in entry else entry["__error__"]
-    failure = _failure(told)
+def _row(entry: object, knobs: Sequence[str], objective: str) -> RecordedRow:
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"it must be an object, got {shown(entry)}")
+    missing = [name for name in knobs if name not in entry]
+    if missing:
+        raise ValueError(f"the knobs {', '.join(missing)} are missing")
+    if objective not in entry and "__error__" not in entry:
+        raise ValueError(f"it needs {objective} or __error__")
+    told = entry.get(objective, entry.get("__error__"))
+    failure = _failure(told, objective)
     return RecordedRow(
-        configuration=configuration,
-        time_s=None if failure else float(told) * 1e-3,
+        configuration={name: entry[name] for name in knobs},
+        time_s=None if failure else as_number(told, objective) * 1e-3,
         failure=failure,
-        compile_s=float(entry.get("compile_time") or 0.0) * 1e-3,
-        benchmark_s=sum(float(entry.get(f"{part}_time") or 0.0) for part in ("benchmark", "verification"))
-        * 1e-3,
+        compile_s=_seconds(entry, "compile_time"),
+        benchmark_s=_seconds(entry, "benchmark_time") + _seconds(entry, "verification_time"),
     )
 
 
-def _failure(told: object) -> Any:
+def _seconds(entry: Mapping[str, Any], name: str) -> float:
+    """Nothing counts as no time."""
+    return as_number(entry.get(name) or 0.0, name) * 1e-3
+
+
+def _failure(told: object, objective: str) -> FailureKind | None:
     """Old caches mark a failure by 1e20 or by null, new ones by a word."""
     if isinstance(told, str):
         return failure_kind(told) or FAILURES["errorconfig"]
-    return "runtime" if told is None or float(str(told)) >= 1e20 else None
+    return "runtime" if told is None or as_number(told, objective) >= 1e20 else None
 
 
 def _outcome(row: RecordedRow) -> dict[str, Any]:

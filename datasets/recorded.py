@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codegen.measure.measurement import FailureKind
+from datasets.recorded_json import shown
 
 Value: TypeAlias = int | float | str | bool
 
@@ -213,7 +214,7 @@ def _check_row(row: RecordedRow, knobs: Sequence[str], source: str) -> None:
         )
     for name, value in row.configuration.items():
         if not isinstance(value, (int, float, str)):
-            raise ValueError(f"{source}: knob {name} has the value {value!r}, neither number nor word")
+            raise ValueError(f"{source}: knob {name} has {shown(value)} as a value, neither number nor word")
         if not isinstance(value, str) and not abs(value) < LARGEST:
             raise ValueError(
                 f"{source}: knob {name} has the value {str(value)[:20]}, numbers must be below 2**63"

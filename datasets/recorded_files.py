@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from datasets.kernel_tuner import read_kernel_tuner
 from datasets.recorded import RecordedTable, read_csv, read_text
+from datasets.recorded_json import parse_json
 from datasets.t4_tables import read_t4
 
 SUFFIXES = (".csv", ".csv.gz", ".json", ".json.gz")
@@ -48,8 +48,8 @@ def load_recorded(path: Path) -> RecordedTable:
         kernel, _, device = space_name(path).partition("__")
         return read_csv(path, kernel, device or "unknown device")
     try:
-        document = json.loads(read_text(path))
-    except json.JSONDecodeError:
+        document = parse_json(read_text(path), path)
+    except ValueError:
         document = {"cache": {}}  # perhaps a cache that is still open
     is_cache = isinstance(document, dict) and "cache" in document
     return read_kernel_tuner(path) if is_cache else read_t4(path)

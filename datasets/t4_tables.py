@@ -13,6 +13,7 @@ from typing import Any
 
 from datasets.files import replace_text
 from datasets.recorded import RecordedRow, RecordedTable, failure_kind, read_text, recorded_table
+from datasets.recorded_json import as_number, member, parse_json, shown
 from datasets.t4 import T4_VERSION
 
 UNITS_S = {"s": 1.0, "seconds": 1.0, "ms": 1e-3, "milliseconds": 1e-3, "us": 1e-6, "microseconds": 1e-6}
@@ -25,15 +26,22 @@ def read_t4(path: Path) -> RecordedTable:
     Raises:
         ValueError: the file is cut off, is no T4, holds several spaces, or only failures.
     """
+    document = parse_json(read_text(path), path)
+    what = f"{path} holds neither results of T4 nor a cache of Kernel Tuner: it"
+    results = member(document, "results", list, what)
+    metadata = document.get("metadata") or {}
+    if not isinstance(metadata, Mapping):
+        raise ValueError(f"{path}: metadata must be an object, got {shown(metadata)}")
     try:
-        document = json.loads(read_text(path))
-        metadata = document.get("metadata") or {}
         unit_s = _unit_s(metadata.get("time_unit", metadata.get("timeunit", "milliseconds")))
-        rows = [_row(result, unit_s) for result in document["results"]]
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON, or cut off: {error}") from None
-    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{path} holds no T4 results: {type(error).__name__} {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}, metadata: {error}") from None
+    rows = []
+    for place, result in enumerate(results, start=1):
+        try:
+            rows.append(_row(result, unit_s))
+        except ValueError as error:
+            raise ValueError(f"{path}, result {place}: {error}") from None
     knobs = list(rows[0].configuration) if rows else []
     kernel = str(metadata.get("kernel", metadata.get("task", path.name.split(".")[0])))
     return recorded_table(kernel, str(metadata.get("device", "unknown device")), knobs, rows)
@@ -47,38 +55,54 @@ def write_t4(table: RecordedTable, path: Path) -> None:
     replace_text(path, json.dumps(document, indent=1) + "\n")
 
 
-def _row(result: Mapping[str, Any], unit_s: float) -> RecordedRow:
+def _row(result: object, unit_s: float) -> RecordedRow:
+    configuration = member(result, "configuration", dict, "it")
+    assert isinstance(result, Mapping)
     failure = failure_kind(str(result.get("invalidity", "correct")))
     times = result.get("times") or {}
     if not isinstance(times, Mapping):
         times = {}
-    compile_ms = times.get("compilation_time", times.get("compilation")) or 0.0
-    benchmark_ms = times.get("benchmark")
-    if benchmark_ms is None:
-        benchmark_ms = sum(map(float, times.get("runtimes") or ()))
+    compile_time = times.get("compilation_time", times.get("compilation")) or 0.0
     return RecordedRow(
-        configuration=dict(result["configuration"]),
+        configuration=dict(configuration),
         time_s=None if failure else _time_s(result, unit_s),
         failure=failure,
-        compile_s=float(compile_ms) * unit_s,
-        benchmark_s=float(benchmark_ms) * unit_s,
+        compile_s=as_number(compile_time, "the time of compilation") * unit_s,
+        benchmark_s=_benchmark(times) * unit_s,
     )
+
+
+def _benchmark(times: Mapping[str, Any]) -> float:
+    """In the unit of the file; without a sum, what the runs took."""
+    if times.get("benchmark") is not None:
+        return as_number(times["benchmark"], "the time of benchmark")
+    runs = times.get("runtimes") or []
+    if not isinstance(runs, list):
+        raise ValueError(f"runtimes must be a list, got {shown(runs)}")
+    return sum(as_number(run, "each of runtimes") for run in runs)
 
 
 def _time_s(result: Mapping[str, Any], unit_s: float) -> float:
     """The measurement that is the objective, in its own unit if it has one."""
-    (objective,) = result["objectives"]
-    for measurement in result["measurements"]:
-        if measurement["name"] == objective:
-            own = measurement.get("unit")
-            return float(measurement["value"]) * (_unit_s(own) if own else unit_s)
-    raise ValueError(f"the objective {objective} is not among the measurements")
+    objectives = member(result, "objectives", list, "it")
+    if len(objectives) != 1:
+        raise ValueError(f"it must have exactly one objective, got {len(objectives)}")
+    name = objectives[0]
+    told = [each for each in member(result, "measurements", list, "it") if _name(each) == name]
+    if len(told) != 1:
+        raise ValueError(f"exactly one of its measurements must be named {shown(name)}, got {len(told)}")
+    own = told[0].get("unit")
+    return as_number(told[0].get("value"), f"the value of {shown(name)}") * (_unit_s(own) if own else unit_s)
+
+
+def _name(measurement: object) -> object:
+    return measurement.get("name") if isinstance(measurement, Mapping) else None
 
 
 def _unit_s(name: object) -> float:
-    if name not in UNITS_S:
-        raise ValueError(f"a unit of time must be one of {', '.join(UNITS_S)}, got {name!r}")
-    return UNITS_S[str(name)]
+    if not isinstance(name, str) or name not in UNITS_S:
+        raise ValueError(f"a unit of time must be one of {', '.join(UNITS_S)}, got {shown(name)}")
+    return UNITS_S[name]
 
 
 def _result(row: RecordedRow) -> dict[str, Any]:

@@ -108,11 +108,15 @@ def test_t4_of_kernel_tuner_is_read(tmp_path: Path) -> None:
     assert found.failures == (None, "compile")
 
 
-T4_RESULT = {
-    "configuration": {"x": 1},
-    "objectives": ["time"],
-    "measurements": [{"name": "time", "value": 4.1, "unit": "fortnights"}],
-}
+MEASURED = {"name": "time", "value": 4.1, "unit": "ms"}
+
+
+def t4(**parts: Any) -> str:
+    """A file of one result, some parts of which are others."""
+    result = {"configuration": {"x": 1}, "objectives": ["time"], "measurements": [MEASURED]}
+    return json.dumps({"results": [result | parts]})
+
+
 MISTAKES: list[tuple[str, str, str]] = [
     ("a.csv", "", "needs columns status and time_ms"),
     ("a.csv", "x,status,time_ms\n1,ok\n", "line 2: 2 cells, the header has 3"),
@@ -124,28 +128,59 @@ MISTAKES: list[tuple[str, str, str]] = [
     ("a.csv", "status,time_ms\nok,1\n", "0 knobs"),
     ("a.json", "", "is not JSON, or cut off"),
     ("a.json", '{"cache": {"1": {"x": 1, "ti', "is not JSON, or cut off"),
-    ("a.json", "[1, 2]", "no T4 results"),
-    ("a.json", "{}", "no T4 results: KeyError 'results'"),
+    ("a.json", "[1, 2]", "a.json holds neither results of T4 nor a cache of Kernel Tuner"),
+    ("a.json", "null", "holds neither results of T4 nor a cache of Kernel Tuner"),
+    ("a.json", "{}", "it must have results, a list"),
+    ("a.json", '{"results": null}', "it must have results, a list"),
     ("a.json", '{"results": []}', "0 configurations"),
-    ("a.json", '{"results": [{"configuration": {"x": 1}, "objectives": []}]}', "no T4 results"),
-    ("a.json", '{"cache": {}}', "is no cache of Kernel Tuner: KeyError 'tune_params_keys'"),
+    ("a.json", '{"results": [null]}', "a.json, result 1: it must have configuration, an object"),
+    ("a.json", t4(objectives=[]), "a.json, result 1: it must have exactly one objective, got 0"),
+    ("a.json", t4(objectives=["time", "energy"]), "result 1: it must have exactly one objective, got 2"),
+    ("a.json", t4(objectives="time"), "it must have objectives, a list"),
+    ("a.json", t4(objectives=["energy"]), 'one of its measurements must be named "energy", got 0'),
+    ("a.json", t4(measurements=[MEASURED, MEASURED]), 'must be named "time", got 2'),
+    ("a.json", t4(measurements=["time"]), 'must be named "time", got 0'),
+    (
+        "a.json",
+        t4(measurements=[MEASURED | {"value": [1, 2]}]),
+        'value of "time" must be a number, got a list',
+    ),
+    ("a.json", t4(times={"benchmark": "long"}), 'the time of benchmark must be a number, got "long"'),
+    ("a.json", t4(times={"runtimes": 4}), "runtimes must be a list, got 4"),
+    ("a.json", '{"results": [], "metadata": [1]}', "metadata must be an object, got a list"),
+    ("a.json", '{"cache": {}}', "is no cache of Kernel Tuner: it must have tune_params_keys, a list"),
+    (
+        "a.json",
+        '{"cache": [1], "tune_params_keys": [], "kernel_name": "k", "device_name": "A"}',
+        "cache, an object",
+    ),
+    ("a.json", json.dumps(cache([]) | {"cache": {"1": 7}}), "configuration 1: it must be an object, got 7"),
+    ("a.json", json.dumps(cache([]) | {"cache": {"1": {}}}), "configuration 1: the knobs x are missing"),
+    ("a.json", "[" * 100_000, "a.json is nested too deeply"),
+    ("a.json", '{"cache": ' * 100_000, "a.json is nested too deeply"),
+    ("a.json", '{"cache": ' + "9" * 5_000, "a.json is not JSON, or cut off"),
     ("a.json", json.dumps(cache([])), "1 knobs and 0 configurations"),
     ("a.json", json.dumps(cache([{"x": 1, "time": "InvalidConfig"}])), "all 1 configurations failed"),
-    ("a.json", json.dumps(cache([{"x": 1}])), "is no cache of Kernel Tuner"),
-    ("a.json", json.dumps(cache([{"x": [1], "time": 1.0}])), "knob x has the value [1]"),
+    ("a.json", json.dumps(cache([{"x": 1}])), "a.json, configuration 1: it needs time or __error__"),
+    ("a.json", json.dumps(cache([{"x": [1], "time": 1.0}])), "knob x has a list as a value"),
     ("a.csv.gz", "not zipped", "is damaged or cut off"),
     ("a.csv", "x,x,status,time_ms\n1,2,ok,1\n", "knobs need names of their own, got x, x"),
     ("a.csv", "x,status,time_ms\n" + "9" * 200_000 + ",ok,1\n", "is no CSV: field larger"),
     ("a.csv", f"x,status,time_ms\n{10**30},ok,1\n", "knob x has the value 1000000"),
     ("a.csv", "x,status,time_ms,compile_ms\n1,ok,1,nan\n", "compiling {'x': 1} took nan s"),
     ("a.csv", "x,status,time_ms,benchmark_ms\n1,ok,1,-5\n", "benchmarking {'x': 1} took -0.005 s"),
-    ("a.json", "5", "no T4 results"),
-    ("a.json", json.dumps(cache([{"x": 1, "time": 1.0, "compile_time": 10**400}])), "OverflowError"),
+    ("a.json", "5", "holds neither results of T4 nor a cache of Kernel Tuner"),
+    (
+        "a.json",
+        json.dumps(cache([{"x": 1, "time": 1.0, "compile_time": 10**400}])),
+        "compile_time must be a n",
+    ),
+    ("a.json", json.dumps(cache([{"x": 1, "time": [1.0]}])), "time must be a number, got a list"),
     ("a.json", json.dumps(cache([{"x": 10**400, "time": 1.0}])), "numbers must be below 2**63"),
     ("a.json", json.dumps(cache([{"x": math.nan, "time": 1.0}])), "knob x has the value nan"),
-    ("a.json", json.dumps(cache([]) | {"tune_params_keys": 5}), "is no cache of Kernel Tuner: TypeError"),
+    ("a.json", json.dumps(cache([]) | {"tune_params_keys": 5}), "it must have tune_params_keys, a list"),
     ("a.json", '{"results": [], "metadata": {"time_unit": "weeks"}}', "must be one of s, seconds, ms"),
-    ("a.json", json.dumps({"results": [T4_RESULT]}), "got 'fortnights'"),
+    ("a.json", t4(measurements=[MEASURED | {"unit": "fortnights"}]), 'got "fortnights"'),
 ]
 
 

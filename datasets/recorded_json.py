@@ -1,0 +1,45 @@
+"""JSON files of recorded spaces: parsed, and taken apart, with a sentence about what is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def parse_json(text: str, path: Path) -> Any:
+    """The value; ValueError names the file if the text is no JSON, cut off, or nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deeply to hold a recorded space") from None
+    except ValueError as error:  # of numbers with thousands of digits, too
+        raise ValueError(f"{path} is not JSON, or cut off: {error}") from None
+
+
+def as_number(value: object, what: str) -> float:
+    """ValueError names what it is that has to be a number."""
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{what} must be a number, got {shown(value)}") from None
+
+
+def member(holder: object, name: str, kind: type, what: str) -> Any:
+    """A part that an object must have; ``kind`` is ``dict``, ``list`` or ``str``."""
+    found = holder.get(name) if isinstance(holder, Mapping) else None
+    if not isinstance(found, kind):
+        words: dict[type, str] = {dict: "an object", list: "a list", str: "a word"}
+        raise ValueError(f"{what} must have {name}, {words[kind]}")
+    return found
+
+
+def shown(value: object) -> str:
+    """A word or number, cut short; of a list or an object that it is one, as it may be nested deeply."""
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
