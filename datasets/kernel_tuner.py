@@ -13,7 +13,6 @@ from datasets.recorded import (
     FAILURES,
     RecordedRow,
     RecordedTable,
-    failure_kind,
     read_text,
     recorded_table,
 )
@@ -32,18 +31,21 @@ FAILURE_WORDS = {
 def read_kernel_tuner(path: Path) -> RecordedTable:
     """A cache, also one without its last brackets, as Kernel Tuner leaves it while it runs.
 
+    What was tuned for something else than ``time`` (GFLOP/s, energy) is read by its times all the same.
+
     Raises:
-        ValueError: the file is cut off inside an entry, is no cache, or holds only failures.
+        ValueError: the file is cut off inside an entry, is no cache, has no times, or holds only failures.
     """
     document = _parse(read_text(path), path)
     what = f"{path} is no cache of Kernel Tuner: it"
     knobs = [str(name) for name in member(document, "tune_params_keys", list, what)]
     kernel, device = (member(document, name, str, what) for name in ("kernel_name", "device_name"))
-    objective = str(document.get("objective", "time"))
+    objective = document.get("objective", "time")
+    objectives = [str(name) for name in (objective if isinstance(objective, list) else [objective])]
     rows = []
     for key, entry in member(document, "cache", dict, what).items():
         try:
-            rows.append(_row(entry, knobs, objective))
+            rows.append(_row(entry, knobs, objectives))
         except ValueError as error:
             raise ValueError(f"{path}, configuration {key}: {error}") from None
     return recorded_table(kernel, device, knobs, rows)
@@ -76,19 +78,16 @@ def _parse(text: str, path: Path) -> Any:
         return parse_json(text.rstrip().removesuffix(",") + "}}", path)
 
 
-def _row(entry: object, knobs: Sequence[str], objective: str) -> RecordedRow:
+def _row(entry: object, knobs: Sequence[str], objectives: Sequence[str]) -> RecordedRow:
     if not isinstance(entry, Mapping):
         raise ValueError(f"it must be an object, got {shown(entry)}")
     missing = [name for name in knobs if name not in entry]
     if missing:
         raise ValueError(f"the knobs {', '.join(missing)} are missing")
-    if objective not in entry and "__error__" not in entry:
-        raise ValueError(f"it needs {objective} or __error__")
-    told = entry.get(objective, entry.get("__error__"))
-    failure = _failure(told, objective)
+    failure = _failure(entry, objectives)
     return RecordedRow(
         configuration={name: entry[name] for name in knobs},
-        time_s=None if failure else as_number(told, objective) * 1e-3,
+        time_s=None if failure else as_number(entry["time"], "time") * 1e-3,
         failure=failure,
         compile_s=_seconds(entry, "compile_time"),
         benchmark_s=_seconds(entry, "benchmark_time") + _seconds(entry, "verification_time"),
@@ -100,11 +99,14 @@ def _seconds(entry: Mapping[str, Any], name: str) -> float:
     return as_number(entry.get(name) or 0.0, name) * 1e-3
 
 
-def _failure(told: object, objective: str) -> FailureKind | None:
-    """Old caches mark a failure by 1e20 or by null, new ones by a word."""
-    if isinstance(told, str):
-        return failure_kind(told) or FAILURES["errorconfig"]
-    return "runtime" if told is None or as_number(told, objective) >= 1e20 else None
+def _failure(entry: Mapping[str, Any], objectives: Sequence[str]) -> FailureKind | None:
+    """New caches mark a failure by a word in place of an objective, old ones by a time of 1e20 or null."""
+    told = [entry[name] for name in (*objectives, "time") if isinstance(entry.get(name), str)]
+    if "__error__" in entry or told:
+        return FAILURES.get(str(entry.get("__error__", *told[:1])).lower(), "runtime")
+    if "time" not in entry:
+        raise ValueError(f"it has no time, which a space needs also where the objective is {objectives[0]}")
+    return "runtime" if entry["time"] is None or as_number(entry["time"], "time") >= 1e20 else None
 
 
 def _outcome(row: RecordedRow) -> dict[str, Any]:

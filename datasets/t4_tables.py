@@ -7,7 +7,7 @@ Times are milliseconds unless the file says otherwise. The schema names no devic
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ UNITS_S |= {"ns": 1e-9, "nanoseconds": 1e-9}
 
 
 def read_t4(path: Path) -> RecordedTable:
-    """Results of any T4 file that has one number as its objective.
+    """Results of any T4 file that has one objective and times: as the objective, or else named ``time``.
 
     Raises:
-        ValueError: the file is cut off, is no T4, holds several spaces, or only failures.
+        ValueError: the file is cut off, is no T4, has no times, holds several spaces, or only failures.
     """
     document = parse_json(read_text(path), path)
     what = f"{path} holds neither results of T4 nor a cache of Kernel Tuner: it"
@@ -83,20 +83,35 @@ def _benchmark(times: Mapping[str, Any]) -> float:
 
 
 def _time_s(result: Mapping[str, Any], unit_s: float) -> float:
-    """The measurement that is the objective, in its own unit if it has one."""
+    """The measurement that is the objective, or else ``time``, in its own unit if it has one."""
     objectives = member(result, "objectives", list, "it")
     if len(objectives) != 1:
         raise ValueError(f"it must have exactly one objective, got {len(objectives)}")
-    name = objectives[0]
-    told = [each for each in member(result, "measurements", list, "it") if _name(each) == name]
+    measurements = member(result, "measurements", list, "it")
+    told = _measurement(measurements, objectives[0])
+    if told["name"] != "time" and not _is_time(told):
+        try:
+            told = _measurement(measurements, "time")
+        except ValueError as error:
+            raise ValueError(
+                f"its objective {shown(objectives[0])} has no unit of time, and {error}"
+            ) from None
+    own = told.get("unit")
+    value = as_number(told.get("value"), f"the value of {shown(told['name'])}")
+    return value * (_unit_s(own) if own else unit_s)
+
+
+def _measurement(measurements: Sequence[object], name: object) -> Mapping[str, Any]:
+    told = [each for each in measurements if isinstance(each, Mapping) and each.get("name") == name]
     if len(told) != 1:
         raise ValueError(f"exactly one of its measurements must be named {shown(name)}, got {len(told)}")
-    own = told[0].get("unit")
-    return as_number(told[0].get("value"), f"the value of {shown(name)}") * (_unit_s(own) if own else unit_s)
+    return told[0]
 
 
-def _name(measurement: object) -> object:
-    return measurement.get("name") if isinstance(measurement, Mapping) else None
+def _is_time(measurement: Mapping[str, Any]) -> bool:
+    """Without a unit the name decides: what Kernel Tuner counts in milliseconds begins with ``time``."""
+    unit = measurement.get("unit")
+    return unit in list(UNITS_S) if unit else str(measurement["name"]).startswith("time")
 
 
 def _unit_s(name: object) -> float:

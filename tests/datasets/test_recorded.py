@@ -89,6 +89,30 @@ def cache(entries: list[dict[str, Any]]) -> dict[str, Any]:
     return {"device_name": "A", "kernel_name": "k", "tune_params_keys": ["x"], "cache": keyed}
 
 
+@pytest.mark.parametrize("objective", ["GFLOP/s", "energy", ["time", "energy"]])
+def test_a_cache_tuned_for_something_else_is_read_by_its_times(tmp_path: Path, objective: object) -> None:
+    path = tmp_path / "cache.json"
+    entries = [
+        {"x": 1, "time": 2.0, "GFLOP/s": 100.0, "energy": 3.0},
+        {"x": 2, "time": 1.0, "GFLOP/s": 200.0, "energy": 4.0},
+        {"x": 3, "GFLOP/s": "InvalidConfig", "energy": "InvalidConfig"},
+        {"x": 4, "time": 0.5, "GFLOP/s": 400.0, "energy": 5.0, "__error__": "CompilationFailedConfig"},
+    ]
+    path.write_text(json.dumps(cache(entries) | {"objective": objective}))
+    found = read_kernel_tuner(path)
+    np.testing.assert_array_equal(found.times_s, [2e-3, 1e-3, math.nan, math.nan])
+    assert found.failures == (None, None, "constraints", "compile")
+
+
+def test_t4_tuned_for_something_else_is_read_by_its_times(tmp_path: Path) -> None:
+    for other in (SPEED, ENERGY):
+        (tmp_path / "a.json").write_text(t4(objectives=[other["name"]], measurements=[other, MEASURED]))
+        assert read_t4(tmp_path / "a.json").times_s.tolist() == [pytest.approx(4.1e-3)]
+    latency = {"name": "latency", "value": 7.0, "unit": "us"}
+    (tmp_path / "a.json").write_text(t4(objectives=["latency"], measurements=[MEASURED, latency]))
+    assert read_t4(tmp_path / "a.json").times_s.tolist() == [pytest.approx(7e-6)]
+
+
 def test_t4_of_kernel_tuner_is_read(tmp_path: Path) -> None:
     path = tmp_path / "hub_T4.json"
     results = [
@@ -109,6 +133,8 @@ def test_t4_of_kernel_tuner_is_read(tmp_path: Path) -> None:
 
 
 MEASURED = {"name": "time", "value": 4.1, "unit": "ms"}
+SPEED = {"name": "GFLOP/s", "value": 250.0, "unit": ""}
+ENERGY = {"name": "energy", "value": 3.0, "unit": "J"}
 
 
 def t4(**parts: Any) -> str:
@@ -161,7 +187,7 @@ MISTAKES: list[tuple[str, str, str]] = [
     ("a.json", '{"cache": ' + "9" * 5_000, "a.json is not JSON, or cut off"),
     ("a.json", json.dumps(cache([])), "1 knobs and 0 configurations"),
     ("a.json", json.dumps(cache([{"x": 1, "time": "InvalidConfig"}])), "all 1 configurations failed"),
-    ("a.json", json.dumps(cache([{"x": 1}])), "a.json, configuration 1: it needs time or __error__"),
+    ("a.json", json.dumps(cache([{"x": 1}])), "a.json, configuration 1: it has no time"),
     ("a.json", json.dumps(cache([{"x": [1], "time": 1.0}])), "knob x has a list as a value"),
     ("a.csv.gz", "not zipped", "is damaged or cut off"),
     ("a.csv", "x,x,status,time_ms\n1,2,ok,1\n", "knobs need names of their own, got x, x"),
@@ -181,6 +207,14 @@ MISTAKES: list[tuple[str, str, str]] = [
     ("a.json", json.dumps(cache([]) | {"tune_params_keys": 5}), "it must have tune_params_keys, a list"),
     ("a.json", '{"results": [], "metadata": {"time_unit": "weeks"}}', "must be one of s, seconds, ms"),
     ("a.json", t4(measurements=[MEASURED | {"unit": "fortnights"}]), 'got "fortnights"'),
+    ("a.json", t4(measurements=[MEASURED | {"unit": ["ms"]}]), "got a list"),
+    ("a.json", t4(objectives=["GFLOP/s"], measurements=[SPEED]), 'objective "GFLOP/s" has no unit of time'),
+    ("a.json", t4(objectives=["energy"], measurements=[ENERGY]), 'must be named "time", got 0'),
+    (
+        "a.json",
+        json.dumps(cache([{"x": 1, "GFLOP/s": 9.0}]) | {"objective": "GFLOP/s"}),
+        "configuration 1: it has no time, which a space needs also where the objective is GFLOP/s",
+    ),
 ]
 
 
