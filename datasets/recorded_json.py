@@ -26,6 +26,16 @@ def as_number(value: object, what: str) -> float:
         raise ValueError(f"{what} must be a number, got {shown(value)}") from None
 
 
+def benchmark_time(holder: Mapping[str, Any], name: str, runs: str) -> float:
+    """What a trial took once it was compiled: as it is told or, where it is not, all its runs together."""
+    if holder.get(name) is not None:
+        return as_number(holder[name], name)
+    times = holder.get(runs) or []
+    if not isinstance(times, list):
+        raise ValueError(f"{runs} must be a list, got {shown(times)}")
+    return sum(as_number(each, f"each of {runs}") for each in times)
+
+
 def member(holder: object, name: str, kind: type, what: str) -> Any:
     """A part that an object must have; ``kind`` is ``dict``, ``list`` or ``str``."""
     found = holder.get(name) if isinstance(holder, Mapping) else None

@@ -13,11 +13,12 @@ from typing import Any
 
 from datasets.files import replace_text
 from datasets.recorded import RecordedRow, RecordedTable, failure_kind, read_text, recorded_table
-from datasets.recorded_json import as_number, member, parse_json, shown
+from datasets.recorded_json import as_number, benchmark_time, member, parse_json, shown
 from datasets.t4 import T4_VERSION
 
 UNITS_S = {"s": 1.0, "seconds": 1.0, "ms": 1e-3, "milliseconds": 1e-3, "us": 1e-6, "microseconds": 1e-6}
 UNITS_S |= {"ns": 1e-9, "nanoseconds": 1e-9}
+UNITS_S |= {"miliseconds": 1e-3}  # as Kernel Tuner spelt it
 
 
 def read_t4(path: Path) -> RecordedTable:
@@ -63,23 +64,15 @@ def _row(result: object, unit_s: float) -> RecordedRow:
     if not isinstance(times, Mapping):
         times = {}
     compile_time = times.get("compilation_time", times.get("compilation")) or 0.0
+    benchmark = benchmark_time(times, "benchmark", "runtimes")
+    validation = as_number(times.get("validation") or 0.0, "the time of validation")
     return RecordedRow(
         configuration=dict(configuration),
         time_s=None if failure else _time_s(result, unit_s),
         failure=failure,
         compile_s=as_number(compile_time, "the time of compilation") * unit_s,
-        benchmark_s=_benchmark(times) * unit_s,
+        benchmark_s=(benchmark + validation) * unit_s,
     )
-
-
-def _benchmark(times: Mapping[str, Any]) -> float:
-    """In the unit of the file; without a sum, what the runs took."""
-    if times.get("benchmark") is not None:
-        return as_number(times["benchmark"], "the time of benchmark")
-    runs = times.get("runtimes") or []
-    if not isinstance(runs, list):
-        raise ValueError(f"runtimes must be a list, got {shown(runs)}")
-    return sum(as_number(run, "each of runtimes") for run in runs)
 
 
 def _time_s(result: Mapping[str, Any], unit_s: float) -> float:

@@ -132,6 +132,31 @@ def test_t4_of_kernel_tuner_is_read(tmp_path: Path) -> None:
     assert found.failures == (None, "compile")
 
 
+NAMES_IN_T4 = {"compile_time": "compilation", "benchmark_time": "benchmark"}
+NAMES_IN_T4 |= {"verification_time": "validation", "times": "runtimes"}
+
+
+@pytest.mark.parametrize(
+    ("costs", "cost_ms"),
+    [
+        ({"compile_time": 30.0, "benchmark_time": 12.0, "verification_time": 5.0, "times": [4.0]}, 47.0),
+        ({"compile_time": 30.0, "benchmark_time": 0, "verification_time": 0, "times": [4.0]}, 30.0),
+        ({"compile_time": 30.0, "verification_time": 5.0, "times": [4.0, 4.2]}, 43.2),
+        ({}, 0.0),
+    ],
+)
+def test_a_trial_costs_the_same_in_a_cache_and_in_t4(
+    tmp_path: Path, costs: dict[str, Any], cost_ms: float
+) -> None:
+    (tmp_path / "cache.json").write_text(json.dumps(cache([{"x": 1, "time": 4.1, **costs}])))
+    spent = {NAMES_IN_T4[name]: value for name, value in costs.items()}
+    document = json.loads(t4(times=spent | {"framework": 9.0, "search_algorithm": 9.0}))
+    for unit in ("milliseconds", "miliseconds"):
+        (tmp_path / "t4.json").write_text(json.dumps(document | {"metadata": {"timeunit": unit}}))
+        for name in ("cache.json", "t4.json"):
+            assert load_recorded(tmp_path / name).costs_s[0] == pytest.approx(cost_ms * 1e-3)
+
+
 MEASURED = {"name": "time", "value": 4.1, "unit": "ms"}
 SPEED = {"name": "GFLOP/s", "value": 250.0, "unit": ""}
 ENERGY = {"name": "energy", "value": 3.0, "unit": "J"}
@@ -171,7 +196,7 @@ MISTAKES: list[tuple[str, str, str]] = [
         t4(measurements=[MEASURED | {"value": [1, 2]}]),
         'value of "time" must be a number, got a list',
     ),
-    ("a.json", t4(times={"benchmark": "long"}), 'the time of benchmark must be a number, got "long"'),
+    ("a.json", t4(times={"benchmark": "long"}), 'benchmark must be a number, got "long"'),
     ("a.json", t4(times={"runtimes": 4}), "runtimes must be a list, got 4"),
     ("a.json", '{"results": [], "metadata": [1]}', "metadata must be an object, got a list"),
     ("a.json", '{"cache": {}}', "is no cache of Kernel Tuner: it must have tune_params_keys, a list"),
