@@ -22,23 +22,26 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.measure.measurement import FailureKind
+from codegen.measure.measurement import FAILURE_KINDS, FailureKind
 from datasets.recorded_json import shown
 
 Value: TypeAlias = int | float | str | bool
 
-FAILURES: dict[str, FailureKind] = {
-    "compilationfailedconfig": "compile",
-    "compile": "compile",
-    "invalidconfig": "constraints",
-    "constraints": "constraints",
-    "runtimefailedconfig": "runtime",
-    "computationfailed": "runtime",
-    "errorconfig": "runtime",
-    "runtime": "runtime",
-    "timeout": "timeout",
-    "correctness": "correctness",
+_SUCCESS = ("ok", "correct")
+
+_WORDS: dict[str, FailureKind] = {
+    "CompilationFailedConfig": "compile",
+    "InvalidConfig": "constraints",
+    "RuntimeFailedConfig": "runtime",
+    "ErrorConfig": "runtime",
+    "CompilationFailed": "compile",
+    "DeviceLimitsExceeded": "constraints",
+    "ComputationFailed": "runtime",
+    "ValidationFailed": "correctness",
+    **{kind: kind for kind in FAILURE_KINDS},
 }
+
+FAILURES = {word.lower(): kind for word, kind in _WORDS.items()}
 """Words for failures, in lower case, that Kernel Tuner, KTT and T4 use."""
 
 LARGEST = 2**63
@@ -152,6 +155,8 @@ def read_csv(path: Path, kernel: str, device: str) -> RecordedTable:
     knobs = header[: header.index("status")]
     rows = []
     for number, cells in enumerate(lines, start=2):
+        if not cells:
+            continue  # a blank line, as editors leave at the end
         if len(cells) != len(header):
             raise ValueError(f"{path}, line {number}: {len(cells)} cells, the header has {len(header)}")
         try:
@@ -165,7 +170,8 @@ def read_text(path: Path) -> str:
     """The text of a file that may be gzipped; ValueError if it is cut off or no text."""
     data = path.read_bytes()
     try:
-        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
+        # Spreadsheets begin a file with a byte-order mark.
+        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
     except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is damaged or cut off: {error}") from None
 
@@ -187,9 +193,13 @@ def parse_value(text: str) -> Value:
 
 
 def failure_kind(word: str) -> FailureKind | None:
-    """None for what succeeded; a word that is not known counts as a failure at run time."""
+    """None for what succeeded, ``ok``, ``correct`` or nothing; ValueError for a word that nobody uses."""
     lower = word.lower()
-    return None if lower in ("ok", "correct", "") else FAILURES.get(lower, "runtime")
+    if lower in (*_SUCCESS, ""):
+        return None
+    if lower not in FAILURES:
+        raise ValueError(f"a status must be one of {', '.join((*_SUCCESS, *_WORDS))}, got {shown(word)}")
+    return FAILURES[lower]
 
 
 def _csv_row(cells: Mapping[str, str], knobs: Sequence[str]) -> RecordedRow:

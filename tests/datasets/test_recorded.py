@@ -52,6 +52,36 @@ def test_csv_holds_times_failures_and_costs_and_of_repeats_the_first_counts(tmp_
     assert found.row(1) == RecordedRow({"block": 4, "kind": "a"}, None, "compile", 0.9, 0.0)
 
 
+@pytest.mark.parametrize("text", ["\ufeff" + CSV, CSV + "\n", CSV.replace("\n", "\r\n") + "\r\n\r\n"])
+def test_csv_as_spreadsheets_and_editors_leave_it_is_read(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "gemm__A100.csv"
+    path.write_bytes(text.encode())
+    found = load_recorded(path)
+    assert found.knobs == ("block", "kind")
+    assert same(found, table())
+
+
+def test_json_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    write_t4(table(), tmp_path / "t4.json")
+    (tmp_path / "t4.json").write_text("\ufeff" + (tmp_path / "t4.json").read_text())
+    assert same(load_recorded(tmp_path / "t4.json"), table())
+
+
+def test_words_of_other_tuners_say_how_a_configuration_failed(tmp_path: Path) -> None:
+    words = [
+        "Ok",
+        "ValidationFailed",
+        "DeviceLimitsExceeded",
+        "CompilationFailed",
+        "timeout",
+        "InvalidConfig",
+    ]
+    lines = [f"{place},{word},{'' if place else 1.0}" for place, word in enumerate(words)]
+    (tmp_path / "a.csv").write_text("\n".join(["x,status,time_ms", *lines]))
+    kinds = (None, "correctness", "constraints", "compile", "timeout", "constraints")
+    assert load_recorded(tmp_path / "a.csv").failures == kinds
+
+
 def test_what_is_written_for_others_is_read_again(tmp_path: Path) -> None:
     write_kernel_tuner(table(), tmp_path / "cache.json")
     write_t4(table(), tmp_path / "t4.json")
@@ -174,6 +204,13 @@ MISTAKES: list[tuple[str, str, str]] = [
     ("a.csv", "x,status,time_ms\n1,ok,soon\n", "line 2: could not convert"),
     ("a.csv", "x,status,time_ms\n1,ok,-1\n", "has the time"),
     ("a.csv", "x,status,time_ms\n1,ok,nan\n", "has the time nan s"),
+    (
+        "a.csv",
+        "x,status,time_ms\n1,fine,1\n",
+        "line 2: a status must be one of ok, correct, CompilationFailedC",
+    ),
+    ("a.csv", "x,status,time_ms\n1,ok,1\n\n2,fine,1\n", "line 4: a status must be one of"),
+    ("a.json", t4(invalidity="broken"), "result 1: a status must be one of"),
     ("a.csv", "x,status,time_ms\n", "1 knobs and 0 configurations"),
     ("a.csv", "x,status,time_ms\n1,RuntimeFailedConfig,\n", "all 1 configurations failed"),
     ("a.csv", "status,time_ms\nok,1\n", "0 knobs"),
