@@ -1,7 +1,7 @@
 """Recorded spaces as T4 results (schema 1.0.0), the format that autotuners and public hubs share.
 
 Times are milliseconds unless the file says otherwise. The schema names no device or kernel: ours stand in
-``metadata`` as ``kernel`` and ``device``, and other files go by their name.
+``metadata`` as ``kernel`` and ``device``.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ UNITS_S |= {"ns": 1e-9, "nanoseconds": 1e-9}
 UNITS_S |= {"miliseconds": 1e-3}  # as Kernel Tuner spelt it
 
 
-def read_t4(path: Path) -> RecordedTable:
+def read_t4(path: Path, kernel: str, device: str) -> RecordedTable:
     """Results of any T4 file that has one objective and times: as the objective, or else named ``time``.
+
+    ``kernel`` and ``device`` count where the file names none.
 
     Raises:
         ValueError: the file is cut off, is no T4, has no times, holds several spaces, or only failures.
@@ -44,8 +46,8 @@ def read_t4(path: Path) -> RecordedTable:
         except ValueError as error:
             raise ValueError(f"{path}, result {place}: {error}") from None
     knobs = list(rows[0].configuration) if rows else []
-    kernel = str(metadata.get("kernel", metadata.get("task", path.name.split(".")[0])))
-    return recorded_table(kernel, str(metadata.get("device", "unknown device")), knobs, rows)
+    kernel = str(metadata.get("kernel", metadata.get("task", kernel)))
+    return recorded_table(kernel, str(metadata.get("device", device)), knobs, rows)
 
 
 def write_t4(table: RecordedTable, path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from datasets.kernel_tuner import read_kernel_tuner, write_kernel_tuner
 from datasets.recorded import RecordedRow, RecordedTable, read_csv, recorded_table
 from datasets.recorded_files import load_recorded, recorded_files
-from datasets.t4_tables import read_t4, write_t4
+from datasets.t4_tables import write_t4
 
 CSV = """block,kind,status,time_ms,compile_ms,benchmark_ms,times_ms
 16,b,ok,2.5,100,80,2.4;2.6
@@ -137,10 +137,10 @@ def test_a_cache_tuned_for_something_else_is_read_by_its_times(tmp_path: Path, o
 def test_t4_tuned_for_something_else_is_read_by_its_times(tmp_path: Path) -> None:
     for other in (SPEED, ENERGY):
         (tmp_path / "a.json").write_text(t4(objectives=[other["name"]], measurements=[other, MEASURED]))
-        assert read_t4(tmp_path / "a.json").times_s.tolist() == [pytest.approx(4.1e-3)]
+        assert load_recorded(tmp_path / "a.json").times_s.tolist() == [pytest.approx(4.1e-3)]
     latency = {"name": "latency", "value": 7.0, "unit": "us"}
     (tmp_path / "a.json").write_text(t4(objectives=["latency"], measurements=[MEASURED, latency]))
-    assert read_t4(tmp_path / "a.json").times_s.tolist() == [pytest.approx(7e-6)]
+    assert load_recorded(tmp_path / "a.json").times_s.tolist() == [pytest.approx(7e-6)]
 
 
 def test_t4_of_kernel_tuner_is_read(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_t4_of_kernel_tuner_is_read(tmp_path: Path) -> None:
         {"configuration": {"x": 2}, "objectives": ["time"], "times": {}, "invalidity": "compile"},
     ]
     path.write_text(json.dumps({"results": results, "metadata": {"timeunit": "milliseconds"}}))
-    found = read_t4(path)
+    found = load_recorded(path)
     assert found.times_s[0] == pytest.approx(4.1e-3)
     assert found.costs_s[0] == pytest.approx(42e-3)
     assert found.failures == (None, "compile")
@@ -299,6 +299,34 @@ def test_a_folder_without_spaces_is_named(tmp_path: Path) -> None:
         recorded_files(tmp_path)
     with pytest.raises(ValueError, match="is not a folder"):
         recorded_files(tmp_path / "absent")
+
+
+def test_t4_that_names_no_kernel_and_device_goes_by_its_file_as_csv_does(tmp_path: Path) -> None:
+    (tmp_path / "gemm__A100.json").write_text(t4())
+    found = load_recorded(tmp_path / "gemm__A100.json")
+    assert (found.kernel, found.device) == ("gemm", "A100")
+    write_t4(table(), tmp_path / "other__H100.json")
+    found = load_recorded(tmp_path / "other__H100.json")
+    assert (found.kernel, found.device) == ("gemm", "A100")
+
+
+def test_a_hub_has_a_folder_for_each_kernel_with_a_file_for_each_device(tmp_path: Path) -> None:
+    for name in ("gemm/A100.json", "gemm/A100_T4.json", "gemm/W6600_T4.json", "conv/A100-results.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(t4())
+    (tmp_path / "conv" / "A100-metadata.json").write_text("{}")
+    (tmp_path / "conv" / "notes.txt").write_text("")
+    files = recorded_files(tmp_path)
+    found = {name: path.name for name, path in files.items()}
+    assert found == {
+        "conv__A100": "A100-results.json",
+        "gemm__A100": "A100.json",  # that in T4 is the same space
+        "gemm__W6600": "W6600_T4.json",
+    }
+    space = load_recorded(files["gemm__W6600"], "gemm__W6600")
+    assert (space.kernel, space.device) == ("gemm", "W6600")
+    (tmp_path / "conv__A6000.csv").write_text(CSV)
+    assert list(recorded_files(tmp_path)) == ["conv__A6000"]  # files of the folder itself come first
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:

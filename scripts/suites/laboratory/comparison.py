@@ -127,7 +127,7 @@ def open_grounds(config: LaboratoryConfig) -> list[Ground]:
         raise ValueError(f"laboratory.spaces={config.spaces} matches none of {', '.join(files)}")
     if config.source is not None and config.source not in files:
         raise ValueError(f"laboratory.source must be one of {', '.join(files)}, got {config.source}")
-    opened = {name: load_recorded(files[name]) for name in chosen}
+    opened = {name: load_recorded(files[name], name) for name in chosen}
     small = [name for name in chosen if not tells_searches_apart(opened[name].times_s)]
     for name in small:
         say(f"{name} is left out: with {len(opened[name])} configurations all searches find its best at once")
@@ -138,7 +138,7 @@ def open_grounds(config: LaboratoryConfig) -> list[Ground]:
         )
     wants_sources = config.source_curve or any(map(needs_sources, config.searches))
     others = [name for name in files if name not in opened] if wants_sources else []
-    tables = opened | {name: load_recorded(files[name]) for name in others}
+    tables = opened | {name: load_recorded(files[name], name) for name in others}
     return [
         Ground(name, tables[name], _sources(name, tables, config.source), config.num_source_records)
         for name in chosen
