@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from search.table_space import Knob, TableSpace
 
 Test: TypeAlias = Callable[[Mapping[str, NDArray[Any]]], NDArray[np.bool_]]
-"""Given the values of the named knobs, each of shape (N,), says of which of N points something holds."""
+"""Given the values of the named knobs, each of shape (N,), says of which of N points something holds.
+
+Values of a knob that has words and numbers come as objects.
+"""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ def constrained_space(
     are there, so that it is the allowed part of the product that has to be small, not the product.
 
     Raises:
-        ValueError: nothing is allowed, more than ``limit`` points are, or a name is not that of a knob.
+        ValueError: nothing is allowed, more than ``limit`` points are, a name is not that of a knob, or a
+            constraint or condition does not say True or False of each point.
     """
     names = [knob.name for knob in knobs]
     _check_names(names, constraints, conditions)
@@ -68,11 +72,11 @@ def constrained_space(
         known = names[: column + 1]
         for condition in conditions:
             if _last(known, (condition.knob, *condition.names)) == column:
-                active = condition.is_active(_values(knobs, positions, condition.names))
+                active = _held(condition.is_active, knobs, positions, condition.names)
                 positions = positions[active | (positions[:, known.index(condition.knob)] == 0)]
         for constraint in constraints:
             if _last(known, constraint.names) == column:
-                positions = positions[constraint.allows(_values(knobs, positions, constraint.names))]
+                positions = positions[_held(constraint.allows, knobs, positions, constraint.names)]
         if not len(positions):
             raise ValueError(f"no values of {', '.join(known)} satisfy the constraints: the space is empty")
     return TableSpace(knobs, positions)
@@ -95,8 +99,24 @@ def _last(known: Sequence[str], names: Sequence[str]) -> int | None:
     return max((known.index(name) for name in names), default=0) if set(names) <= set(known) else None
 
 
-def _values(
-    knobs: Sequence[Knob], positions: NDArray[np.int64], names: Sequence[str]
-) -> dict[str, NDArray[Any]]:
+def _held(
+    test: Test, knobs: Sequence[Knob], positions: NDArray[np.int64], names: Sequence[str]
+) -> NDArray[np.bool_]:
+    """What the test says of the points; ValueError if that is no array of as many booleans."""
     columns = {knob.name: column for column, knob in enumerate(knobs)}
-    return {name: np.array(knobs[columns[name]].values)[positions[:, columns[name]]] for name in names}
+    told = np.asarray(
+        test({name: _array(knobs[columns[name]])[positions[:, columns[name]]] for name in names})
+    )
+    if told.dtype != np.bool_ or told.shape != (len(positions),):
+        raise ValueError(
+            f"what a constraint or condition on {', '.join(names)} says must be booleans of shape "
+            f"({len(positions)},), got {told.dtype} of shape {told.shape}"
+        )
+    return told
+
+
+def _array(knob: Knob) -> NDArray[Any]:
+    """NumPy would turn numbers beside words into words."""
+    num_words = sum(isinstance(value, str) for value in knob.values)
+    is_mixed = 0 < num_words < len(knob.values)
+    return np.array(knob.values, dtype=object if is_mixed else None)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import numpy as np
@@ -103,6 +104,30 @@ def test_a_conditional_knob_has_one_value_where_it_does_not_matter() -> None:
     knobs = [integer_knob("uses_cache", 0, 1), integer_knob("cache_size", 4, 16, 4)]
     found = constrained_space(knobs, conditions=[Condition("cache_size", ("uses_cache",), is_on)])  # type: ignore[arg-type]
     assert found.positions.tolist() == [[0, 0], [1, 0], [1, 1], [1, 2], [1, 3]]
+
+
+def test_words_and_numbers_of_a_knob_stay_what_they_are() -> None:
+    knobs = [Knob("a", (0, 1, "auto")), integer_knob("b", 1, 3)]
+    found = constrained_space(knobs, [Constraint(("a",), lambda values: values["a"] != 0)])
+    assert found.count() == 6
+    found = constrained_space(knobs, [Constraint(("a", "b"), lambda v: (v["a"] == "auto") | (v["b"] == 2))])
+    assert found.count() == 5
+
+
+def test_what_does_not_say_true_or_false_of_each_point_is_refused() -> None:
+    knobs = [integer_knob("a", 0, 2), integer_knob("b", 1, 4)]
+    told = {
+        "int64 of shape (12,)": lambda values: values["a"] * values["b"],
+        "bool of shape ()": lambda values: True,
+        "bool of shape (3,)": lambda values: np.ones(3, np.bool_),
+        "object of shape ()": lambda values: None,
+    }
+    for words, test in told.items():
+        expected = re.escape(f"on a, b says must be booleans of shape (12,), got {words}")
+        with pytest.raises(ValueError, match=expected):
+            constrained_space(knobs, [Constraint(("a", "b"), test)])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="on a says must be booleans"):
+        constrained_space(knobs, conditions=[Condition("b", ("a",), lambda values: values["a"])])
 
 
 def test_mistakes_are_named() -> None:
