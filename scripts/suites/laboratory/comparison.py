@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatch
 from importlib.util import find_spec
-from pathlib import Path
 
 import joblib
 import numpy as np
@@ -15,28 +12,23 @@ from numpy.typing import NDArray
 
 from codegen.measure.cores import usable_cores
 from datasets.recorded import RecordedTable
-from datasets.recorded_files import load_recorded, recorded_files
-from scripts.running.display import progress, say
+from scripts.running.display import progress
 from scripts.suites.laboratory.contenders import CONTENDERS, PRETRAINED, SOURCE_ORDER, Ground, Trials
 from scripts.suites.laboratory.jobs import Job, chunks, needs_sources
 from scripts.suites.laboratory.peers import PEERS, has_kernel_tuner
 from scripts.suites.laboratory.trial_log import TrialLog
 from search.scoring import (
-    FIRST_TRIAL,
     LAST_TRIAL,
     expected_random,
     found_curves,
     random_budget,
     run_scores,
-    tells_searches_apart,
 )
 
 Array = NDArray[np.float64]
 
 FLAT_TRIALS, FLAT_SHARE = 50, 1.01
 """A space is flat where random search is this near to the optimum after so many trials: all searches do."""
-
-RECORDED = "LOOPRANK_RECORDED"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,36 +108,6 @@ class Standing:
         return float(self.scores.mean())
 
 
-def open_grounds(config: LaboratoryConfig) -> list[Ground]:
-    """The chosen spaces with their sources; ValueError if there are none, or one cannot be read."""
-    folder = config.folder or os.environ.get(RECORDED)
-    if not folder:
-        raise ValueError(f"give recorded spaces by laboratory.folder or ${RECORDED}; neither is set")
-    files = recorded_files(Path(folder))
-    chosen = [name for name in files if any(fnmatch(name, pattern) for pattern in config.spaces)]
-    if not chosen:
-        raise ValueError(f"laboratory.spaces={config.spaces} matches none of {', '.join(files)}")
-    if config.source is not None and config.source not in files:
-        raise ValueError(f"laboratory.source must be one of {', '.join(files)}, got {config.source}")
-    opened = {name: load_recorded(files[name], name) for name in chosen}
-    small = [name for name in chosen if not tells_searches_apart(opened[name].times_s)]
-    for name in small:
-        say(f"{name} is left out: with {len(opened[name])} configurations all searches find its best at once")
-    if len(small) == len(chosen):
-        raise ValueError(
-            f"laboratory.spaces={config.spaces}: {', '.join(small)} too small, random search has the optimum "
-            f"by trial {FIRST_TRIAL}, where scores begin"
-        )
-    wants_sources = config.source_curve or any(map(needs_sources, config.searches))
-    others = [name for name in files if name not in opened] if wants_sources else []
-    tables = opened | {name: load_recorded(files[name], name) for name in others}
-    return [
-        Ground(name, tables[name], _sources(name, tables, config.source), config.num_source_records)
-        for name in chosen
-        if name not in small
-    ]
-
-
 def compare_on(
     grounds: Sequence[Ground], config: LaboratoryConfig, seed: int, log: TrialLog
 ) -> list[Standing]:
@@ -211,17 +173,6 @@ def standing_of(
         elapsed_s=_mean_elapsed([run.elapsed_s for run in runs], num_trials),
         optimum_s=optimum_s,
         is_flat=bool(expected_random(table.times_s, flat_after)[-1] <= FLAT_SHARE * optimum_s),
-    )
-
-
-def _sources(name: str, tables: Mapping[str, RecordedTable], source: str | None) -> tuple[RecordedTable, ...]:
-    if source is not None:
-        return (tables[source],) if source != name and source in tables else ()
-    own = tables[name]
-    return tuple(
-        other
-        for key, other in sorted(tables.items())  # whichever of them are searched, too
-        if key != name and (other.kernel, other.knobs) == (own.kernel, own.knobs)
     )
 
 

@@ -16,9 +16,10 @@ from scripts.running.launch import ROOT
 from scripts.running.markdown import markdown_table
 from scripts.running.outputs import Metrics, write_text
 from scripts.running.plotting import pyplot
-from scripts.suites.laboratory.comparison import LaboratoryConfig, Standing, compare_on, open_grounds
+from scripts.suites.laboratory.comparison import LaboratoryConfig, Standing, compare_on
 from scripts.suites.laboratory.contenders import DEFAULT, PRETRAINED
 from scripts.suites.laboratory.gains import gain_lines, gains, shown_gains
+from scripts.suites.laboratory.grounds import open_grounds
 from scripts.suites.laboratory.peers import PEERS
 from scripts.suites.laboratory.trial_log import TrialLog
 from search.curves import median_band

@@ -213,6 +213,37 @@ def test_a_space_that_is_too_small_is_named_and_left_out(
     assert "tiny__A too small" in sentence
 
 
+PRETRAINED_ONLY = "laboratory.searches=[annealer_pretrained,source_order]"
+
+
+def test_a_file_that_nobody_chose_may_be_damaged(
+    scripts: Scripts, recorded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (recorded / "broken.json").write_text('{"results": [')
+    here = ["suite=search", f"laboratory.folder={recorded}", "laboratory.spaces=[gemm__A]", *QUICK]
+    options = [*here, "laboratory.peers=false", PRETRAINED_ONLY]
+    found = scripts("evaluate", "run", *options)
+    assert "broken.json is no source of pretraining, as it cannot be read" in capsys.readouterr().out
+    assert "score_gemm__A_annealer_pretrained" in found
+    sentence = refusal(capsys, scripts, "evaluate", *options, "laboratory.source=broken")
+    assert "broken.json is not JSON, or cut off" in sentence
+
+
+def test_a_source_without_a_shared_knob_is_refused_before_anything_runs(
+    scripts: Scripts, recorded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [RecordedRow({"width": n}, 1e-3 * (n + 1)) for n in range(20)]
+    write_t4(recorded_table("other", "A", ["width"], rows), recorded / "other__A.json")
+    here = ["suite=search", f"laboratory.folder={recorded}", "laboratory.spaces=[gemm*]", *QUICK]
+    options = [*here, "laboratory.peers=false", "laboratory.searches=[random,annealer_pretrained]"]
+    sentence = refusal(capsys, scripts, "evaluate", *options, "laboratory.source=other__A")
+    assert (
+        "laboratory.source=other__A has no knob in common with gemm__A, gemm__B: its knobs are width"
+        in sentence
+    )
+    assert not list(scripts.folder.rglob("trials.jsonl"))
+
+
 def test_mistakes_are_one_sentence(
     scripts: Scripts, recorded: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
