@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from codegen.measure.cores import usable_cores
 from datasets.recorded import RecordedTable
-from scripts.running.display import progress
+from scripts.running.display import progress, say
 from scripts.suites.laboratory.contenders import CONTENDERS, PRETRAINED, SOURCE_ORDER, Ground, Trials
 from scripts.suites.laboratory.jobs import Job, chunks, needs_sources
 from scripts.suites.laboratory.peers import PEERS, has_kernel_tuner
@@ -113,11 +113,20 @@ def compare_on(
 ) -> list[Standing]:
     """Every search on every space, repeated; a pretrained one only where there is something to learn from.
 
-    What the log holds is not run again, and other searches that it holds take part.
+    What the log holds is not run again, and other searches that it holds take part. ValueError if nothing
+    can run.
     """
     chosen = [*config.searches, *(PEERS if config.peers and has_kernel_tuner() else ())]
     jobs = [job for ground in grounds for job in _jobs(ground, chosen, config, seed)]
     jobs += [job for ground in grounds for job in _curve_jobs(ground, config, seed)]
+    for sentence in _left_out(grounds, config):
+        say(sentence)
+    if not jobs:
+        raise ValueError(
+            f"{', '.join(config.searches)} must have recorded spaces to learn from, and there are none for "
+            f"{', '.join(ground.name for ground in grounds)}: add one of the same kernel and knobs, or give "
+            "laboratory.source"
+        )
     missing = [job for job in jobs if log.find(job.key()) is None]
     num_processes = config.num_processes or usable_cores()
     with progress("searching") as tick, joblib.parallel_config("loky", inner_max_num_threads=1):
@@ -133,6 +142,19 @@ def compare_on(
             if all(log.find(job.key()) for job in others):
                 jobs += others
     return _standings(jobs, log)
+
+
+def _left_out(grounds: Sequence[Ground], config: LaboratoryConfig) -> Iterator[str]:
+    """A sentence for each space on which searches cannot run, and one if Kernel Tuner's cannot."""
+    names = [name for name in config.searches if needs_sources(name)]
+    names += [f"{PRETRAINED}_{num}" for num in config.source_curve]
+    for ground in grounds:
+        if names and not ground.sources:
+            is_own = config.source == ground.name
+            why = "laboratory.source is this very space" if is_own else "no other has its kernel and knobs"
+            yield f"{', '.join(names)}: left out on {ground.name}, {why}"
+    if config.peers and not has_kernel_tuner():
+        yield "Kernel Tuner's strategies are left out: it is not installed (pip install -e '.[peers]')"
 
 
 def _jobs(ground: Ground, searches: Sequence[str], config: LaboratoryConfig, seed: int) -> list[Job]:

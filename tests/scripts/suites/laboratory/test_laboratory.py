@@ -216,6 +216,41 @@ def test_a_space_that_is_too_small_is_named_and_left_out(
 PRETRAINED_ONLY = "laboratory.searches=[annealer_pretrained,source_order]"
 
 
+def test_a_search_that_has_nothing_to_learn_from_is_named_and_left_out(
+    scripts: Scripts, recorded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = ["suite=search", f"laboratory.folder={recorded}", "laboratory.peers=false", *QUICK]
+    alone = [*here, "laboratory.spaces=[flat__C]"]
+    searches = "laboratory.searches=[random,annealer_pretrained]"
+    found = scripts("evaluate", "alone", *alone, searches, "laboratory.source_curve=[50]")
+    out = capsys.readouterr().out
+    words = (
+        "annealer_pretrained, annealer_pretrained_50: left out on flat__C, no other has its kernel and knobs"
+    )
+    assert words in out
+    assert "score_flat__C_random" in found
+    own = [*here, "laboratory.spaces=[gemm*]", searches, "laboratory.source=gemm__A"]
+    found = scripts("evaluate", "own", *own)
+    out = capsys.readouterr().out
+    assert "annealer_pretrained: left out on gemm__A, laboratory.source is this very space" in out
+    assert "score_gemm__B_annealer_pretrained" in found
+    sentence = refusal(capsys, scripts, "evaluate", *alone, PRETRAINED_ONLY)
+    assert "annealer_pretrained, source_order must have recorded spaces to learn from" in sentence
+    assert "none for flat__C" in sentence
+
+
+def test_strategies_of_kernel_tuner_are_said_to_be_left_out(
+    scripts: Scripts, recorded: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scripts.suites.laboratory.comparison.has_kernel_tuner", lambda: False)
+    here = ["suite=search", f"laboratory.folder={recorded}", "laboratory.spaces=[gemm__A]", *QUICK]
+    scripts("evaluate", "peers", *here, "laboratory.searches=[random]")
+    sentence = "Kernel Tuner's strategies are left out: it is not installed (pip install -e '.[peers]')"
+    assert sentence in capsys.readouterr().out
+    scripts("evaluate", "none", *here, "laboratory.searches=[random]", "laboratory.peers=false")
+    assert sentence not in capsys.readouterr().out
+
+
 def test_a_file_that_nobody_chose_may_be_damaged(
     scripts: Scripts, recorded: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
