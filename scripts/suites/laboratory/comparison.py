@@ -91,7 +91,8 @@ class Standing:
     """All runs of one search on one space. ``curves`` (runs, trials) is the best time so far, seconds.
 
     ``scores`` and ``budget_scores`` (runs,) are mean performances, over trials 10 to 400 and up to where
-    random search reaches 95 %; ``elapsed_s`` (trials,) is the mean recorded cost of the trials.
+    random search reaches 95 %; ``elapsed_s`` (trials,) is the mean recorded cost of the trials. The runs of
+    a search that draws nothing (``is_deterministic``) are one run repeated.
     """
 
     space: str
@@ -102,6 +103,7 @@ class Standing:
     elapsed_s: Array
     optimum_s: float
     is_flat: bool
+    is_deterministic: bool = False
 
     @property
     def score(self) -> float:
@@ -204,10 +206,12 @@ def _standings(jobs: Sequence[Job], log: TrialLog) -> list[Standing]:
         runs.setdefault((job.ground.name, job.label), []).extend(log.find(job.key()) or [])
     tables = {job.ground.name: job.ground.table for job in jobs}
     budgets = {job.ground.name: job.num_trials for job in jobs}
-    return [
+    fixed = {(job.ground.name, job.label) for job in jobs if job.is_deterministic}
+    standings = (
         standing_of(tables[space], space, search, found, budgets[space])
         for (space, search), found in runs.items()
-    ]
+    )
+    return [replace(each, is_deterministic=(each.space, each.search) in fixed) for each in standings]
 
 
 def _mean_elapsed(elapsed_s: Sequence[Array], num_trials: int) -> Array:

@@ -49,10 +49,15 @@ class Job:
             key |= {"sources": sources, "source_records": self.ground.num_source_records}
         return key
 
+    @property
+    def is_deterministic(self) -> bool:
+        """Whether all runs of the search on the space are the same."""
+        is_ranked_whole = len(self.ground.table) <= RANKED_WHOLE
+        return self.ground.is_looked_up and is_ranked_whole and _draws_nothing(self.search)
+
     def run(self) -> list[Trials]:
         torch.set_num_threads(1)
-        is_ranked_whole = len(self.ground.table) <= RANKED_WHOLE
-        if self.ground.is_looked_up and is_ranked_whole and _draws_nothing(self.search):
+        if self.is_deterministic:
             return [self._run_one(self.start)] * (self.end - self.start)
         return [self._run_one(repeat) for repeat in range(self.start, self.end)]
 

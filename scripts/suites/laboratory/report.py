@@ -5,15 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
 from scripts.running.code_hash import folders_hash
-from scripts.running.display import show_table
+from scripts.running.display import say, show_table
 from scripts.running.launch import ROOT
-from scripts.running.markdown import markdown_table
 from scripts.running.outputs import Metrics, write_text
 from scripts.running.plotting import pyplot
 from scripts.suites.laboratory.comparison import LaboratoryConfig, Standing, compare_on
@@ -22,11 +21,11 @@ from scripts.suites.laboratory.gains import gain_lines, gains, shown_gains
 from scripts.suites.laboratory.grounds import open_grounds
 from scripts.suites.laboratory.peers import PEERS
 from scripts.suites.laboratory.trial_log import TrialLog
+from scripts.suites.laboratory.verdicts import Verdict, cells, markdown, mean_score, score_rows, verdicts
 from search.curves import median_band
-from search.scoring import chance_of_no_lead, interval
+from search.scoring import chance_of_no_lead
 
 RUN_COLUMNS = ("space", "search", "run", "score", "budget_score", "best_s", "optimum_s")
-VERDICT_HEADER = ("search", "runs", "score", "95 % interval", "to 95 % of random", "p")
 CURVE_COLUMNS = ("space", "search", "trial", "median_s", "low_s", "high_s", "mean_s", "elapsed_s")
 SIGNIFICANT = 0.05
 NUM_DRAWN = 8
@@ -41,6 +40,9 @@ def search_suite(config: LaboratoryConfig, seed: int, folder: Path) -> Metrics:
     standings = compare_on(open_grounds(config), config, seed, log)
     write_laboratory(folder, standings, rng, None if config.results is None else Path(config.results))
     show_table("scores on recorded spaces", *score_rows(standings))
+    missing = missing_means(standings)
+    if missing:
+        say(missing)
     found = gains(standings, np.random.default_rng(seed))
     if found:
         show_table("pretraining against none, run by run", *shown_gains(found))
@@ -74,9 +76,19 @@ def laboratory_metrics(standings: Sequence[Standing], rng: np.random.Generator) 
     return metrics
 
 
-def mean_score(standings: Sequence[Standing], search: str) -> float:
-    """Over the spaces that the search was run on."""
-    return float(np.mean([each.score for each in standings if each.search == search]))
+def missing_means(standings: Sequence[Standing]) -> str | None:
+    """A sentence about the means over spaces that the metrics do not have; None if they have all."""
+    told = {each.search for each in standings if not each.is_flat}
+    runs = {
+        "score_mean": {DEFAULT},
+        "score_mean_pretrained": {PRETRAINED},
+        "kernel_tuner_best_mean": set(PEERS),
+    }
+    missing = [name for name, searches in runs.items() if not told & searches]
+    if not missing:
+        return None
+    why = "no search that they are of was run on a space that is not flat" if told else "all spaces are flat"
+    return f"metrics.json has no {', '.join(missing)}: {why}"
 
 
 def best_peers(standings: Sequence[Standing]) -> Mapping[str, Standing]:
@@ -86,58 +98,6 @@ def best_peers(standings: Sequence[Standing]) -> Mapping[str, Standing]:
         if each.search in PEERS and (each.space not in best or each.score > best[each.space].score):
             best[each.space] = each
     return best
-
-
-def score_rows(standings: Sequence[Standing]) -> tuple[list[str], list[list[object]]]:
-    """Header and rows of the table: a search a row, a space a column, the mean of those not flat last."""
-    spaces = list(dict.fromkeys(each.space for each in standings))
-    scores = {(each.space, each.search): each.score for each in standings}
-    told = [each for each in standings if not each.is_flat]
-    rows: list[list[object]] = []
-    for search in dict.fromkeys(each.search for each in standings):
-        cells = [scores.get((space, search)) for space in spaces]
-        has_mean = any(each.search == search for each in told)
-        row = ["" if cell is None else round(cell, 3) for cell in cells]
-        rows.append([search, *row, round(mean_score(told, search), 3) if has_mean else ""])
-    return ["search", *spaces, "mean"], rows
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A row of the tables. ``chance`` is that of so large a lead of the default between equal searches."""
-
-    space: str
-    search: str
-    num_runs: int
-    score: float
-    low: float
-    high: float
-    budget_score: float
-    chance: float | None
-    is_flat: bool
-
-
-def verdicts(standings: Sequence[Standing], rng: np.random.Generator) -> list[Verdict]:
-    """Space by space, best first."""
-    found = []
-    for space in dict.fromkeys(each.space for each in standings):
-        here = sorted((each for each in standings if each.space == space), key=lambda each: -each.score)
-        ours = next((each for each in here if each.search == DEFAULT), None)
-        for each in here:
-            is_rival = ours is not None and each is not ours
-            found.append(
-                Verdict(
-                    space,
-                    each.search,
-                    len(each.scores),
-                    each.score,
-                    *interval(each.scores, rng),
-                    float(each.budget_scores.mean()),
-                    chance_of_no_lead(ours.scores, each.scores, rng) if ours and is_rival else None,
-                    each.is_flat,
-                )
-            )
-    return found
 
 
 def write_laboratory(
@@ -154,34 +114,9 @@ def write_laboratory(
     for place in [folder, *([results] if results else [])]:
         place.mkdir(parents=True, exist_ok=True)
         names = [field.name for field in fields(Verdict)]
-        _write_csv(place / "scores.csv", names, [_cells(each) for each in told])
+        _write_csv(place / "scores.csv", names, [cells(each) for each in told])
         write_text(place / "search.md", "\n".join([markdown(standings, told), *gain_lines(compared)]))
         draw_laboratory(place / "search.png", _drawn(standings))
-
-
-def markdown(standings: Sequence[Standing], told: Sequence[Verdict]) -> str:
-    """All scores in one table, a search a row; then a table per space with intervals and chances."""
-    header, rows = score_rows(standings)
-    lines = ["## All spaces", "", *markdown_table(header, 1, rows), ""]
-    for space in dict.fromkeys(each.space for each in told):
-        here = [each for each in told if each.space == space]
-        lines += [f"## {space}{', flat' if here[0].is_flat else ''}", ""]
-        lines += [*markdown_table(VERDICT_HEADER, 1, map(_verdict_cells, here), words=(3,)), ""]
-    return "\n".join(lines)
-
-
-def _verdict_cells(verdict: Verdict) -> list[object]:
-    chance = "" if verdict.chance is None else f"{verdict.chance:.4f}"
-    interval = f"{verdict.low:.3f} to {verdict.high:.3f}"
-    scores = [f"{verdict.score:.3f}", interval, f"{verdict.budget_score:.3f}"]
-    return [verdict.search, verdict.num_runs, *scores, chance]
-
-
-def _cells(verdict: Verdict) -> list[object]:
-    values = astuple(verdict)
-    return [
-        "" if value is None else round(value, 4) if isinstance(value, float) else value for value in values
-    ]
 
 
 def _drawn(standings: Sequence[Standing]) -> list[Standing]:

@@ -18,6 +18,7 @@ from scripts.suites.laboratory.contenders import CONTENDERS, Ground, Trials, run
 from scripts.suites.laboratory.peers import PEERS, run_peer
 from scripts.suites.laboratory.report import laboratory_metrics
 from scripts.suites.laboratory.trial_log import TrialLog
+from scripts.suites.laboratory.verdicts import score_rows
 from tests.scripts.tiny import Scripts, refusal
 
 QUICK = ["laboratory.num_repeats=2", "laboratory.trials=40", "laboratory.num_processes=1"]
@@ -127,7 +128,39 @@ def test_the_suite_leaves_tables_a_plot_and_metrics(scripts: Scripts, recorded: 
     with (scripts.folder / "run" / "curves.csv").open(newline="") as file:
         last = [row for row in csv.DictReader(file) if row["search"] == "random"][-1]
     assert (last["trial"], float(last["elapsed_s"])) == ("40", pytest.approx(16.0))
-    assert "## flat__C, flat" in (scripts.folder / "run" / "search.md").read_text()
+    text = (scripts.folder / "run" / "search.md").read_text()
+    assert "## flat__C, flat" in text
+    assert text.count("| deterministic |") == 4  # the pretrained search and the source order, on two spaces
+    assert "`deterministic` is a search whose runs are all the" in text
+    assert rows["gemm__A", "source_order"]["chance"] == ""
+    assert 0 < float(rows["gemm__A", "random"]["chance"]) <= 1
+
+
+def test_a_mean_over_fewer_spaces_says_so() -> None:
+    on, other = Ground("gemm__A", table()), Ground("gemm__B", table("B", 0.5))
+    runs = [run_contender(CONTENDERS["random"], on, 60, seed) for seed in range(2)]
+    standings = [standing_of(each.table, each.name, "random", runs, 60) for each in (on, other)]
+    standings.append(standing_of(on.table, on.name, "genetic", runs, 60))
+    header, (whole, part) = score_rows(standings)
+    assert header == ["search", "gemm__A", "gemm__B", "mean"]
+    assert whole[-1] == pytest.approx((whole[1] + whole[2]) / 2, abs=1e-3)  # type: ignore[operator]
+    assert part == ["genetic", round(standings[2].score, 3), "", f"{standings[2].score:.3f} (1 of 2)"]
+
+
+def test_means_that_the_metrics_lack_are_named(
+    scripts: Scripts, recorded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = ["suite=search", f"laboratory.folder={recorded}", "laboratory.peers=false", *QUICK]
+    searches = "laboratory.searches=[random,annealer]"
+    found = scripts("evaluate", "flat", *here, searches, "laboratory.spaces=[flat__C]")
+    words = (
+        "metrics.json has no score_mean, score_mean_pretrained, kernel_tuner_best_mean: all spaces are flat"
+    )
+    assert words in capsys.readouterr().out
+    assert "score_mean" not in found
+    scripts("evaluate", "alone", *here, searches, "laboratory.spaces=[gemm__A]")
+    words = "metrics.json has no score_mean_pretrained, kernel_tuner_best_mean: no search that they are of"
+    assert words in capsys.readouterr().out
 
 
 def test_a_curve_of_source_records_beside_none(scripts: Scripts, recorded: Path) -> None:
