@@ -37,8 +37,8 @@ def score_rows(standings: Sequence[Standing]) -> tuple[list[str], list[list[obje
     told = [each for each in standings if not each.is_flat]
     rows: list[list[object]] = []
     for search in dict.fromkeys(each.search for each in standings):
-        cells = [scores.get((space, search)) for space in spaces]
-        row = ["" if cell is None else round(cell, 3) for cell in cells]
+        known = [scores.get((space, search)) for space in spaces]
+        row = ["" if score is None else round(score, 3) for score in known]
         rows.append([search, *row, _mean_cell(told, search)])
     return ["search", *spaces, "mean"], rows
 
