@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-FEATURES_VERSION = 2
+FEATURES_VERSION = 3
 """Raised with every change of a column's meaning, so that no checkpoint is used with other features."""
 
 NUM_SLOTS = 3

@@ -11,9 +11,11 @@ from codegen.ir.affine import variable
 from codegen.ir.arithmetic import Int, ceil_div, symbol
 from codegen.ir.expression import Binary, Constant, InRange, Load
 from codegen.ir.loops import Buffer, Guard, If, Loop, LoopKind, LoopProgram, Scope, Store
+from codegen.target import Target
 from costmodel.batching import TreeGroup
 from costmodel.features.columns import NODE_COLUMNS, PROGRAM_COLUMNS, column_index
 from costmodel.features.featurise import Featuriser, featurise, sketch_features
+from costmodel.features.program import MAX_THREADS_APART
 from costmodel.features.tree import build_tree
 from tests.costmodel.synthetic import OPERATORS, sample, space_of
 from tests.targets import make_target
@@ -23,7 +25,9 @@ NONE = np.zeros(1, dtype=np.int64)
 MASKED = column_index(NODE_COLUMNS, "masked_loads")
 
 
-def tiled_matmul(m: int, k: int, n: int, rows: Int, columns: Int) -> LoopProgram:
+def tiled_matmul(
+    m: int, k: int, n: int, rows: Int, columns: Int, inner: LoopKind = LoopKind.SERIAL
+) -> LoopProgram:
     """Register tiles of ``rows`` x ``columns``, accumulated over k, then stored."""
     i, j = variable("i0") * rows + variable("i1"), variable("j0") * columns + variable("j1")
     i_out, j_out = variable("i0") * rows + variable("i2"), variable("j0") * columns + variable("j2")
@@ -35,11 +39,11 @@ def tiled_matmul(m: int, k: int, n: int, rows: Int, columns: Int) -> LoopProgram
     def laid_out(suffix: str, store: Store) -> Loop:
         guard_i = Guard(variable("i0") * rows + variable(f"i{suffix}"), m)
         guard_j = Guard(variable("j0") * columns + variable(f"j{suffix}"), n)
-        inner = Loop(f"j{suffix}", columns, (store,), LoopKind.VECTORIZED, (guard_j,))
-        return Loop(f"i{suffix}", rows, (inner,), LoopKind.UNROLLED, (guard_i,))
+        row = Loop(f"j{suffix}", columns, (store,), LoopKind.VECTORIZED, (guard_j,))
+        return Loop(f"i{suffix}", rows, (row,), LoopKind.UNROLLED, (guard_i,))
 
     reduction = Loop("k", k, (laid_out("1", update),), is_reduction=True)
-    tiles = Loop("j0", ceil_div(n, columns), (reduction, laid_out("2", write)))
+    tiles = Loop("j0", ceil_div(n, columns), (reduction, laid_out("2", write)), inner)
     nest = Loop("i0", ceil_div(m, rows), (tiles,), LoopKind.PARALLEL)
     buffers = (
         Buffer("a", (m, k), Scope.INPUT),
@@ -50,8 +54,8 @@ def tiled_matmul(m: int, k: int, n: int, rows: Int, columns: Int) -> LoopProgram
     return LoopProgram("matmul", buffers, (nest,))
 
 
-def features_of(program: LoopProgram, **knobs: int) -> TreeGroup:
-    recorded = sketch_features(program, tuple(knobs), TARGET)
+def features_of(program: LoopProgram, target: Target = TARGET, **knobs: int) -> TreeGroup:
+    recorded = sketch_features(program, tuple(knobs), target)
     return recorded.evaluate({name: np.array([value]) for name, value in knobs.items()}, NONE)
 
 
@@ -156,6 +160,37 @@ def test_ragged_tiles_show_as_waste_and_not_as_flops() -> None:
     assert program_value(group, "flops") == pytest.approx(2 * 9 * 5 * 40 + 1, rel=1e-5)
     assert program_value(group, "flop_waste") == pytest.approx((12 / 9) * (64 / 40), rel=1e-3)
     assert raw(group, 4, "waste") == pytest.approx((12 / 9) * (64 / 40), rel=1e-5)
+
+
+@settings(max_examples=40)
+@given(
+    sizes=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    tiles=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    num_threads=st.integers(1, MAX_THREADS_APART),
+    inner=st.sampled_from([LoopKind.SERIAL, LoopKind.PARALLEL]),
+)
+def test_the_busiest_thread_has_what_its_piece_of_the_iterations_adds_up_to(
+    sizes: tuple[int, int], tiles: tuple[int, int], num_threads: int, inner: LoopKind
+) -> None:
+    target = make_target(lanes=16, num_registers=32, num_threads=num_threads)
+    program = tiled_matmul(sizes[0], 3, sizes[1], symbol("rows"), symbol("columns"), inner)
+    group = features_of(program, target, rows=tiles[0], columns=tiles[1])
+    rows, columns = (
+        np.diff(np.minimum(np.arange(0, size + tile, tile), size)) for size, tile in zip(sizes, tiles)
+    )
+    work = np.outer(rows, columns)
+    work = work.ravel() if inner is LoopKind.PARALLEL else work.sum(axis=1)
+    ends = np.arange(num_threads + 1) * len(work) // num_threads
+    done = np.concatenate([[0], np.cumsum(work)])[ends]
+    expected = np.diff(done).max() * num_threads / work.sum()
+    assert program_value(group, "imbalance") == pytest.approx(expected, rel=1e-4)
+
+
+def test_of_many_threads_one_is_taken_to_have_full_tiles_alone() -> None:
+    target = make_target(lanes=16, num_registers=32, num_threads=2 * MAX_THREADS_APART)
+    group = features_of(tiled_matmul(9, 5, 32, symbol("rows"), 16), target, rows=4)
+    # Three tiles, the last of one row, for 16 threads: one has 4 of 9 rows.
+    assert program_value(group, "imbalance") == pytest.approx(16 * 4 / 9, rel=1e-4)
 
 
 def test_narrow_tiles_waste_lanes() -> None:
