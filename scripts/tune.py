@@ -37,9 +37,8 @@ from scripts.tuning.measured_search import (
     journaled_search,
     reproduce_command,
     search_identity,
-    time_metrics,
-    time_text,
 )
+from scripts.tuning.outcomes import time_metrics, time_text
 from scripts.tuning.task_list import ListTuning
 from scripts.tuning.winner import (
     choose_winner,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +17,6 @@ from codegen.measure.config import MeasureConfig
 from codegen.measure.jobs import MeasureJob
 from codegen.measure.measurement import Measurement
 from codegen.measure.pool import Finalist, MeasurePool
-from codegen.measure.timing import summarise
 from codegen.measure.verify_pool import VerifyPool
 from codegen.ops import Operator, operator_parameters
 from codegen.schedule.candidates import Candidates
@@ -27,14 +24,12 @@ from codegen.schedule.space import Space
 from scripts.options.searches import SearchOption
 from scripts.running.display import Ticker, duration, progress
 from scripts.running.loggers import Logger
-from scripts.running.outputs import Metrics, write_text
+from scripts.tuning.outcomes import write_history
 from search.background import GatedObjective
 from search.journal import Journal, open_journal
 from search.protocols import Model
 from search.trials import Trial, TuneConfig
 from search.tuner import TuneResult, TuningRun
-
-HISTORY_COLUMNS = ("trial", "elapsed_s", "latency_s", "best_latency_s", "status", "arm")
 
 
 class Guide(Protocol):
@@ -222,61 +217,6 @@ def _target_overrides(job: MeasureJob) -> Mapping[str, object]:
         "target.vector_width": 32 * job.target.vector_lanes,
     }
     return overrides | ({"target.bf16_dot": "true"} if job.target.bf16_dot else {})
-
-
-def time_metrics(result: TuneResult) -> Metrics:
-    """Where the seconds of a search went; the rest of ``search_s`` is checking and timing."""
-    return {
-        "search_s": result.elapsed_s,
-        "planning_s": result.planning_s,
-        "compile_s": sum(each.compile_s for each in result.measurements),
-    }
-
-
-def time_text(result: TuneResult) -> str:
-    """As ``time_metrics``, for a sentence."""
-    spent = time_metrics(result)
-    shares = {name: float(spent[name]) / max(result.elapsed_s, 1e-9) for name in ("planning_s", "compile_s")}
-    return (
-        f"{len(result.history)} trials in {duration(result.elapsed_s)}: {shares['planning_s']:.0%} planning, "
-        f"{shares['compile_s']:.0%} compiling"
-    )
-
-
-def write_history(path: Path, history: Sequence[Trial]) -> None:
-    """One row per trial; a latency is empty where there is none."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HISTORY_COLUMNS)
-    for trial in history:
-        row = (getattr(trial, column) for column in HISTORY_COLUMNS)
-        writer.writerow("" if value is None else value for value in row)
-    write_text(path, text.getvalue())
-
-
-def outcome_text(measurement: Measurement) -> str:
-    """What became of a measurement, for a sentence."""
-    if measurement.failure is not None:
-        return f"{measurement.failure.kind} failure: {measurement.failure.message}"
-    summary = summarise(measurement.times_s)
-    return (
-        f"{duration(summary.median_s)} (median of {summary.num_repeats}; the true median lies between "
-        f"{duration(summary.low_s)} and {duration(summary.high_s)} with probability {summary.coverage:.3f})"
-    )
-
-
-def measurement_metrics(measurement: Measurement) -> Metrics:
-    """What became of a measurement, flat: its times, or kind and message of its failure."""
-    spent = {"compile_s": measurement.compile_s, "total_s": measurement.total_s}
-    if measurement.failure is not None:
-        return {**spent, "status": measurement.failure.kind, "message": measurement.failure.message}
-    summary = summarise(measurement.times_s)
-    return {
-        **spent,
-        "latency_s": summary.median_s,
-        "latency_low_s": summary.low_s,
-        "latency_high_s": summary.high_s,
-    }
 
 
 def gpu_overrides(target: GpuTarget) -> Mapping[str, object]:

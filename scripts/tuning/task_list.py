@@ -27,8 +27,8 @@ from scripts.tuning.measured_search import (
     reproduce_command,
     search_identity,
     tuning_run,
-    write_history,
 )
+from scripts.tuning.outcomes import write_history
 from scripts.tuning.winner import (
     Winner,
     choose_winner,

@@ -1,0 +1,72 @@
+"""What became of trials and searches: for people, ``metrics.json`` and ``history.csv``."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from codegen.measure.measurement import Measurement
+from codegen.measure.timing import summarise
+from scripts.running.display import duration
+from scripts.running.outputs import Metrics, write_text
+from search.trials import Trial
+from search.tuner import TuneResult
+
+HISTORY_COLUMNS = ("trial", "elapsed_s", "latency_s", "best_latency_s", "status", "arm")
+
+
+def time_metrics(result: TuneResult) -> Metrics:
+    """Where the seconds of a search went; the rest of ``search_s`` is checking and timing."""
+    return {
+        "search_s": result.elapsed_s,
+        "planning_s": result.planning_s,
+        "compile_s": sum(each.compile_s for each in result.measurements),
+    }
+
+
+def time_text(result: TuneResult) -> str:
+    """As ``time_metrics``, for a sentence."""
+    spent = time_metrics(result)
+    shares = {name: float(spent[name]) / max(result.elapsed_s, 1e-9) for name in ("planning_s", "compile_s")}
+    return (
+        f"{len(result.history)} trials in {duration(result.elapsed_s)}: {shares['planning_s']:.0%} planning, "
+        f"{shares['compile_s']:.0%} compiling"
+    )
+
+
+def write_history(path: Path, history: Sequence[Trial]) -> None:
+    """One row per trial; a latency is empty where there is none."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HISTORY_COLUMNS)
+    for trial in history:
+        row = (getattr(trial, column) for column in HISTORY_COLUMNS)
+        writer.writerow("" if value is None else value for value in row)
+    write_text(path, text.getvalue())
+
+
+def outcome_text(measurement: Measurement) -> str:
+    """What became of a measurement, for a sentence."""
+    if measurement.failure is not None:
+        return f"{measurement.failure.kind} failure: {measurement.failure.message}"
+    summary = summarise(measurement.times_s)
+    return (
+        f"{duration(summary.median_s)} (median of {summary.num_repeats}; the true median lies between "
+        f"{duration(summary.low_s)} and {duration(summary.high_s)} with probability {summary.coverage:.3f})"
+    )
+
+
+def measurement_metrics(measurement: Measurement) -> Metrics:
+    """What became of a measurement, flat: its times, or kind and message of its failure."""
+    spent = {"compile_s": measurement.compile_s, "total_s": measurement.total_s}
+    if measurement.failure is not None:
+        return {**spent, "status": measurement.failure.kind, "message": measurement.failure.message}
+    summary = summarise(measurement.times_s)
+    return {
+        **spent,
+        "latency_s": summary.median_s,
+        "latency_low_s": summary.low_s,
+        "latency_high_s": summary.high_s,
+    }
