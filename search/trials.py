@@ -31,7 +31,7 @@ class TuneConfig:
     max_elapsed_s: float | None = None
     plan: PlanConfig = field(default_factory=PlanConfig)
     stop_gain: float | None = None
-    gain_window: int = 128
+    gain_window: int = 64
 
     def __post_init__(self) -> None:
         if self.num_trials is None and self.max_elapsed_s is None:
@@ -40,8 +40,10 @@ class TuneConfig:
             raise ValueError(f"num_trials must be at least 1, got {self.num_trials}")
         if self.max_elapsed_s is not None and not self.max_elapsed_s > 0:
             raise ValueError(f"max_elapsed_s must be positive, got {self.max_elapsed_s}")
-        if self.stop_gain is not None and not self.stop_gain >= 0:
-            raise ValueError(f"stop_gain must not be negative, got {self.stop_gain}")
+        if self.stop_gain is not None and not 0 <= self.stop_gain < 1:
+            raise ValueError(
+                f"stop_gain must be in [0, 1), a share of the best latency, got {self.stop_gain}"
+            )
         if self.gain_window < 1:
             raise ValueError(f"gain_window must be at least 1, got {self.gain_window}")
 

@@ -22,9 +22,9 @@ from codegen.ops import Operator, operator_parameters
 from codegen.schedule.candidates import Candidates
 from codegen.schedule.space import Space
 from scripts.options.searches import SearchOption
-from scripts.running.display import Ticker, duration, progress
+from scripts.running.display import Ticker, duration, progress, say
 from scripts.running.loggers import Logger
-from scripts.tuning.outcomes import write_history
+from scripts.tuning.outcomes import stop_text, write_history
 from search.background import GatedObjective
 from search.journal import Journal, open_journal
 from search.protocols import Model
@@ -141,6 +141,8 @@ def journaled_search(
         on_trial = trial_reporter(tick, option.budget().num_trials or 0, logger)
         result = search_schedules(option, predictor, measurer, measurer.seed, journal, on_trial)
     write_history(folder / "history.csv", result.history)
+    if text := stop_text(result, option.budget()):
+        say(text)
     return result
 
 
@@ -162,7 +164,10 @@ def search_identity(
 
     A checkpoint and a space count by content: what was learnt or tried under others is no part of this run.
     """
-    settings: dict[str, Any] = {"search": asdict(replace(option, trials=1, max_elapsed_s=None))}
+    search = asdict(replace(option, trials=1, max_elapsed_s=None))
+    for name in ("stop_gain", "gain_window"):  # they end a run, and change none of its proposals
+        del search[name]
+    settings: dict[str, Any] = {"search": search}
     settings |= {"searcher": type(option).__name__, "measure": asdict(measure), "seed": seed}
     if option.uses_model:
         settings |= guide.identity()

@@ -11,7 +11,7 @@ from codegen.measure.measurement import Measurement
 from codegen.measure.timing import summarise
 from scripts.running.display import duration
 from scripts.running.outputs import Metrics, write_text
-from search.trials import Trial
+from search.trials import Trial, TuneConfig
 from search.tuner import TuneResult
 
 HISTORY_COLUMNS = ("trial", "elapsed_s", "latency_s", "best_latency_s", "status", "arm")
@@ -33,6 +33,17 @@ def time_text(result: TuneResult) -> str:
     return (
         f"{len(result.history)} trials in {duration(result.elapsed_s)}: {shares['planning_s']:.0%} planning, "
         f"{shares['compile_s']:.0%} compiling"
+    )
+
+
+def stop_text(result: TuneResult, budget: TuneConfig) -> str:
+    """That a run ended before its budget, for a sentence; empty unless ``stop_gain`` ended it."""
+    if result.stop_reason != "gain" or budget.stop_gain is None:
+        return ""
+    of = f" of {budget.num_trials}" if budget.num_trials is not None else ""
+    return (
+        f"stopped early, after {len(result.history)}{of} trials: going by the last {budget.gain_window}, the "
+        f"next plan should save less than {budget.stop_gain:.3g} of the best latency (search.stop_gain)"
     )
 
 
