@@ -92,6 +92,18 @@ class Trials:
         self._on_trial = on_trial
         self._clock_zero_s: float | None = None
         self._stopped_s = 0.0
+        self._limit_s = config.max_elapsed_s
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds of tuning up to the end of the last trial: what a replayed run has used up as well."""
+        return self.history[-1].elapsed_s if self.history else 0.0
+
+    def limit(self, most_s: float | None) -> None:
+        """At most so many seconds from here on, besides the run's own limit; None takes the former back."""
+        limits = [] if self._config.max_elapsed_s is None else [self._config.max_elapsed_s]
+        limits += [] if most_s is None else [self.elapsed_s + most_s]
+        self._limit_s = min(limits, default=None)
 
     def start_clock(self) -> None:
         """From here on time counts; calling again changes nothing."""
@@ -121,7 +133,7 @@ class Trials:
         config = self._config
         if config.num_trials is not None and len(self.history) >= config.num_trials:
             return "trials"
-        if self._is_out_of_time():
+        if config.max_elapsed_s is not None and self.elapsed_s >= config.max_elapsed_s:
             return "seconds"
         if config.stop_gain is not None:
             gain = expected_gain(self.history, self.num_next(), config.gain_window)
@@ -129,14 +141,20 @@ class Trials:
                 return "gain"
         return None
 
-    def carry_out(self, entry: JournaledPlan, measurer: Measurer, journal: Journal | None) -> None:
-        """Take over what the journal knows of the plan, measure the rest while there is time."""
+    def carry_out(
+        self, entry: JournaledPlan, measurer: Measurer, journal: Journal | None, is_over: bool
+    ) -> None:
+        """Take over what the journal knows of the plan, measure the rest while there is time.
+
+        A plan ``is_over`` if another followed it: what a limit had left of it was never measured.
+        """
         plan, num_known = entry.plan, len(entry.outcomes)
         for row in range(num_known):
             self._record(plan.arms[row], entry.outcomes[row])
         num_measured = num_known
         # A plan with outcomes may be what the time limit of an earlier run cut short.
-        if num_known < len(plan.candidates) and not (num_known and self._is_out_of_time()):
+        is_over = is_over or bool(num_known and self._is_out_of_time())
+        if num_known < len(plan.candidates) and not is_over:
             num_measured += self._measure(plan, num_known, measurer, journal)
         self.candidates = concatenate([self.candidates, plan.candidates[:num_measured]])
 
@@ -180,8 +198,8 @@ class Trials:
         if self._clock_zero_s is not None:
             return self._clock() - self._clock_zero_s
         # Replayed trials bring the seconds of an earlier part of the run.
-        return max(self._stopped_s, self.history[-1].elapsed_s if self.history else 0.0)
+        return max(self._stopped_s, self.elapsed_s)
 
     def _is_out_of_time(self) -> bool:
-        limit_s = self._config.max_elapsed_s
-        return limit_s is not None and self._elapsed_s() >= limit_s
+        # By the end of the last trial and not by the clock, or a replayed plan could go on a trial further.
+        return self._limit_s is not None and self.elapsed_s >= self._limit_s

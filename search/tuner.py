@@ -111,8 +111,15 @@ class TuningRun:
         """Every trial so far."""
         return self._trials.history
 
-    def step(self, most_trials: int | None = None) -> bool:
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds of this run up to the end of its last trial, over all resumed parts."""
+        return self._trials.elapsed_s
+
+    def step(self, most_trials: int | None = None, most_s: float | None = None) -> bool:
         """Carry out the next plan, of at most so many trials; False, and nothing is done, at the end.
+
+        The first trial that ends after ``most_s`` seconds is its last; what is left is never measured.
 
         ValueError for ``most_trials`` if plans are made ahead: the next one is made already.
         """
@@ -120,6 +127,7 @@ class TuningRun:
             self._stop_reason = self._trials.stop_reason()
         if self._stop_reason is not None:
             return False
+        self._trials.limit(most_s)
         if not self._config.plan.is_ahead:
             is_done = self._step_in_turn(most_trials)
         elif most_trials is None:
@@ -150,9 +158,9 @@ class TuningRun:
                 return False
         else:
             self._restore(entry)
-        trials.carry_out(entry, self._measurer, self._journal)
-        self._observe()
         self._num_plans += 1
+        trials.carry_out(entry, self._measurer, self._journal, self._is_journaled())
+        self._observe()
         return True
 
     def _step_ahead(self) -> bool:
@@ -171,14 +179,18 @@ class TuningRun:
         self._refit()
         self._num_plans += 1
         num = trials.num_next(len(entry.plan.candidates))
-        if num < 1 or self._journaled(self._num_plans) is not None:
-            trials.carry_out(entry, self._measurer, self._journal)
+        if num < 1 or self._is_journaled():
+            trials.carry_out(entry, self._measurer, self._journal, self._is_journaled())
             return True
         known = concatenate([trials.candidates, entry.plan.candidates])
         with in_background(lambda: self._plan(num, known), self._gate) as planned:
-            trials.carry_out(entry, self._measurer, self._journal)
+            trials.carry_out(entry, self._measurer, self._journal, is_over=False)
         self._planned = planned.result()
         return True
+
+    def _is_journaled(self) -> bool:
+        """Whether the next plan was made before."""
+        return self._journaled(self._num_plans) is not None
 
     def _journaled(self, number: int) -> JournaledPlan | None:
         plans = self._journal.plans if self._journal is not None else []

@@ -11,29 +11,27 @@ from codegen.measure.measurement import Measurement
 from codegen.measure.timing import summarise
 from scripts.running.display import duration
 from scripts.running.outputs import Metrics, write_text
-from search.trials import Trial, TuneConfig
+from search.trials import StopReason, Trial, TuneConfig
 from search.tuner import TuneResult
 
 HISTORY_COLUMNS = ("trial", "elapsed_s", "latency_s", "best_latency_s", "status", "arm")
 
 
-def time_metrics(result: TuneResult) -> Metrics:
-    """Where the seconds of a search went; the rest of ``search_s`` is checking and timing."""
+def time_metrics(*results: TuneResult) -> Metrics:
+    """Where the seconds of searches went; the rest of ``search_s`` is checking and timing."""
     return {
-        "search_s": result.elapsed_s,
-        "planning_s": result.planning_s,
-        "compile_s": sum(each.compile_s for each in result.measurements),
+        "search_s": sum(result.elapsed_s for result in results),
+        "planning_s": sum(result.planning_s for result in results),
+        "compile_s": sum(each.compile_s for result in results for each in result.measurements),
     }
 
 
-def time_text(result: TuneResult) -> str:
+def time_text(*results: TuneResult) -> str:
     """As ``time_metrics``, for a sentence."""
-    spent = time_metrics(result)
-    shares = {name: float(spent[name]) / max(result.elapsed_s, 1e-9) for name in ("planning_s", "compile_s")}
-    return (
-        f"{len(result.history)} trials in {duration(result.elapsed_s)}: {shares['planning_s']:.0%} planning, "
-        f"{shares['compile_s']:.0%} compiling"
-    )
+    search_s, planning_s, compile_s = (float(spent) for spent in time_metrics(*results).values())
+    num_trials = sum(len(result.history) for result in results)
+    planning, compiling = planning_s / max(search_s, 1e-9), compile_s / max(search_s, 1e-9)
+    return f"{num_trials} trials in {duration(search_s)}: {planning:.0%} planning, {compiling:.0%} compiling"
 
 
 def stop_text(result: TuneResult, budget: TuneConfig) -> str:
@@ -41,9 +39,24 @@ def stop_text(result: TuneResult, budget: TuneConfig) -> str:
     if result.stop_reason != "gain" or budget.stop_gain is None:
         return ""
     of = f" of {budget.num_trials}" if budget.num_trials is not None else ""
+    return f"stopped early, after {len(result.history)}{of} trials: {_little_gain(budget)}"
+
+
+def list_stop_text(reason: StopReason, early: Sequence[str], budget: TuneConfig) -> str:
+    """Why a list of tasks ended, for a sentence, and which of them ended early; empty if trials ended it."""
+    texts = (
+        [f"the {duration(budget.max_elapsed_s)} were used up"]
+        if budget.max_elapsed_s and reason == "seconds"
+        else []
+    )
+    texts += [f"stopped early, {', '.join(early)}: {_little_gain(budget)}"] if early else []
+    return "; ".join(texts)
+
+
+def _little_gain(budget: TuneConfig) -> str:
     return (
-        f"stopped early, after {len(result.history)}{of} trials: going by the last {budget.gain_window}, the "
-        f"next plan should save less than {budget.stop_gain:.3g} of the best latency (search.stop_gain)"
+        f"going by the last {budget.gain_window}, the next plan should save less than {budget.stop_gain:.3g} "
+        "of the best latency (search.stop_gain)"
     )
 
 
