@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from codegen.measure.cores import usable_cores
 from codegen.schedule import Candidates, Space
-from costmodel.dataset import TaskFeatures
+from costmodel.dataset import FeatureDataset, TaskFeatures
 from costmodel.features.featurise import Featuriser
 from costmodel.model import CompilesSketches, CostModel, Scores
 from costmodel.native import NativeScorer
@@ -61,7 +61,7 @@ class Predictor:
             return
         task = TaskFeatures("tuning", self._featuriser(candidates), latency_s, np.zeros((0, 2)))
         try:
-            tuned = self._pretrained.tuned(task, np.random.default_rng(self._seed))
+            tuned = self._pretrained.tuned(FeatureDataset((task,)), np.random.default_rng(self._seed))
         except FloatingPointError:
             return
         if np.isfinite(tuned.score(task.trees)).all():
