@@ -14,6 +14,7 @@ from codegen.measure.measurement import FailureKind, Measurement
 from codegen.schedule.candidates import Candidates, concatenate
 from search.arms import Arm, Plan, PlanConfig
 from search.journal import Journal, JournaledPlan, Outcome
+from search.known import Known
 from search.protocols import Measurer
 
 StopReason: TypeAlias = Literal["trials", "seconds", "gain", "exhausted"]
@@ -50,7 +51,10 @@ class TuneConfig:
 
 @dataclass(frozen=True)
 class Trial:
-    """One row of the history. ``trial`` counts from 1; a latency is None where there is none."""
+    """One row of the history. ``trial`` counts from 1; a latency is None where there is none.
+
+    ``best_latency_s`` is the best so far, be it of a trial or known before the run.
+    """
 
     trial: int
     elapsed_s: float
@@ -79,14 +83,15 @@ class Trials:
 
     def __init__(
         self,
-        empty: Candidates,
+        known: Known,
         config: TuneConfig,
         clock: Callable[[], float],
         on_trial: Callable[[Trial], None] | None,
     ) -> None:
-        self.candidates = empty
+        self.candidates = known.candidates[:0]
         self.measurements: list[Measurement] = []
         self.history: list[Trial] = []
+        self._known = known
         self._config = config
         self._clock = clock
         self._on_trial = on_trial
@@ -114,8 +119,10 @@ class Trials:
         """Until it is started again no time counts: other runs have their turns."""
         self._stopped_s, self._clock_zero_s = self._elapsed_s(), None
 
-    def has_success(self) -> bool:
-        return bool(self.history) and self.history[-1].best_latency_s is not None
+    @property
+    def best_latency_s(self) -> float | None:
+        """The best so far; None if nothing has run yet."""
+        return self.history[-1].best_latency_s if self.history else self._known.best_latency_s
 
     def num_next(self, num_pending: int = 0) -> int:
         """Trials of the next plan, if so many are planned already; less than 1 if none are left."""
@@ -128,6 +135,12 @@ class Trials:
             [np.nan if trial.latency_s is None else trial.latency_s for trial in self.history[first:]]
         )
         return self.candidates[first:], latencies_s, np.isnan(latencies_s)
+
+    def all_outcomes(self) -> tuple[Candidates, NDArray[np.float64], NDArray[np.bool_]]:
+        """As ``outcomes``, what was known before the run first."""
+        candidates, latencies_s, _ = self.outcomes(first=0)
+        latencies_s = np.concatenate([self._known.latencies_s, latencies_s])
+        return concatenate([self._known.candidates, candidates]), latencies_s, np.isnan(latencies_s)
 
     def stop_reason(self) -> StopReason | None:
         config = self._config
@@ -178,7 +191,7 @@ class Trials:
         measurement = outcome.measurement
         failure = measurement.failure
         latency_s = measurement.latency_s if failure is None else None
-        best_latency_s = self.history[-1].best_latency_s if self.history else None
+        best_latency_s = self.best_latency_s
         if latency_s is not None:
             best_latency_s = latency_s if best_latency_s is None else min(best_latency_s, latency_s)
         trial = Trial(

@@ -68,11 +68,11 @@ class PoolMeasurer:
     ) -> list[Finalist]:
         """The ``num`` fastest candidates again, in turn, fastest first; those that failed now come last.
 
-        ``rivals`` are candidates by names and values that take part as well.
+        What was known before the run may be among them. ``rivals`` are candidates by names and values that
+        take part as well.
         """
-        succeeded = [row for row, trial in enumerate(result.history) if trial.latency_s is not None]
-        fastest = sorted(succeeded, key=lambda row: result.measurements[row].latency_s)[:num]
-        jobs = [self.job(result.candidates, row) for row in fastest]
+        fastest = result.fastest(num)
+        jobs = [self.job(fastest, row) for row in range(len(fastest))]
         jobs += [self._named_job(rival) for rival in rivals]
         finalists = self.pool.remeasure_interleaved(jobs)
         return sorted(finalists, key=lambda f: f.summary.median_s if f.summary else float("inf"))
@@ -110,6 +110,7 @@ def tuning_run(
     seed: int,
     journal: Journal | None,
     on_trial: Callable[[Trial], None],
+    before_refit: Callable[[], None] | None = None,
 ) -> TuningRun:
     """A run that has not begun, to be carried out plan by plan."""
     return TuningRun(
@@ -122,6 +123,7 @@ def tuning_run(
         journal=journal,
         on_trial=on_trial,
         gate=measurer.pool.gate,
+        before_refit=before_refit,
     )
 
 
