@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,14 @@ from codegen.measure.steadiness import Watch
 from codegen.ops import Operator, make_operator
 from codegen.schedule import build_space
 from codegen.target import Target
+from costmodel.predictor import Predictor
 from datasets.tasks import Task
 from scripts.learning.guide import Guide
 from scripts.options.searches import SearchOption
 from scripts.running.display import Ticker, duration, progress, say, show_table
 from scripts.running.loggers import Logger
 from scripts.running.outputs import Metrics
+from scripts.tuning.lessons import Lesson, teach
 from scripts.tuning.measured_search import (
     PoolMeasurer,
     reproduce_command,
@@ -53,10 +56,16 @@ class _Listed:
     measurer: PoolMeasurer
     run: TuningRun
     count: int
+    predictor: Predictor
 
     @property
     def best_latency_s(self) -> float | None:
         return self.run.history[-1].best_latency_s if self.run.history else None
+
+    def lesson(self) -> Lesson:
+        """What it can teach others by now."""
+        candidates, latencies_s, _ = self.run.outcomes()
+        return Lesson(self.operator, self.predictor.lesson(candidates, latencies_s))
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,7 @@ class ListTuning:
     measure: MeasureConfig
     num_finalists: int
     winograd: bool
+    learn_together: bool
     seed: int
 
     def run(self, tasks: Sequence[Task], target: Target, folder: Path, logger: Logger) -> Metrics:
@@ -127,15 +137,22 @@ class ListTuning:
             if len(listed) == len(tasks) and None not in best_s:
                 logger.log(num_done, {"latency_s": network_s})
 
-        for task in tasks:
+        def taught(number: int) -> None:
+            own, others = listed[number], (each for place, each in enumerate(listed) if place != number)
+            alike = (each for each in others if each.operator.operator_name == own.operator.operator_name)
+            teach(own.predictor, own.operator, (each.lesson() for each in alike))
+
+        for number, task in enumerate(tasks):
             operator = make_operator(task.operator, task.parameters)
             space = build_space(operator.program(), target, winograd=self.winograd)
             measurer = PoolMeasurer(pool, operator, space, self.seed)
             identity = search_identity(self.search, self.guide, measurer, self.measure, self.seed)
+            identity |= {"learn_together": True} if self.learn_together else {}
             journal = stack.enter_context(open_journal(folder / task.name / "journal.jsonl", identity))
             predictor = self.guide.predictor(space, self.seed)
-            search = tuning_run(self.search, budget, predictor, measurer, self.seed, journal, on_trial)
-            listed.append(_Listed(task.name, operator, measurer, search, task.count))
+            hook = partial(taught, number) if self.learn_together else None
+            search = tuning_run(self.search, budget, predictor, measurer, self.seed, journal, on_trial, hook)
+            listed.append(_Listed(task.name, operator, measurer, search, task.count, predictor))
         return listed
 
     def _say_why(self, schedule: Schedule, listed: Sequence[_Listed]) -> None:
