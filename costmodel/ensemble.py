@@ -70,9 +70,9 @@ class EnsembleModel:
     def num_parameters(self) -> int:
         return sum(member.num_parameters for member in self.members)
 
-    def tuned(self, task: TaskFeatures, rng: np.random.Generator) -> Self:
+    def tuned(self, data: FeatureDataset, rng: np.random.Generator) -> Self:
         """Tunes every member; intervals keep their factor."""
-        members = [member.tuned(task, np.random.default_rng(seed_of(rng))) for member in self.members]
+        members = [member.tuned(data, np.random.default_rng(seed_of(rng))) for member in self.members]
         return self._with_members(members)
 
     def score(self, batch: TreeBatch) -> Scores:

@@ -15,7 +15,7 @@ import xgboost
 from numpy.typing import NDArray
 
 from costmodel.batching import TreeBatch
-from costmodel.dataset import FeatureDataset, TaskFeatures
+from costmodel.dataset import FeatureDataset
 from costmodel.encoders.gradient_boosting import flat_features
 from costmodel.model import ModelState, Progress, Scores
 from costmodel.neural import NeuralModel
@@ -70,14 +70,19 @@ class GlobalLocalModel:
         lines = [] if self._local is None else self._local.get_dump()
         return self.shared.num_parameters + sum(text.count("\n") for text in lines)
 
-    def tuned(self, task: TaskFeatures, rng: np.random.Generator) -> Self:
-        """The local part learnt anew from this task; a network that knows nothing counts as 0."""
-        labels = np.maximum(np.log(np.maximum(task.labels, 1e-30)), LOWEST_LOG_LABEL)
-        known = self._global(task.trees)
-        margin = known + np.mean(labels - known)  # scores are up to a constant per task
-        matrix = xgboost.DMatrix(flat_features(task.trees), label=labels, base_margin=margin)
-        model = type(self)(self.shared, self.config)
-        model._local = xgboost.train(self._parameters(rng), matrix, self.config.num_rounds)
+    def tuned(self, data: FeatureDataset, rng: np.random.Generator) -> Self:
+        """The local part boosted on with these tasks; a network that knows nothing counts as 0."""
+        rows, labels, margins = [], [], []
+        for task in data.tasks:
+            label = np.maximum(np.log(np.maximum(task.labels, 1e-30)), LOWEST_LOG_LABEL)
+            rows.append(flat_features(task.trees))
+            labels.append(label)
+            # Scores are up to a constant per task.
+            margins.append(self._global(task.trees) + np.mean(label - self.score(task.trees)))
+        features, label, margin = (np.concatenate(part) for part in (rows, labels, margins))
+        matrix = xgboost.DMatrix(features, label=label, base_margin=margin)
+        rounds, model = self.config.num_rounds, type(self)(self.shared, self.config)
+        model._local = xgboost.train(self._parameters(rng), matrix, rounds, xgb_model=self._local)
         return model
 
     def score(self, batch: TreeBatch) -> Scores:

@@ -55,10 +55,10 @@ class CostModel(Protocol):
     def num_parameters(self) -> int:
         """Numbers that learning sets: weights, or splits and leaves."""
 
-    def tuned(self, task: TaskFeatures, rng: np.random.Generator) -> Self:
-        """A model that has also learnt from one more task, in a second or two; this one stays as it is.
+    def tuned(self, data: FeatureDataset, rng: np.random.Generator) -> Self:
+        """A model that has also learnt from one or a few more tasks, in seconds; this one stays as it is.
 
-        A model that is not fitted learns from that task alone. At least one candidate succeeded.
+        A model that is not fitted learns from these alone. In each task at least one candidate succeeded.
         """
 
     def score(self, batch: TreeBatch) -> Scores:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from costmodel.batching import TreeBatch
-from costmodel.dataset import FeatureDataset, TaskFeatures
+from costmodel.dataset import FeatureDataset
 from costmodel.features.featurise import SketchFeatures
 from costmodel.model import ModelState, Progress, Scores
 from costmodel.native import NativeSketch
@@ -61,16 +61,16 @@ class NeuralModel:
     def num_parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.network.parameters())
 
-    def tuned(self, task: TaskFeatures, rng: np.random.Generator) -> Self:
+    def tuned(self, data: FeatureDataset, rng: np.random.Generator) -> Self:
         """Fine-tunes a copy; the input scaling stays that of the first training."""
-        data = FeatureDataset((task,))
+        sizes = [len(task) for task in data.tasks]
         model = type(self)(self.config, self.training, self.refit)
         if self.is_fitted:
             model.network.load_state_dict(self.network.state_dict())
-            training = self.refit.training(len(task))
+            training = self.refit.training(sizes)
         else:
             model._begin(data, rng)
-            training = self.refit.training(len(task), self.training.learning_rate)
+            training = self.refit.training(sizes, self.training.learning_rate)
         train(model.network, data, training, rng, None)
         return model
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from codegen.measure.cores import usable_cores
 from codegen.schedule import Candidates, Space
-from costmodel.dataset import TaskFeatures
+from costmodel.dataset import FeatureDataset, TaskFeatures
 from costmodel.features.featurise import Featuriser
 from costmodel.model import CompilesSketches, CostModel, Scores
 from costmodel.native import NativeScorer
@@ -16,8 +18,8 @@ from costmodel.native import NativeScorer
 class Predictor:
     """Scores candidates; ``refit`` replaces the model by one that has also seen measurements of the task.
 
-    Every refit starts from the model that was given and sees all measurements, so it depends on them
-    and the seed alone, not on how often it was called: a resumed run ends in the same state.
+    Every refit starts from the model that was given and sees all measurements, so it depends on them, the
+    seed and what was taught last alone, not on how often it was called: a resumed run ends in the same state.
     """
 
     def __init__(self, model: CostModel, space: Space, seed: int = 0, num_threads: int | None = None) -> None:
@@ -25,6 +27,7 @@ class Predictor:
         self.model = model
         self._pretrained = model
         self._seed = seed
+        self._lessons: tuple[TaskFeatures, ...] = ()
         self._featuriser = Featuriser(space)
         self._native: list[NativeScorer] = []
         self._num_threads = num_threads or usable_cores()
@@ -57,14 +60,31 @@ class Predictor:
         latency_s = np.where(np.isfinite(latencies_s), latencies_s, np.nan)
         if failed is not None:
             latency_s = np.where(failed, np.nan, latency_s)
-        if len(latency_s) < 2 or np.isnan(latency_s).all():
-            return
-        task = TaskFeatures("tuning", self._featuriser(candidates), latency_s, np.zeros((0, 2)))
+        task = self.lesson(candidates, latency_s)
+        if FeatureDataset((task,)).learnable().tasks:
+            self._learn((task, *self._lessons))
+
+    def lesson(self, candidates: Candidates, latencies_s: NDArray[np.float64]) -> TaskFeatures:
+        """What this task's measurements (NaN for failures) can teach a predictor of another task."""
+        return TaskFeatures("tuning", self._featuriser(candidates), latencies_s, np.zeros((0, 2)))
+
+    def teach(self, lessons: Sequence[TaskFeatures]) -> None:
+        """What other tasks' measurements say is learnt with the task's own from the next refit on.
+
+        A model that knows nothing learns it at once. Of a pretrained one a few other tasks alone would
+        take more than they give.
+        """
+        self._lessons = FeatureDataset(tuple(lessons)).learnable().tasks
+        if self._lessons and not self.model.is_fitted:
+            self._learn(self._lessons)
+
+    def _learn(self, tasks: tuple[TaskFeatures, ...]) -> None:
+        """From these tasks, unless learning diverges."""
         try:
-            tuned = self._pretrained.tuned(task, np.random.default_rng(self._seed))
+            tuned = self._pretrained.tuned(FeatureDataset(tasks), np.random.default_rng(self._seed))
         except FloatingPointError:
             return
-        if np.isfinite(tuned.score(task.trees)).all():
+        if np.isfinite(tuned.score(tasks[0].trees)).all():
             self.model = tuned
             for scorer in self._native:
                 scorer.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,7 +77,7 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RefitConfig:
-    """Fine-tuning on one task while it is tuned; ``num_steps`` bounds its time.
+    """Fine-tuning on tasks while one is tuned, one of them in a step; ``num_steps`` bounds its time.
 
     At least one epoch is trained, so tasks of more than ``num_steps * candidates_per_step`` take longer.
     """
@@ -90,9 +91,9 @@ class RefitConfig:
         if self.num_steps < 1 or self.candidates_per_step < 2 or not self.learning_rate > 0:
             raise ValueError(f"num_steps, candidates_per_step and learning_rate must be positive, got {self}")
 
-    def training(self, num_candidates: int, learning_rate: float | None = None) -> TrainConfig:
-        """A training of ``num_steps`` steps on a task of some size; by default at the refit's rate."""
-        pieces = num_pieces(num_candidates, self.candidates_per_step)
+    def training(self, sizes: Sequence[int], learning_rate: float | None = None) -> TrainConfig:
+        """A training of ``num_steps`` steps on tasks of these sizes; by default at the refit's rate."""
+        pieces = sum(num_pieces(size, self.candidates_per_step) for size in sizes)
         return TrainConfig(
             num_epochs=max(1, self.num_steps // pieces),
             tasks_per_step=1,

@@ -31,7 +31,8 @@ from scripts.running.display import duration, say
 from scripts.running.launch import Run, launch
 from scripts.running.outputs import Metrics
 from scripts.tuning.gpu_resources import GpuBench, examined_metrics
-from scripts.tuning.measured_search import measurement_metrics, outcome_text, reproduce_command
+from scripts.tuning.measured_search import reproduce_command
+from scripts.tuning.outcomes import measurement_metrics, outcome_text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,9 +37,8 @@ from scripts.tuning.measured_search import (
     journaled_search,
     reproduce_command,
     search_identity,
-    time_metrics,
-    time_text,
 )
+from scripts.tuning.outcomes import time_metrics, time_text
 from scripts.tuning.task_list import ListTuning
 from scripts.tuning.winner import (
     choose_winner,
@@ -59,6 +58,7 @@ class Tune:
 
     Several tasks share ``search.trials`` times their number, by the rule of ``schedule``, so that the sum of
     their latencies, each as often as the network runs it, falls fastest; each gets a folder of its name.
+    With ``learn_together`` the model of a task learns from the trials of others of its operator as well.
 
     ``checkpoint`` is a file, ``shipped``, or ``none`` for a model that learns from the trials alone.
 
@@ -81,6 +81,7 @@ class Tune:
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     num_finalists: int = 5
     winograd: bool = True
+    learn_together: bool = True
     logger: Any = MISSING
 
     def __post_init__(self) -> None:
@@ -147,6 +148,7 @@ def _tune_all(run: Run[Tune], tasks: list[Task]) -> Metrics:
         config.measure,
         config.num_finalists,
         config.winograd,
+        config.learn_together and config.search.uses_model,
         config.seed,
     )
     return tuning.run(tasks, config.target.detect(), run.folder, run.logger)

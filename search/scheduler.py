@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.trials import Trial
+from search.trials import StopReason, Trial
 from search.tuner import TuningRun
 
 
@@ -50,15 +50,31 @@ class ScheduledTask:
     count: int = 1
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """Who had which turn, by name, and why there was no further one.
+
+    Where all runs ended by themselves, ``gain`` says that one or more could have gone on.
+    """
+
+    turns: tuple[str, ...]
+    stop_reason: StopReason
+
+
 def tune_tasks(
-    tasks: Sequence[ScheduledTask], num_trials: int, config: ScheduleConfig, rng: np.random.Generator
-) -> list[str]:
-    """Share ``num_trials`` among the tasks' runs; who had which turn, by name.
+    tasks: Sequence[ScheduledTask],
+    num_trials: int,
+    config: ScheduleConfig,
+    rng: np.random.Generator,
+    max_elapsed_s: float | None = None,
+) -> Schedule:
+    """Share ``num_trials``, and ``max_elapsed_s`` seconds of tuning, among the tasks' runs.
 
     What is minimised is the sum of the best latencies, each times its count. A run whose own budget is
-    used up drops out. Turns depend on ``rng`` and on what was found alone, so runs with journals that were
-    killed take the same turns again, replayed, and go on exactly. A task of which all trials failed gets no
-    more than what is drawn at random.
+    used up drops out. Turns of the fair start take equal shares of the seconds that are left, so that long
+    plans of some tasks leave the others theirs. Turns depend on ``rng``, on what was found and on the seconds
+    that trials took alone, so runs with journals that were killed take the same turns again, replayed, and
+    go on exactly. A task of which all trials failed gets no more than what is drawn at random.
 
     Raises:
         ValueError: there are no tasks, or two of one name.
@@ -68,12 +84,32 @@ def tune_tasks(
         raise ValueError(f"tasks need names of their own, got {names}")
     turns: list[str] = []
     is_open = [True] * len(tasks)
-    while any(is_open) and (left := num_trials - sum(len(task.run.history) for task in tasks)) > 0:
+    while any(is_open):
+        left = num_trials - sum(len(task.run.history) for task in tasks)
+        left_s = None if max_elapsed_s is None else max_elapsed_s - sum(task.run.elapsed_s for task in tasks)
+        if left <= 0:
+            return Schedule(tuple(turns), "trials")
+        if left_s is not None and left_s <= 0:
+            return Schedule(tuple(turns), "seconds")
+        num_fair = _num_fair_turns(tasks, is_open, turns, config)
         chosen = _next_turn(tasks, is_open, turns, config, rng)
-        is_open[chosen] = tasks[chosen].run.step(left)
+        is_open[chosen] = tasks[chosen].run.step(left, left_s and left_s / max(num_fair, 1))
         if is_open[chosen]:
             turns.append(names[chosen])
-    return turns
+    reasons = {task.run.result().stop_reason for task in tasks}
+    return Schedule(tuple(turns), next(reason for reason in _REASONS if reason in reasons))
+
+
+_REASONS: tuple[StopReason, ...] = ("gain", "trials", "seconds", "exhausted")
+"""Of runs that all ended by themselves the first counts."""
+
+
+def _num_fair_turns(
+    tasks: Sequence[ScheduledTask], is_open: Sequence[bool], turns: Sequence[str], config: ScheduleConfig
+) -> int:
+    """Turns until the start was fair."""
+    served = [turns.count(task.name) for task, still in zip(tasks, is_open, strict=True) if still]
+    return sum(max(config.num_fair_plans - num, 0) for num in served)
 
 
 def _next_turn(

@@ -14,6 +14,7 @@ from codegen.measure.measurement import FailureKind, Measurement
 from codegen.schedule.candidates import Candidates, concatenate
 from search.arms import Arm, Plan, PlanConfig
 from search.journal import Journal, JournaledPlan, Outcome
+from search.known import Known
 from search.protocols import Measurer
 
 StopReason: TypeAlias = Literal["trials", "seconds", "gain", "exhausted"]
@@ -31,7 +32,7 @@ class TuneConfig:
     max_elapsed_s: float | None = None
     plan: PlanConfig = field(default_factory=PlanConfig)
     stop_gain: float | None = None
-    gain_window: int = 128
+    gain_window: int = 64
 
     def __post_init__(self) -> None:
         if self.num_trials is None and self.max_elapsed_s is None:
@@ -40,15 +41,20 @@ class TuneConfig:
             raise ValueError(f"num_trials must be at least 1, got {self.num_trials}")
         if self.max_elapsed_s is not None and not self.max_elapsed_s > 0:
             raise ValueError(f"max_elapsed_s must be positive, got {self.max_elapsed_s}")
-        if self.stop_gain is not None and not self.stop_gain >= 0:
-            raise ValueError(f"stop_gain must not be negative, got {self.stop_gain}")
+        if self.stop_gain is not None and not 0 <= self.stop_gain < 1:
+            raise ValueError(
+                f"stop_gain must be in [0, 1), a share of the best latency, got {self.stop_gain}"
+            )
         if self.gain_window < 1:
             raise ValueError(f"gain_window must be at least 1, got {self.gain_window}")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One row of the history. ``trial`` counts from 1; a latency is None where there is none."""
+    """One row of the history. ``trial`` counts from 1; a latency is None where there is none.
+
+    ``best_latency_s`` is the best so far, be it of a trial or known before the run.
+    """
 
     trial: int
     elapsed_s: float
@@ -77,19 +83,32 @@ class Trials:
 
     def __init__(
         self,
-        empty: Candidates,
+        known: Known,
         config: TuneConfig,
         clock: Callable[[], float],
         on_trial: Callable[[Trial], None] | None,
     ) -> None:
-        self.candidates = empty
+        self.candidates = known.candidates[:0]
         self.measurements: list[Measurement] = []
         self.history: list[Trial] = []
+        self._known = known
         self._config = config
         self._clock = clock
         self._on_trial = on_trial
         self._clock_zero_s: float | None = None
         self._stopped_s = 0.0
+        self._limit_s = config.max_elapsed_s
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds of tuning up to the end of the last trial: what a replayed run has used up as well."""
+        return self.history[-1].elapsed_s if self.history else 0.0
+
+    def limit(self, most_s: float | None) -> None:
+        """At most so many seconds from here on, besides the run's own limit; None takes the former back."""
+        limits = [] if self._config.max_elapsed_s is None else [self._config.max_elapsed_s]
+        limits += [] if most_s is None else [self.elapsed_s + most_s]
+        self._limit_s = min(limits, default=None)
 
     def start_clock(self) -> None:
         """From here on time counts; calling again changes nothing."""
@@ -100,8 +119,10 @@ class Trials:
         """Until it is started again no time counts: other runs have their turns."""
         self._stopped_s, self._clock_zero_s = self._elapsed_s(), None
 
-    def has_success(self) -> bool:
-        return bool(self.history) and self.history[-1].best_latency_s is not None
+    @property
+    def best_latency_s(self) -> float | None:
+        """The best so far; None if nothing has run yet."""
+        return self.history[-1].best_latency_s if self.history else self._known.best_latency_s
 
     def num_next(self, num_pending: int = 0) -> int:
         """Trials of the next plan, if so many are planned already; less than 1 if none are left."""
@@ -115,11 +136,17 @@ class Trials:
         )
         return self.candidates[first:], latencies_s, np.isnan(latencies_s)
 
+    def all_outcomes(self) -> tuple[Candidates, NDArray[np.float64], NDArray[np.bool_]]:
+        """As ``outcomes``, what was known before the run first."""
+        candidates, latencies_s, _ = self.outcomes(first=0)
+        latencies_s = np.concatenate([self._known.latencies_s, latencies_s])
+        return concatenate([self._known.candidates, candidates]), latencies_s, np.isnan(latencies_s)
+
     def stop_reason(self) -> StopReason | None:
         config = self._config
         if config.num_trials is not None and len(self.history) >= config.num_trials:
             return "trials"
-        if self._is_out_of_time():
+        if config.max_elapsed_s is not None and self.elapsed_s >= config.max_elapsed_s:
             return "seconds"
         if config.stop_gain is not None:
             gain = expected_gain(self.history, self.num_next(), config.gain_window)
@@ -127,14 +154,20 @@ class Trials:
                 return "gain"
         return None
 
-    def carry_out(self, entry: JournaledPlan, measurer: Measurer, journal: Journal | None) -> None:
-        """Take over what the journal knows of the plan, measure the rest while there is time."""
+    def carry_out(
+        self, entry: JournaledPlan, measurer: Measurer, journal: Journal | None, is_over: bool
+    ) -> None:
+        """Take over what the journal knows of the plan, measure the rest while there is time.
+
+        A plan ``is_over`` if another followed it: what a limit had left of it was never measured.
+        """
         plan, num_known = entry.plan, len(entry.outcomes)
         for row in range(num_known):
             self._record(plan.arms[row], entry.outcomes[row])
         num_measured = num_known
         # A plan with outcomes may be what the time limit of an earlier run cut short.
-        if num_known < len(plan.candidates) and not (num_known and self._is_out_of_time()):
+        is_over = is_over or bool(num_known and self._is_out_of_time())
+        if num_known < len(plan.candidates) and not is_over:
             num_measured += self._measure(plan, num_known, measurer, journal)
         self.candidates = concatenate([self.candidates, plan.candidates[:num_measured]])
 
@@ -158,7 +191,7 @@ class Trials:
         measurement = outcome.measurement
         failure = measurement.failure
         latency_s = measurement.latency_s if failure is None else None
-        best_latency_s = self.history[-1].best_latency_s if self.history else None
+        best_latency_s = self.best_latency_s
         if latency_s is not None:
             best_latency_s = latency_s if best_latency_s is None else min(best_latency_s, latency_s)
         trial = Trial(
@@ -178,8 +211,8 @@ class Trials:
         if self._clock_zero_s is not None:
             return self._clock() - self._clock_zero_s
         # Replayed trials bring the seconds of an earlier part of the run.
-        return max(self._stopped_s, self.history[-1].elapsed_s if self.history else 0.0)
+        return max(self._stopped_s, self.elapsed_s)
 
     def _is_out_of_time(self) -> bool:
-        limit_s = self._config.max_elapsed_s
-        return limit_s is not None and self._elapsed_s() >= limit_s
+        # By the end of the last trial and not by the clock, or a replayed plan could go on a trial further.
+        return self._limit_s is not None and self.elapsed_s >= self._limit_s

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codegen.measure.gate import Gate
 from codegen.measure.measurement import Measurement
@@ -15,18 +16,33 @@ from search.arms import make_plan
 from search.background import in_background
 from search.encoding import generator_to_json
 from search.journal import Journal, JournaledPlan
+from search.known import Known, nothing_known
 from search.protocols import Measurer, Model, Searcher, Space
 from search.trials import StopReason, Trial, Trials, TuneConfig
 
 
 @dataclass(frozen=True)
 class TuneResult:
-    """All that was measured, in order: row i of ``candidates`` has measurement i and history row i."""
+    """All that was measured, in order: row i of ``candidates`` has measurement i and history row i.
+
+    ``known`` is what the run was told before.
+    """
 
     candidates: Candidates
     measurements: tuple[Measurement, ...]
     history: tuple[Trial, ...]
     stop_reason: StopReason
+    known: Known | None = None
+
+    def fastest(self, num: int) -> Candidates:
+        """The ``num`` with the lowest latencies, or all that succeeded, fastest first; known ones count."""
+        candidates = self.candidates
+        latencies_s = np.array([np.nan if t.latency_s is None else t.latency_s for t in self.history])
+        if self.known is not None:
+            candidates = concatenate([self.known.candidates, candidates])
+            latencies_s = np.concatenate([self.known.latencies_s, latencies_s])
+        num_succeeded = int(np.count_nonzero(~np.isnan(latencies_s)))
+        return candidates[np.argsort(latencies_s, kind="stable")[: min(num, num_succeeded)]]
 
     @property
     def best_trial(self) -> int | None:
@@ -59,12 +75,13 @@ def tune(
     journal: Journal | None = None,
     on_trial: Callable[[Trial], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
+    known: Known | None = None,
 ) -> TuneResult:
     """Measure what the searcher proposes until the budget is used up.
 
     As ``TuningRun``, from the first plan to the last.
     """
-    run = TuningRun(space, searcher, measurer, model, config, rng, journal, on_trial, clock)
+    run = TuningRun(space, searcher, measurer, model, config, rng, journal, on_trial, clock, known=known)
     while run.step():
         pass
     return run.result()
@@ -79,6 +96,10 @@ class TuningRun:
     from the same seed then. ``on_trial`` hears of every trial as it ends, replayed ones included. Only
     differences of ``clock``, in seconds, count, within the steps of this run; replaying costs none of the
     budget.
+
+    ``known`` are outcomes from before: model and searcher learn them before the first plan, and no plan has
+    them again. ``before_refit`` is called before each plan of a run with a model, which may learn from
+    other sources there; its seconds are those of planning.
 
     If plans are made ahead (``PlanConfig.is_ahead``), plan k + 1 is made on another thread while plan k is
     measured, from what was known before plan k. The thread works while ``gate`` is open and stops there
@@ -97,11 +118,17 @@ class TuningRun:
         on_trial: Callable[[Trial], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         gate: Gate | None = None,
+        known: Known | None = None,
+        before_refit: Callable[[], None] | None = None,
     ) -> None:
         self._space, self._searcher, self._measurer, self._model = space, searcher, measurer, model
         self._config, self._rng, self._journal = config, rng, journal
         self._gate = gate or Gate()
-        self._trials = Trials(space.enumerate(1)[:0], config, clock, on_trial)
+        self._known = known if known is not None else nothing_known(space)
+        self._before_refit = before_refit
+        self._trials = Trials(self._known, config, clock, on_trial)
+        if len(self._known):
+            searcher.observe(self._known.candidates, self._known.latencies_s, self._known.failed)
         self._num_plans = self._num_observed = 0
         self._planned: JournaledPlan | None = None
         self._stop_reason: StopReason | None = None
@@ -111,8 +138,15 @@ class TuningRun:
         """Every trial so far."""
         return self._trials.history
 
-    def step(self, most_trials: int | None = None) -> bool:
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds of this run up to the end of its last trial, over all resumed parts."""
+        return self._trials.elapsed_s
+
+    def step(self, most_trials: int | None = None, most_s: float | None = None) -> bool:
         """Carry out the next plan, of at most so many trials; False, and nothing is done, at the end.
+
+        The first trial that ends after ``most_s`` seconds is its last; what is left is never measured.
 
         ValueError for ``most_trials`` if plans are made ahead: the next one is made already.
         """
@@ -120,6 +154,7 @@ class TuningRun:
             self._stop_reason = self._trials.stop_reason()
         if self._stop_reason is not None:
             return False
+        self._trials.limit(most_s)
         if not self._config.plan.is_ahead:
             is_done = self._step_in_turn(most_trials)
         elif most_trials is None:
@@ -135,7 +170,12 @@ class TuningRun:
         """What was found; of a run whose last ``step`` was not False, why it stopped is none of its own."""
         trials = self._trials
         reason = self._stop_reason or "trials"
-        return TuneResult(trials.candidates, tuple(trials.measurements), tuple(trials.history), reason)
+        measured = (trials.candidates, tuple(trials.measurements), tuple(trials.history))
+        return TuneResult(*measured, reason, self._known)
+
+    def outcomes(self) -> tuple[Candidates, NDArray[np.float64], NDArray[np.bool_]]:
+        """All that is known of the space by now: candidates, latencies (NaN for failures) and failures."""
+        return self._trials.all_outcomes()
 
     def _step_in_turn(self, most_trials: int | None) -> bool:
         """Refit, plan, measure; False at the end of the space."""
@@ -150,18 +190,21 @@ class TuningRun:
                 return False
         else:
             self._restore(entry)
-        trials.carry_out(entry, self._measurer, self._journal)
-        self._observe()
         self._num_plans += 1
+        trials.carry_out(entry, self._measurer, self._journal, self._is_journaled())
+        self._observe()
         return True
 
     def _step_ahead(self) -> bool:
         """Refit, then measure the plan that was made before and make the next; False without one."""
         entry, trials = self._journaled(self._num_plans), self._trials
+        if entry is None:
+            trials.start_clock()
+        if not self._num_plans:
+            self._refit()
         if entry is not None:
             self._restore(entry)
         else:
-            trials.start_clock()
             first = self._planned if self._num_plans else self._plan(trials.num_next(), trials.candidates)
             entry = self._written(first)
             if entry is None:
@@ -171,14 +214,18 @@ class TuningRun:
         self._refit()
         self._num_plans += 1
         num = trials.num_next(len(entry.plan.candidates))
-        if num < 1 or self._journaled(self._num_plans) is not None:
-            trials.carry_out(entry, self._measurer, self._journal)
+        if num < 1 or self._is_journaled():
+            trials.carry_out(entry, self._measurer, self._journal, self._is_journaled())
             return True
         known = concatenate([trials.candidates, entry.plan.candidates])
         with in_background(lambda: self._plan(num, known), self._gate) as planned:
-            trials.carry_out(entry, self._measurer, self._journal)
+            trials.carry_out(entry, self._measurer, self._journal, is_over=False)
         self._planned = planned.result()
         return True
+
+    def _is_journaled(self) -> bool:
+        """Whether the next plan was made before."""
+        return self._journaled(self._num_plans) is not None
 
     def _journaled(self, number: int) -> JournaledPlan | None:
         plans = self._journal.plans if self._journal is not None else []
@@ -196,13 +243,18 @@ class TuningRun:
         self._num_observed = num
 
     def _refit(self) -> None:
-        if self._model is not None and self._trials.has_success():
-            self._model.refit(*self._trials.outcomes(first=0))
+        if self._model is None:
+            return
+        if self._before_refit is not None:
+            self._before_refit()
+        if self._trials.best_latency_s is not None:
+            self._model.refit(*self._trials.all_outcomes())
 
-    def _plan(self, num: int, known: Candidates) -> JournaledPlan | None:
-        """``num`` candidates that are none of those known; None at the end of the space."""
+    def _plan(self, num: int, measured: Candidates) -> JournaledPlan | None:
+        """``num`` candidates, none measured before nor known; None at the end of the space."""
         is_informed = self._model is None or self._model.is_fitted
-        plan = make_plan(self._space, self._searcher, is_informed, self._config.plan, num, known, self._rng)
+        taken = concatenate([self._known.candidates, measured])
+        plan = make_plan(self._space, self._searcher, is_informed, self._config.plan, num, taken, self._rng)
         if len(plan.candidates) == 0:
             return None
         return JournaledPlan(plan, generator_to_json(self._rng), self._searcher.state())

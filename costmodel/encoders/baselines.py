@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from costmodel.batching import TreeBatch
-from costmodel.dataset import FeatureDataset, TaskFeatures
+from costmodel.dataset import FeatureDataset
 from costmodel.features.columns import PROGRAM_COLUMNS, column_index
 from costmodel.model import ModelState, Progress, Scores
 
@@ -29,7 +29,7 @@ class ConstantModel:
     def num_parameters(self) -> int:
         return 0
 
-    def tuned(self, task: TaskFeatures, rng: np.random.Generator) -> Self:
+    def tuned(self, data: FeatureDataset, rng: np.random.Generator) -> Self:
         return self
 
     def score(self, batch: TreeBatch) -> Scores:
@@ -65,7 +65,7 @@ class RandomModel:
     def num_parameters(self) -> int:
         return 0
 
-    def tuned(self, task: TaskFeatures, rng: np.random.Generator) -> Self:
+    def tuned(self, data: FeatureDataset, rng: np.random.Generator) -> Self:
         return self
 
     def score(self, batch: TreeBatch) -> Scores:
@@ -122,7 +122,7 @@ class RooflineModel:
     def num_parameters(self) -> int:
         return 0
 
-    def tuned(self, task: TaskFeatures, rng: np.random.Generator) -> Self:
+    def tuned(self, data: FeatureDataset, rng: np.random.Generator) -> Self:
         return self
 
     def score(self, batch: TreeBatch) -> Scores:

@@ -11,7 +11,7 @@ import xgboost
 from numpy.typing import NDArray
 
 from costmodel.batching import TreeBatch, TreeGroup
-from costmodel.dataset import FeatureDataset, TaskFeatures
+from costmodel.dataset import FeatureDataset
 from costmodel.encoders.relations import relation_features
 from costmodel.features.columns import NODE_COLUMNS, PROGRAM_COLUMNS, column_index
 from costmodel.model import ModelState, Progress, Scores
@@ -70,10 +70,10 @@ class GradientBoostingModel:
             return 0
         return sum(text.count("\n") for text in self._booster.get_dump())  # a line per split or leaf
 
-    def tuned(self, task: TaskFeatures, rng: np.random.Generator) -> Self:
-        """Boosts on: the new trees explain what the old ones get wrong on the task."""
+    def tuned(self, data: FeatureDataset, rng: np.random.Generator) -> Self:
+        """Boosts on: the new trees explain what the old ones get wrong on these tasks."""
         model = type(self)(self.config)
-        model._boost(FeatureDataset((task,)), rng, None, self._booster)
+        model._boost(data, rng, None, self._booster)
         return model
 
     def score(self, batch: TreeBatch) -> Scores:

@@ -41,16 +41,35 @@ class SearchOption(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Budgeted:
-    """Budget in trials, seconds or both, and whether trials are timed, as every option has it."""
+    """Budget in trials, seconds or both, and whether trials are timed, as every option has it.
+
+    With ``stop_gain`` the run ends before a plan that should save a smaller share of the best latency, judged
+    by what the last ``gain_window`` trials saved (``search.trials.expected_gain``).
+    """
 
     trials: int = 128
     max_elapsed_s: float | None = None
+    stop_gain: float | None = None
+    gain_window: int = TuneConfig.gain_window
     measure: bool = True
     plan: PlanConfig = field(default_factory=PlanConfig)
 
+    def __post_init__(self) -> None:
+        if self.stop_gain is not None and not self.measure:
+            raise ValueError(
+                f"search.stop_gain={self.stop_gain} judges trials; search.measure=false has none"
+            )
+        self.budget()
+
     def budget(self) -> TuneConfig:
         """What the tuning loop needs to know."""
-        return TuneConfig(num_trials=self.trials, max_elapsed_s=self.max_elapsed_s, plan=self.plan)
+        return TuneConfig(
+            num_trials=self.trials,
+            max_elapsed_s=self.max_elapsed_s,
+            plan=self.plan,
+            stop_gain=self.stop_gain,
+            gain_window=self.gain_window,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -138,11 +138,12 @@ def _outcomes(
     seen, rest = task.take(np.sort(order[:num])), task.take(np.sort(order[num:]))
     if not np.isfinite(seen.latency_s).any() or not np.isfinite(rest.latency_s).any():
         return []
+    data = FeatureDataset((seen,))
     models: dict[str, CostModel] = {
         "global": model,
-        "local": fresh.tuned(seen, np.random.default_rng(seed)),
-        "fine_tuned": model.tuned(seen, np.random.default_rng(seed)),
-        "global_local": GlobalLocalModel(model).tuned(seen, np.random.default_rng(seed)),
+        "local": fresh.tuned(data, np.random.default_rng(seed)),
+        "fine_tuned": model.tuned(data, np.random.default_rng(seed)),
+        "global_local": GlobalLocalModel(model).tuned(data, np.random.default_rng(seed)),
     }
     accuracies = {
         way: task_metrics(each.score(rest.trees), rest.labels)["pairwise_accuracy"]

@@ -22,7 +22,8 @@ from codegen.triton.compile import occupancy
 from codegen.triton.compile_cache import CompileCache
 from scripts.running.display import say
 from scripts.running.outputs import Metrics
-from scripts.tuning.measured_search import measurement_metrics, outcome_text, reproduce_command
+from scripts.tuning.measured_search import reproduce_command
+from scripts.tuning.outcomes import measurement_metrics, outcome_text
 
 
 def name_of_gpu(target: GpuTarget) -> str:

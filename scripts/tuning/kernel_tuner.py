@@ -105,6 +105,8 @@ class KernelTuner:
             budget.max_elapsed_s,
             rival.candidate if rival else None,
         ]
+        if budget.stop_gain is not None:
+            parts += [budget.stop_gain, budget.gain_window]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _winner(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,22 +17,19 @@ from codegen.measure.config import MeasureConfig
 from codegen.measure.jobs import MeasureJob
 from codegen.measure.measurement import Measurement
 from codegen.measure.pool import Finalist, MeasurePool
-from codegen.measure.timing import summarise
 from codegen.measure.verify_pool import VerifyPool
 from codegen.ops import Operator, operator_parameters
 from codegen.schedule.candidates import Candidates
 from codegen.schedule.space import Space
 from scripts.options.searches import SearchOption
-from scripts.running.display import Ticker, duration, progress
+from scripts.running.display import Ticker, duration, progress, say
 from scripts.running.loggers import Logger
-from scripts.running.outputs import Metrics, write_text
+from scripts.tuning.outcomes import stop_text, write_history
 from search.background import GatedObjective
 from search.journal import Journal, open_journal
 from search.protocols import Model
 from search.trials import Trial, TuneConfig
 from search.tuner import TuneResult, TuningRun
-
-HISTORY_COLUMNS = ("trial", "elapsed_s", "latency_s", "best_latency_s", "status", "arm")
 
 
 class Guide(Protocol):
@@ -73,11 +68,11 @@ class PoolMeasurer:
     ) -> list[Finalist]:
         """The ``num`` fastest candidates again, in turn, fastest first; those that failed now come last.
 
-        ``rivals`` are candidates by names and values that take part as well.
+        What was known before the run may be among them. ``rivals`` are candidates by names and values that
+        take part as well.
         """
-        succeeded = [row for row, trial in enumerate(result.history) if trial.latency_s is not None]
-        fastest = sorted(succeeded, key=lambda row: result.measurements[row].latency_s)[:num]
-        jobs = [self.job(result.candidates, row) for row in fastest]
+        fastest = result.fastest(num)
+        jobs = [self.job(fastest, row) for row in range(len(fastest))]
         jobs += [self._named_job(rival) for rival in rivals]
         finalists = self.pool.remeasure_interleaved(jobs)
         return sorted(finalists, key=lambda f: f.summary.median_s if f.summary else float("inf"))
@@ -115,6 +110,7 @@ def tuning_run(
     seed: int,
     journal: Journal | None,
     on_trial: Callable[[Trial], None],
+    before_refit: Callable[[], None] | None = None,
 ) -> TuningRun:
     """A run that has not begun, to be carried out plan by plan."""
     return TuningRun(
@@ -127,6 +123,7 @@ def tuning_run(
         journal=journal,
         on_trial=on_trial,
         gate=measurer.pool.gate,
+        before_refit=before_refit,
     )
 
 
@@ -146,6 +143,8 @@ def journaled_search(
         on_trial = trial_reporter(tick, option.budget().num_trials or 0, logger)
         result = search_schedules(option, predictor, measurer, measurer.seed, journal, on_trial)
     write_history(folder / "history.csv", result.history)
+    if text := stop_text(result, option.budget()):
+        say(text)
     return result
 
 
@@ -167,7 +166,10 @@ def search_identity(
 
     A checkpoint and a space count by content: what was learnt or tried under others is no part of this run.
     """
-    settings: dict[str, Any] = {"search": asdict(replace(option, trials=1, max_elapsed_s=None))}
+    search = asdict(replace(option, trials=1, max_elapsed_s=None))
+    for name in ("stop_gain", "gain_window"):  # they end a run, and change none of its proposals
+        del search[name]
+    settings: dict[str, Any] = {"search": search}
     settings |= {"searcher": type(option).__name__, "measure": asdict(measure), "seed": seed}
     if option.uses_model:
         settings |= guide.identity()
@@ -222,61 +224,6 @@ def _target_overrides(job: MeasureJob) -> Mapping[str, object]:
         "target.vector_width": 32 * job.target.vector_lanes,
     }
     return overrides | ({"target.bf16_dot": "true"} if job.target.bf16_dot else {})
-
-
-def time_metrics(result: TuneResult) -> Metrics:
-    """Where the seconds of a search went; the rest of ``search_s`` is checking and timing."""
-    return {
-        "search_s": result.elapsed_s,
-        "planning_s": result.planning_s,
-        "compile_s": sum(each.compile_s for each in result.measurements),
-    }
-
-
-def time_text(result: TuneResult) -> str:
-    """As ``time_metrics``, for a sentence."""
-    spent = time_metrics(result)
-    shares = {name: float(spent[name]) / max(result.elapsed_s, 1e-9) for name in ("planning_s", "compile_s")}
-    return (
-        f"{len(result.history)} trials in {duration(result.elapsed_s)}: {shares['planning_s']:.0%} planning, "
-        f"{shares['compile_s']:.0%} compiling"
-    )
-
-
-def write_history(path: Path, history: Sequence[Trial]) -> None:
-    """One row per trial; a latency is empty where there is none."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HISTORY_COLUMNS)
-    for trial in history:
-        row = (getattr(trial, column) for column in HISTORY_COLUMNS)
-        writer.writerow("" if value is None else value for value in row)
-    write_text(path, text.getvalue())
-
-
-def outcome_text(measurement: Measurement) -> str:
-    """What became of a measurement, for a sentence."""
-    if measurement.failure is not None:
-        return f"{measurement.failure.kind} failure: {measurement.failure.message}"
-    summary = summarise(measurement.times_s)
-    return (
-        f"{duration(summary.median_s)} (median of {summary.num_repeats}; the true median lies between "
-        f"{duration(summary.low_s)} and {duration(summary.high_s)} with probability {summary.coverage:.3f})"
-    )
-
-
-def measurement_metrics(measurement: Measurement) -> Metrics:
-    """What became of a measurement, flat: its times, or kind and message of its failure."""
-    spent = {"compile_s": measurement.compile_s, "total_s": measurement.total_s}
-    if measurement.failure is not None:
-        return {**spent, "status": measurement.failure.kind, "message": measurement.failure.message}
-    summary = summarise(measurement.times_s)
-    return {
-        **spent,
-        "latency_s": summary.median_s,
-        "latency_low_s": summary.low_s,
-        "latency_high_s": summary.high_s,
-    }
 
 
 def gpu_overrides(target: GpuTarget) -> Mapping[str, object]:

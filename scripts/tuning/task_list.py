@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +17,21 @@ from codegen.measure.steadiness import Watch
 from codegen.ops import Operator, make_operator
 from codegen.schedule import build_space
 from codegen.target import Target
+from costmodel.predictor import Predictor
 from datasets.tasks import Task
 from scripts.learning.guide import Guide
 from scripts.options.searches import SearchOption
 from scripts.running.display import Ticker, duration, progress, say, show_table
 from scripts.running.loggers import Logger
 from scripts.running.outputs import Metrics
+from scripts.tuning.lessons import Lesson, teach
 from scripts.tuning.measured_search import (
     PoolMeasurer,
     reproduce_command,
     search_identity,
     tuning_run,
-    write_history,
 )
+from scripts.tuning.outcomes import list_stop_text, time_metrics, time_text, write_history
 from scripts.tuning.winner import (
     Winner,
     choose_winner,
@@ -39,7 +42,7 @@ from scripts.tuning.winner import (
     winner_metrics,
 )
 from search.journal import open_journal
-from search.scheduler import ScheduleConfig, ScheduledTask, tune_tasks
+from search.scheduler import Schedule, ScheduleConfig, ScheduledTask, tune_tasks
 from search.trials import Trial
 from search.tuner import TuningRun
 
@@ -53,15 +56,21 @@ class _Listed:
     measurer: PoolMeasurer
     run: TuningRun
     count: int
+    predictor: Predictor
 
     @property
     def best_latency_s(self) -> float | None:
         return self.run.history[-1].best_latency_s if self.run.history else None
 
+    def lesson(self) -> Lesson:
+        """What it can teach others by now."""
+        candidates, latencies_s, _ = self.run.outcomes()
+        return Lesson(self.operator, self.predictor.lesson(candidates, latencies_s))
+
 
 @dataclass(frozen=True)
 class ListTuning:
-    """``search.trials`` times the number of tasks are divided by ``search.scheduler.tune_tasks``."""
+    """``search.trials`` times the number of tasks, and the seconds, are divided by ``tune_tasks``."""
 
     search: SearchOption
     schedule: ScheduleConfig
@@ -69,21 +78,18 @@ class ListTuning:
     measure: MeasureConfig
     num_finalists: int
     winograd: bool
+    learn_together: bool
     seed: int
 
     def run(self, tasks: Sequence[Task], target: Target, folder: Path, logger: Logger) -> Metrics:
         """A folder for each task, with its journal, history and kernel; the network's time in ``latency_s``.
 
-        ValueError if the budget is one of seconds, which tasks cannot share, or a name leaves the folder.
+        ValueError if plans are to be made ahead, or a name leaves the folder.
         """
         _check_names(tasks)
         start_s, num_trials = time.monotonic(), (self.search.budget().num_trials or 0) * len(tasks)
         if self.search.budget().plan.is_ahead:
             raise ValueError("search.plan.is_ahead is for one task, chosen by name: several share the trials")
-        if self.search.budget().max_elapsed_s is not None:
-            raise ValueError(
-                "several tasks share search.trials; search.max_elapsed_s is for one, chosen by name"
-            )
         with MeasurePool(self.measure, reproduce_command) as pool, ExitStack() as stack:
             with progress("tuning") as tick:
                 listed = self._prepare(tasks, target, folder, logger, pool, tick, stack)
@@ -91,13 +97,20 @@ class ListTuning:
                     ScheduledTask(t.name, t.run, t.operator.operator_name, t.operator.flops, t.count)
                     for t in listed
                 ]
-                tune_tasks(scheduled, num_trials, self.schedule, np.random.default_rng(self.seed))
+                rng, max_s = np.random.default_rng(self.seed), self.search.budget().max_elapsed_s
+                schedule = tune_tasks(scheduled, num_trials, self.schedule, rng, max_s)
+            self._say_why(schedule, listed)
             winners = [self._save_winner(each, folder / each.name) for each in listed]
         values: dict[str, float | int | str] = {}
         with comparison_watch(pool, target, self.measure, time.monotonic() - start_s) as watch:
             for each, winner in zip(listed, winners, strict=True):
                 values |= self._compare(each, winner, watch)
-        summary = _summary(listed, values, time.monotonic() - start_s)
+        summary = {
+            **_summary(listed, values),
+            **time_metrics(*(each.run.result() for each in listed)),
+            "stop_reason": schedule.stop_reason,
+            "wall_s": time.monotonic() - start_s,
+        }
         say(f"kernel/ and history.csv of each task are in a folder of its name in {folder}")
         return {**values, **summary}
 
@@ -113,7 +126,7 @@ class ListTuning:
     ) -> list[_Listed]:
         """A run for each task, its journal open in ``stack``."""
         num_trials = (self.search.budget().num_trials or 0) * len(tasks)
-        budget = replace(self.search.budget(), num_trials=num_trials)
+        budget = replace(self.search.budget(), num_trials=num_trials, max_elapsed_s=None)
         listed: list[_Listed] = []
 
         def on_trial(_: Trial) -> None:
@@ -124,21 +137,39 @@ class ListTuning:
             if len(listed) == len(tasks) and None not in best_s:
                 logger.log(num_done, {"latency_s": network_s})
 
-        for task in tasks:
+        def taught(number: int) -> None:
+            own, others = listed[number], (each for place, each in enumerate(listed) if place != number)
+            alike = (each for each in others if each.operator.operator_name == own.operator.operator_name)
+            teach(own.predictor, own.operator, (each.lesson() for each in alike))
+
+        for number, task in enumerate(tasks):
             operator = make_operator(task.operator, task.parameters)
             space = build_space(operator.program(), target, winograd=self.winograd)
             measurer = PoolMeasurer(pool, operator, space, self.seed)
             identity = search_identity(self.search, self.guide, measurer, self.measure, self.seed)
+            identity |= {"learn_together": True} if self.learn_together else {}
             journal = stack.enter_context(open_journal(folder / task.name / "journal.jsonl", identity))
             predictor = self.guide.predictor(space, self.seed)
-            search = tuning_run(self.search, budget, predictor, measurer, self.seed, journal, on_trial)
-            listed.append(_Listed(task.name, operator, measurer, search, task.count))
+            hook = partial(taught, number) if self.learn_together else None
+            search = tuning_run(self.search, budget, predictor, measurer, self.seed, journal, on_trial, hook)
+            listed.append(_Listed(task.name, operator, measurer, search, task.count, predictor))
         return listed
+
+    def _say_why(self, schedule: Schedule, listed: Sequence[_Listed]) -> None:
+        """What the seconds went into, and what ended the search, if that is not plain."""
+        results = {each.name: each.run.result() for each in listed}
+        say(time_text(*results.values()))
+        early = [name for name, result in results.items() if result.stop_reason == "gain"]
+        if text := list_stop_text(schedule.stop_reason, early, self.search.budget()):
+            say(text)
 
     def _save_winner(self, task: _Listed, folder: Path) -> Winner | None:
         """History and, if anything ran, the winner, as it was saved."""
         result = task.run.result()
         write_history(folder / "history.csv", result.history)
+        if not result.history:
+            say(f"{task.name}: the budget ended before its first trial")
+            return None
         finalists = task.measurer.measure_finalists(result, self.num_finalists)
         if not finalists or finalists[0].summary is None:
             say(f"{task.name}: no schedule could be measured; {folder / 'history.csv'} says why")
@@ -166,7 +197,7 @@ def _check_names(tasks: Sequence[Task]) -> None:
             raise ValueError(f"each task gets a folder of its name, which must hold no /, got {task.name!r}")
 
 
-def _summary(listed: Sequence[_Listed], values: Metrics, wall_s: float) -> Metrics:
+def _summary(listed: Sequence[_Listed], values: Metrics) -> Metrics:
     """Show the tuned tasks; what concerns all of them."""
     found = [(task, values.get(f"latency_s_{task.name}")) for task in listed]
     tuned = [(task, float(latency_s)) for task, latency_s in found if latency_s is not None]
@@ -181,5 +212,4 @@ def _summary(listed: Sequence[_Listed], values: Metrics, wall_s: float) -> Metri
         "num_tasks": len(listed),
         "num_tuned": len(tuned),
         "trials": sum(len(task.run.history) for task in listed),
-        "wall_s": wall_s,
     }

@@ -115,7 +115,7 @@ def test_a_saved_model_scores_identically(model: CostModel, trees: TreeBatch, tm
 
 def test_a_tuned_model_leaves_the_first_as_it_was(model: CostModel, trees: TreeBatch) -> None:
     before = model.score(trees)
-    tuned = model.tuned(task(UNSEEN, 40), np.random.default_rng(0))
+    tuned = model.tuned(FeatureDataset((task(UNSEEN, 40),)), np.random.default_rng(0))
     assert tuned.is_fitted
     assert np.isfinite(tuned.score(trees)).all()
     np.testing.assert_array_equal(model.score(trees), before)
@@ -138,7 +138,7 @@ def test_tuning_teaches_a_model_that_knows_nothing(name: str) -> None:
     new = task(UNSEEN)
     fresh = MODELS[name]()
     assert not fresh.is_fitted
-    tuned = fresh.tuned(new, np.random.default_rng(0))
+    tuned = fresh.tuned(FeatureDataset((new,)), np.random.default_rng(0))
     assert task_metrics(tuned.score(new.trees), new.labels)["pairwise_accuracy"] > 0.7
 
 

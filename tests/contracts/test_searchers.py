@@ -171,3 +171,13 @@ def test_a_restored_searcher_continues_as_the_original(build: Build) -> None:
     np.testing.assert_array_equal(
         original.propose(30, first.keys(), rng).keys(), restored.propose(30, first.keys(), twin).keys()
     )
+
+
+def test_a_search_goes_on_from_outcomes_that_it_never_proposed(build: Build, space: KnobSpace) -> None:
+    searcher = build(space, TrueScores())
+    known = kernels(space)[::2]
+    failed = np.arange(len(known)) % 5 == 1
+    searcher.observe(known, np.where(failed, np.nan, rugged_latency_s(known)), failed)
+    found = searcher.propose(4, known.keys(), np.random.default_rng(0))
+    assert not np.isin(found.keys(), known.keys()).any()
+    assert len(found) == min(4, len(kernels(space)) - len(known))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from codegen.schedule import Candidates
+from costmodel.dataset import TaskFeatures
 from costmodel.encoders.baselines import RooflineModel
 from costmodel.encoders.treegru import TreeGRUConfig
 from costmodel.features.featurise import featurise
@@ -13,7 +14,7 @@ from costmodel.native import NativeScorer
 from costmodel.neural import NeuralModel
 from costmodel.predictor import Predictor
 from costmodel.train import RefitConfig, TrainConfig
-from tests.costmodel.synthetic import dataset, runtime, sample, space_of
+from tests.costmodel.synthetic import dataset, runtime, sample, space_of, task
 
 SPACE = "conv2d"
 
@@ -125,3 +126,34 @@ def test_a_refit_that_diverges_leaves_the_model_as_it_is(trained: NeuralModel, l
 
 def test_a_scorer_of_nothing_has_no_scores(trained: NeuralModel) -> None:
     assert NativeScorer(space_of(SPACE), 2).score(sample(SPACE, 3)[:0]).shape == (0,)
+
+
+def test_a_model_that_knows_nothing_learns_from_other_tasks_at_once(trained: NeuralModel) -> None:
+    predictor = Predictor(fresh(), space_of(SPACE))
+    predictor.teach([task("winograd", 60), task("depthwise", 60)])
+    assert predictor.is_fitted
+    pretrained = Predictor(trained, space_of(SPACE))
+    pretrained.teach([task("winograd", 60)])
+    assert pretrained.model is trained
+
+
+def test_what_was_taught_enters_the_next_refit_and_only_the_last_counts(trained: NeuralModel) -> None:
+    seen, candidates = sample(SPACE, 30, seed=1), sample(SPACE, 50, seed=2)
+    lessons = {"first": [task("depthwise", 60)], "second": [task("winograd", 60)], "none": []}
+    scores = {}
+    for order in (["second"], ["first", "second"], ["first", "second", "none"], ["none"]):
+        predictor = Predictor(trained, space_of(SPACE))
+        for name in order:
+            predictor.teach(lessons[name])
+            predictor.refit(seen, latencies(seen))
+        scores[" ".join(order)] = predictor.score(candidates)
+    np.testing.assert_array_equal(scores["second"], scores["first second"])
+    np.testing.assert_array_equal(scores["none"], scores["first second none"])
+    assert not np.array_equal(scores["none"], scores["second"])
+
+
+def test_failures_alone_are_no_lesson() -> None:
+    predictor = Predictor(fresh(), space_of(SPACE))
+    known = task("depthwise", 60)
+    predictor.teach([TaskFeatures("failed", known.trees, np.full(60, np.nan), known.repeat_pairs)])
+    assert not predictor.is_fitted

@@ -116,9 +116,9 @@ def test_tasks_that_hold_no_comparison_are_left_out() -> None:
 
 def test_a_refit_takes_its_number_of_steps_whatever_was_measured() -> None:
     config = RefitConfig(num_steps=60, candidates_per_step=128)
-    for num in (3, 64, 128, 320, 576, 640, 832):
-        data = FeatureDataset((task("matmul", num),))
-        training = config.training(num)
+    for sizes in ([3], [64], [128], [320], [576], [640], [832], [64, 3, 320]):
+        data = FeatureDataset(tuple(task("matmul", num) for num in sizes))
+        training = config.training(sizes)
         steps = training.num_epochs * len(
             epoch_steps(data, training.tasks_per_step, training.candidates_per_task, np.random.default_rng(0))
         )

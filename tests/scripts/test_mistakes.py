@@ -42,6 +42,9 @@ MISTAKES: list[tuple[str, list[str], str]] = [
     ("collect", ["collect.num_trials=1.5"], "collect.num_trials must be a whole number, got '1.5'"),
     ("collect", ["measure.flush_cache=perhaps"], "measure.flush_cache must be true or false, got 'perhaps'"),
     ("tune", ["search.trials=null"], "search.trials must be given a value, got 'null'"),
+    ("tune", ["search.stop_gain=1"], "stop_gain must be in [0, 1), a share of the best latency, got 1.0"),
+    ("tune", ["search.stop_gain=0.1", "search.gain_window=0"], "gain_window must be at least 1, got 0"),
+    ("tune", ["search.stop_gain=0.1", "search.measure=false"], "search.stop_gain=0.1 judges trials"),
     ("tune", ["measure=5"], "measure must be set value by value, such as measure.<name>=..., got '5'"),
     (
         "tune",

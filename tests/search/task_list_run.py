@@ -37,7 +37,8 @@ def task_list_run(folder: Path) -> list[str]:
             rng = np.random.default_rng(count)
             run = TuningRun(space, searcher, RuggedMeasurer(), model, config, rng, journal)
             tasks.append(ScheduledTask(path.stem, run, count=count))
-        return tune_tasks(tasks, 80, ScheduleConfig(epsilon=0.2), np.random.default_rng(5))
+        schedule = tune_tasks(tasks, 80, ScheduleConfig(epsilon=0.2), np.random.default_rng(5))
+        return list(schedule.turns)
 
 
 if __name__ == "__main__":

@@ -66,9 +66,9 @@ def task(
 
 
 def share(tasks: list[ScheduledTask], num_trials: int, config: ScheduleConfig = GREEDY) -> list[str]:
-    turns = tune_tasks(tasks, num_trials, config, np.random.default_rng(0))
+    schedule = tune_tasks(tasks, num_trials, config, np.random.default_rng(0))
     assert sum(len(each.run.history) for each in tasks) <= num_trials
-    return turns
+    return list(schedule.turns)
 
 
 def test_every_task_starts_before_any_gets_more() -> None:
@@ -181,6 +181,91 @@ def test_tasks_killed_at_random_points_take_the_same_turns_and_propose_the_same(
         assert output.decode().split() == whole
         for mine, theirs in zip(journals(folder), journals(undisturbed), strict=True):
             assert lines_without_times(mine) == lines_without_times(theirs)
+
+
+def timed(
+    clock: FakeClock, names: str, num_planned: int = 10, journals: list[Journal] | None = None
+) -> list[ScheduledTask]:
+    """Tasks whose trials take a second each."""
+    tasks, space = [], KnobSpace()
+    config = TuneConfig(num_trials=400, plan=PlanConfig(num_trials=num_planned))
+    for name, journal in zip(names, journals or [None] * len(names), strict=True):
+        rng, measurer = np.random.default_rng(ord(name)), ClockedMeasurer(clock)
+        run = TuningRun(space, RandomSearch(space), measurer, None, config, rng, journal, clock=clock)
+        tasks.append(ScheduledTask(name, run))
+    return tasks
+
+
+def test_seconds_end_a_list_inside_a_plan() -> None:
+    tasks = timed(FakeClock(), "ab")
+    schedule = tune_tasks(tasks, 1_000, GREEDY, np.random.default_rng(0), max_elapsed_s=47.0)
+    assert schedule.stop_reason == "seconds"
+    assert sum(len(each.run.history) for each in tasks) == 47
+    assert schedule.turns[:2] == ("a", "b")
+
+
+def test_trials_may_be_used_up_before_the_seconds() -> None:
+    tasks = timed(FakeClock(), "ab")
+    schedule = tune_tasks(tasks, 35, GREEDY, np.random.default_rng(0), max_elapsed_s=47.0)
+    assert (schedule.stop_reason, sum(len(each.run.history) for each in tasks)) == ("trials", 35)
+
+
+def test_every_task_has_its_share_of_seconds_too_few_for_a_fair_start() -> None:
+    tasks = timed(FakeClock(), "abc", num_planned=64)
+    schedule = tune_tasks(tasks, 1_000, GREEDY, np.random.default_rng(0), max_elapsed_s=30.0)
+    assert schedule.turns == ("a", "b", "c")
+    assert [len(each.run.history) for each in tasks] == [10, 10, 10]
+
+
+def test_what_a_short_turn_leaves_goes_to_the_others() -> None:
+    tasks = timed(FakeClock(), "abc", num_planned=4)
+    schedule = tune_tasks(tasks, 1_000, GREEDY, np.random.default_rng(0), max_elapsed_s=30.0)
+    assert sum(len(each.run.history) for each in tasks) == 30
+    assert len(schedule.turns) == 8
+
+
+def test_a_task_that_stops_by_its_gain_leaves_its_trials_to_the_others() -> None:
+    tasks = [task("flat", 1.0, 0.0), task("fine", 1.0, 50.0)]
+    early = TuneConfig(num_trials=400, plan=PlanConfig(num_trials=10), stop_gain=0.01, gain_window=10)
+    space, rng = KnobSpace(), np.random.default_rng(1)
+    tasks[0] = ScheduledTask(
+        "flat", TuningRun(space, RandomSearch(space), Falling(1.0, 0.0), None, early, rng), count=100
+    )
+    schedule = tune_tasks(tasks, 200, GREEDY, np.random.default_rng(0))
+    assert [len(each.run.history) for each in tasks] == [20, 180]
+    assert schedule.stop_reason == "trials"
+    assert tasks[0].run.result().stop_reason == "gain"
+
+
+@pytest.mark.parametrize("num_lost", [1, 4, 9])
+def test_a_list_with_seconds_that_was_killed_ends_as_it_would_have(tmp_path: Path, num_lost: int) -> None:
+    def tuned() -> tuple[str, ...]:
+        with ExitStack() as stack:
+            paths = [tmp_path / name for name in "abc"]
+            journals = [stack.enter_context(open_journal(path, {"name": path.name})) for path in paths]
+            # Plans of 64 that the shares of the fair start cut at 10 trials.
+            tasks = timed(FakeClock(), "abc", 64, journals)
+            config = ScheduleConfig(epsilon=0.3, num_fair_plans=2)
+            return tune_tasks(tasks, 1_000, config, np.random.default_rng(0), max_elapsed_s=90.5).turns
+
+    whole = tuned()
+    texts = {name: (tmp_path / name).read_bytes() for name in "abc"}
+    assert sum(text.count(b'"trial"') for text in texts.values()) == 91
+    lines = texts[whole[-1]].splitlines(keepends=True)
+    (tmp_path / whole[-1]).write_bytes(b"".join(lines[:-num_lost]))
+    for _ in range(2):  # and one that ended does not grow when it is repeated
+        assert tuned() == whole
+        assert {name: (tmp_path / name).read_bytes() for name in "abc"} == texts
+
+
+def test_more_seconds_go_on_where_fewer_ended(tmp_path: Path) -> None:
+    for seconds, num_trials in ((12.0, 12), (30.0, 30), (30.0, 30)):
+        with ExitStack() as stack:
+            paths = [tmp_path / name for name in "ab"]
+            journals = [stack.enter_context(open_journal(path, {"name": path.name})) for path in paths]
+            tasks = timed(FakeClock(), "ab", 10, journals)
+            tune_tasks(tasks, 1_000, GREEDY, np.random.default_rng(0), max_elapsed_s=seconds)
+            assert sum(len(each.run.history) for each in tasks) == num_trials
 
 
 def test_mistakes_are_named() -> None:

@@ -321,6 +321,8 @@ def test_a_measurer_that_gives_too_little_is_named() -> None:
         ({"max_elapsed_s": 0.0}, "max_elapsed_s"),
         ({"max_elapsed_s": float("nan")}, "max_elapsed_s"),
         ({"stop_gain": -1.0}, "stop_gain"),
+        ({"stop_gain": 1.0}, r"stop_gain must be in \[0, 1\)"),
+        ({"stop_gain": float("nan")}, "stop_gain"),
         ({"gain_window": 0}, "gain_window"),
     ],
 )

@@ -26,7 +26,8 @@ from scripts.options.groups import read_task, register_groups
 from scripts.options.models import NeuralOption
 from scripts.options.searches import AnnealerConfig
 from scripts.running.schemas import store
-from scripts.tuning.measured_search import PoolMeasurer, reproduce_command, search_identity, write_history
+from scripts.tuning.measured_search import PoolMeasurer, reproduce_command, search_identity
+from scripts.tuning.outcomes import write_history
 from search.journal import open_journal
 from search.trials import Trial
 
