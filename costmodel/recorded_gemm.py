@@ -45,12 +45,9 @@ def gemm_trees(table: RecordedTable, size: tuple[int, int, int] = RECORDED_SIZE)
     """Features of all configurations on the device of the table, in its order; every value is finite.
 
     Raises:
-        ValueError: the space has other knobs than CLBlast's matrix product, its device is not described in
-            ``codegen/devices``, or a configuration breaks the kernel's rules.
+        ValueError: as ``check_gemm``.
     """
-    device = recorded_device(table)
-    values = _parameters(table)
-    check_configurations(values, size)
+    values, device = check_gemm(table, size), recorded_device(table)
     staging = np.stack([values["SA"], values["SB"]], axis=1)
     groups = []
     for pair in STAGINGS:
@@ -59,6 +56,21 @@ def gemm_trees(table: RecordedTable, size: tuple[int, int, int] = RECORDED_SIZE)
             mine = {name: values[name][rows] for name in _KNOBS}
             groups.append(_sketch(pair, size, device).evaluate(mine, rows))
     return TreeBatch(tuple(groups))
+
+
+def check_gemm(
+    table: RecordedTable, size: tuple[int, int, int] = RECORDED_SIZE
+) -> Mapping[str, NDArray[np.int64]]:
+    """The 14 parameters of all configurations, shape (N,) each.
+
+    Raises:
+        ValueError: the space has other knobs than CLBlast's matrix product, its device is not described in
+            ``codegen/devices``, or a configuration breaks the kernel's rules.
+    """
+    values = _parameters(table)
+    recorded_device(table)
+    check_configurations(values, size)
+    return values
 
 
 def recorded_device(table: RecordedTable) -> GpuDevice:
@@ -75,7 +87,7 @@ def recorded_device(table: RecordedTable) -> GpuDevice:
 
 
 def _parameters(table: RecordedTable) -> Mapping[str, NDArray[np.int64]]:
-    """The 14 parameters as numbers, shape (N,) each; PRECISION, if it is there, must be 32 bits."""
+    """PRECISION is no parameter of the loops, but must be 32 bits if it is there."""
     others = set(table.knobs) - {"PRECISION"}
     columns = dict(zip(table.knobs, zip(table.values, table.positions.T, strict=True), strict=True))
     is_float = "PRECISION" not in columns or columns["PRECISION"][0] == (32,)
