@@ -84,14 +84,14 @@ class ForestTensors:
 
 
 class EncoderConfig(Protocol):
-    """The sizes of an encoder, a frozen dataclass of whole numbers: all that a checkpoint must say of it.
-
-    ``readout`` is the width of the layer between what the encoder gives and the score; 0 for none.
-    """
+    """The sizes of an encoder, a frozen dataclass of whole numbers: all that a checkpoint must say of it."""
 
     name: ClassVar[str]
-    readout: int
     __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def readout(self) -> int:
+        """Width of the layer between what the encoder gives and the score; 0 for none."""
 
     def build(self, num_features: int) -> Encoder:
         """Fresh weights, for nodes of so many features."""

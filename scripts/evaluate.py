@@ -2,7 +2,7 @@
 
 A checkpoint that was trained on one of the tasks is refused, unless allow_seen=true. Other suites: models
 compares models, losses and splits in one table, transfer says what knowledge of other tasks
-is worth on new ones, search compares searches on recorded spaces.
+is worth on new ones, search compares searches on recorded spaces, recorded_ranking models on recorded GEMM.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from codegen.gpu_device import gpu_device
+from codegen.gpu_device import GpuDevice, gpu_device
 from codegen.gpu_target import GpuTarget
 from codegen.target import Target
 
@@ -58,7 +58,11 @@ def machine_of(target: Target | GpuTarget) -> Machine:
     """The machine of a target."""
     if isinstance(target, Target):
         return target
-    device = gpu_device(target.device)
+    return gpu_machine(gpu_device(target.device))
+
+
+def gpu_machine(device: GpuDevice) -> GpuMachine:
+    """The machine of a described device."""
     return GpuMachine(
         vector_lanes=device.warp_size,
         num_vector_registers=device.max_registers_per_thread,

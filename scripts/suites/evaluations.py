@@ -33,6 +33,7 @@ from scripts.suites.models.report import (
 )
 from scripts.suites.models.selection import ModelTableConfig
 from scripts.suites.models.trainings import run_cells
+from scripts.suites.recorded_ranking import RecordedRankingConfig, ranking_suite
 from scripts.suites.transfer import (
     TransferConfig,
     hurt_rows,
@@ -47,7 +48,8 @@ from scripts.suites.transfer import (
 class Evaluate:
     """``checkpoint`` as in ``tune.py``; ``model`` says what it holds.
 
-    ``table``, ``transfer`` and ``laboratory`` are for the suites models, transfer and search.
+    ``table``, ``transfer``, ``laboratory`` and ``ranking`` are for the suites models, transfer, search and
+    recorded_ranking.
 
     ``allow_seen`` judges a checkpoint even on tasks it was trained on.
     """
@@ -62,6 +64,7 @@ class Evaluate:
     table: ModelTableConfig = field(default_factory=ModelTableConfig)
     transfer: TransferConfig = field(default_factory=TransferConfig)
     laboratory: LaboratoryConfig = field(default_factory=LaboratoryConfig)
+    ranking: RecordedRankingConfig = field(default_factory=RecordedRankingConfig)
     logger: Any = MISSING
 
     def __post_init__(self) -> None:
@@ -135,10 +138,16 @@ def search(run: Run[Evaluate]) -> Metrics:
     return search_suite(run.config.laboratory, run.config.seed, run.folder)
 
 
+def recorded_ranking(run: Run[Evaluate]) -> Metrics:
+    """The tree network and models of knobs on recorded matrix products, on the same and on another device."""
+    return ranking_suite(run.config.ranking, run.config.seed, run.folder)
+
+
 EVALUATIONS: dict[str, Callable[[Run[Evaluate]], Metrics]] = {
     "checkpoint": checkpoint,
     "models": models,
     "transfer": transfer,
     "search": search,
+    "recorded_ranking": recorded_ranking,
 }
 """By name; a suite of ``evaluate.py`` has a file in ``configs/suite`` too."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from codegen.clblast.gemm import gemm_loops
 from codegen.ir.text import loop_text
 from codegen.llvm.emit import emit_module
 from codegen.ops import Conv2d, Matmul, Operator, Pool2d, Softmax, Transpose
@@ -185,9 +186,30 @@ def test_the_triton_source_of_a_candidate_is_what_it_was(
     golden(f"{name}.triton", candidate_source(case.operator, space, candidate, "0.1.0"))
 
 
+CLBLAST_KNOBS = {
+    "MWG": 64,
+    "NWG": 32,
+    "KWG": 32,
+    "MDIMC": 16,
+    "NDIMC": 8,
+    "MDIMA": 32,
+    "NDIMB": 8,
+    "KWI": 2,
+    "VWM": 2,
+    "VWN": 4,
+    "STRM": 1,
+    "STRN": 0,
+}
+
+
+def test_the_loop_text_of_clblast_is_what_it_was(golden: Callable[[str, str], None]) -> None:
+    golden("clblast_gemm.loops", loop_text(gemm_loops(CLBLAST_KNOBS, (256, 128, 96), (1, 0))))
+
+
 def test_every_stored_text_belongs_to_a_candidate() -> None:
     stored = {path.name for path in Path(__file__).parent.glob("*.txt")}
     expected = {f"{name}.{form}.txt" for name in CASES for form in ("loops", "llvm")}
+    expected.add("clblast_gemm.loops.txt")
     assert stored == expected | {f"{name}.{form}.txt" for name in GPU_CASES for form in ("loops", "triton")}
 
 

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from codegen.measure.cores import usable_cores
 from datasets.recorded import RecordedTable
 from scripts.running.display import progress, say
-from scripts.suites.laboratory.contenders import CONTENDERS, PRETRAINED, SOURCE_ORDER, Ground, Trials
+from scripts.suites.laboratory.contenders import (
+    CONTENDERS,
+    PRETRAINED,
+    SOURCE_ORDER,
+    Ground,
+    Trials,
+    why_left_out,
+)
 from scripts.suites.laboratory.jobs import Job, chunks, needs_sources
 from scripts.suites.laboratory.peers import PEERS, has_kernel_tuner
 from scripts.suites.laboratory.trial_log import TrialLog
@@ -115,9 +122,15 @@ def compare_on(
 ) -> list[Standing]:
     """Every search on every space, repeated; a pretrained one only where there is something to learn from.
 
-    What the log holds is not run again, and other searches that it holds take part. ValueError if nothing
-    can run.
+    What the log holds is not run again, and other searches that it holds take part. A search that does not
+    suit a space, or has no source there, is named and left out. ValueError if nothing can run.
     """
+    reasons = [why_left_out(search, ground) for ground in grounds for search in config.searches]
+    unsuited = [reason for reason in reasons if reason is not None]
+    if len(unsuited) == len(reasons):
+        raise ValueError("; ".join(unsuited))
+    for reason in unsuited:
+        say(reason)
     chosen = [*config.searches, *(PEERS if config.peers and has_kernel_tuner() else ())]
     jobs = [job for ground in grounds for job in _jobs(ground, chosen, config, seed)]
     jobs += [job for ground in grounds for job in _curve_jobs(ground, config, seed)]
@@ -163,7 +176,7 @@ def _jobs(ground: Ground, searches: Sequence[str], config: LaboratoryConfig, see
     return [
         Job(ground, search, min(config.trials, len(ground.table)), seed, start, end)
         for search in searches
-        if ground.sources or not needs_sources(search)
+        if (ground.sources or not needs_sources(search)) and why_left_out(search, ground) is None
         for start, end in chunks(config.num_repeats)
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, TypeAlias
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from costmodel.dataset import TaskFeatures
 from costmodel.knobs.boosted import BoostedConfig, BoostedTrees
 from costmodel.knobs.factors import Factor, knob_factors
 from costmodel.knobs.features import knob_features
@@ -19,6 +20,8 @@ from costmodel.knobs.guess import Guess, mean_guess
 from costmodel.knobs.network import KnobNetwork, KnobNetworkConfig
 from costmodel.knobs.surrogate import Promise, Surrogate, SurrogateModel, predicted_gain
 from costmodel.knobs.transfer import KnobPoints, guess_from
+from costmodel.knobs.tree_network import TreeNetwork, TreeNetworkConfig
+from costmodel.recorded_gemm import check_gemm, gemm_task
 from datasets.recorded import RecordedTable
 from search.annealer import AnnealConfig, Annealer
 from search.arms import PlanConfig
@@ -36,7 +39,7 @@ from search.trials import TuneConfig
 from search.tuner import tune
 
 Array = NDArray[np.float64]
-ModelName: TypeAlias = Literal["gaussian_process", "boosted", "network"]
+ModelName: TypeAlias = Literal["gaussian_process", "boosted", "network", "tree"]
 Build: TypeAlias = Callable[[Space, Objective], Searcher]
 
 
@@ -81,6 +84,16 @@ class Ground:
     @cached_property
     def factors(self) -> list[Factor]:
         return knob_factors(self.table.values, self.table.positions)
+
+    @cached_property
+    def task(self) -> TaskFeatures:
+        """The points as feature trees; ValueError as ``gemm_task``."""
+        return gemm_task(self.table)
+
+    @cached_property
+    def source_tasks(self) -> tuple[TaskFeatures, ...]:
+        """What the sources measured, as feature trees."""
+        return tuple(map(gemm_task, self.sources))
 
     @property
     def is_looked_up(self) -> bool:
@@ -173,10 +186,19 @@ def _network(ground: Ground, guesses: Sequence[Guess], seed: int) -> Surrogate:
     return network
 
 
+def _tree(ground: Ground, guesses: Sequence[Guess], seed: int) -> Surrogate:
+    config = TreeNetworkConfig()
+    if ground.num_source_records is not None:
+        config = replace(config, num_source_records=ground.num_source_records)
+    sources = ground.source_tasks if guesses else ()
+    return TreeNetwork(ground.task.trees, config, np.random.default_rng(seed), sources)
+
+
 _SURROGATES: Mapping[ModelName, Callable[[Ground, Sequence[Guess], int], Surrogate]] = {
     "gaussian_process": _gaussian_process,
     "boosted": _boosted,
     "network": _network,
+    "tree": _tree,
 }
 
 
@@ -213,7 +235,8 @@ NEAR = PlanConfig(num_trials=4, epsilon=0.0)
 SPARSE = PlanConfig(num_trials=20, epsilon=0.05)
 
 # ``annealer_sure`` is the default but for uncertainty; ``annealer_diverse`` is ``annealer_batched`` with the
-# selection of the paper. In plans of one trial there is nothing to diversify.
+# selection of the paper. In plans of one trial there is nothing to diversify. ``annealer_tree`` knows the
+# points as loop trees, which only CLBlast's matrix product has.
 CONTENDERS: Mapping[str, Contender] = {
     "random": Contender(lambda space, _: RandomSearch(space), PlanConfig(num_trials=20, epsilon=0.0)),
     "annealing": Contender(lambda space, _: MeasuredAnnealing(space, MeasuredAnnealingConfig())),
@@ -230,13 +253,28 @@ CONTENDERS: Mapping[str, Contender] = {
     "annealer_diverse": Contender(_diverse_annealer, SPARSE, "gaussian_process"),
     "annealer_boosted": Contender(_annealer, SPARSE, "boosted"),
     "annealer_network": Contender(_annealer, SPARSE, "network"),
+    "annealer_tree": Contender(_annealer, SPARSE, "tree"),
     "genetic_guided": Contender(_guided_genetic, NEAR, "gaussian_process"),
     "annealer_pretrained": Contender(_annealer, CLOSE, "gaussian_process", is_pretrained=True),
     "annealer_boosted_pretrained": Contender(_annealer, SPARSE, "boosted", is_pretrained=True),
     "annealer_network_pretrained": Contender(_annealer, SPARSE, "network", is_pretrained=True),
+    "annealer_tree_pretrained": Contender(_annealer, SPARSE, "tree", is_pretrained=True),
 }
 
 DEFAULT, PRETRAINED = "annealer", "annealer_pretrained"
 
 SOURCE_ORDER = "source_order"
 """The control arm of pretraining, which is no search of its own."""
+
+
+def why_left_out(search: str, ground: Ground) -> str | None:
+    """Why a search cannot take part on a space; None if it can."""
+    contender = CONTENDERS.get(search)
+    if contender is None or contender.model != "tree":
+        return None
+    try:
+        for table in (ground.table, *(ground.sources if contender.is_pretrained else ())):
+            check_gemm(table)
+    except ValueError as error:
+        return f"{search} is left out on {ground.name}: {error}"
+    return None

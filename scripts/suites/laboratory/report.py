@@ -29,7 +29,10 @@ RUN_COLUMNS = ("space", "search", "run", "score", "budget_score", "best_s", "opt
 CURVE_COLUMNS = ("space", "search", "trial", "median_s", "low_s", "high_s", "mean_s", "elapsed_s")
 SIGNIFICANT = 0.05
 NUM_DRAWN = 8
-SOURCES = ("codegen/schedule", "datasets", "costmodel/knobs", "search", "scripts/suites/laboratory")
+SOURCES = (
+    *("codegen/clblast", "codegen/ir", "codegen/schedule"),
+    *("datasets", "costmodel", "search", "scripts/suites/laboratory"),
+)
 """What the outcome of a run depends on."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,11 +15,19 @@ from datasets.recorded import RecordedRow, RecordedTable, recorded_table
 from datasets.recorded_files import load_recorded
 from datasets.t4_tables import write_t4
 from scripts.suites.laboratory.comparison import standing_of
-from scripts.suites.laboratory.contenders import CONTENDERS, Ground, Trials, run_contender, source_order
+from scripts.suites.laboratory.contenders import (
+    CONTENDERS,
+    Ground,
+    Trials,
+    run_contender,
+    source_order,
+    why_left_out,
+)
 from scripts.suites.laboratory.peers import PEERS, run_peer
 from scripts.suites.laboratory.report import laboratory_metrics
 from scripts.suites.laboratory.trial_log import TrialLog
 from scripts.suites.laboratory.verdicts import score_rows
+from tests.costmodel.gemm_space import gemm_table
 from tests.scripts.tiny import Scripts, refusal
 
 QUICK = ["laboratory.num_repeats=2", "laboratory.trials=40", "laboratory.num_processes=1"]
@@ -51,9 +60,15 @@ def recorded(tmp_path: Path) -> Path:
     return folder
 
 
+def trees_ground() -> Ground:
+    """A space whose points are loop trees, which a tree network needs."""
+    return Ground("gemm__RTX_3090", gemm_table(), (gemm_table("RTX_2080_Ti", 0.5),), num_source_records=64)
+
+
 @pytest.mark.parametrize("name", [name for name in CONTENDERS if name != "tpe" or find_spec("optuna")])
 def test_every_contender_runs_and_repeats_itself(name: str) -> None:
-    first, second = (run_contender(CONTENDERS[name], ground(), 40, seed=3) for _ in range(2))
+    on = trees_ground() if CONTENDERS[name].model == "tree" else ground()
+    first, second = (run_contender(CONTENDERS[name], on, 40, seed=3) for _ in range(2))
     np.testing.assert_array_equal(first.times_s, second.times_s)
     assert len(first.times_s) == 40
     np.testing.assert_allclose(first.elapsed_s, 0.4 * np.arange(1, 41))
@@ -69,6 +84,29 @@ def test_the_default_beats_searches_without_a_model_and_pretraining_helps() -> N
     assert plain > max(scores(name, ground()) for name in ("random", "genetic", "annealing")) + 0.05
     assert scores("annealer_pretrained", ground()) > plain
     assert scores("annealer_pretrained", ground(num_source_records=100)) > plain
+
+
+def test_the_tree_network_beats_random_search_on_matrix_products() -> None:
+    on, num_trials = trees_ground(), 60
+    runs = [run_contender(CONTENDERS["annealer_tree"], on, num_trials, seed=1)]
+    assert standing_of(on.table, on.name, "annealer_tree", runs, num_trials).score > 0.3  # random has 0
+
+
+def test_a_search_over_loop_trees_is_for_matrix_products_alone(
+    scripts: Scripts, recorded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = ["suite=search", f"laboratory.folder={recorded}", "laboratory.peers=false", *QUICK]
+    options = [*here, "laboratory.spaces=[gemm__A]"]
+    found = scripts("evaluate", "trees", *options, "laboratory.searches=[random,annealer_tree]")
+    assert "annealer_tree is left out on gemm__A: only CLBlast's matrix product" in capsys.readouterr().out
+    assert "score_gemm__A_annealer_tree" not in found
+    sentence = refusal(
+        capsys, scripts, "evaluate", *options, "laboratory.searches=[annealer_tree_pretrained]"
+    )
+    assert "annealer_tree_pretrained is left out on gemm__A" in sentence
+    odd = replace(trees_ground(), sources=(table(),))
+    assert why_left_out("annealer_tree", odd) is None
+    assert "has block, tile" in (why_left_out("annealer_tree_pretrained", odd) or "")
 
 
 def test_only_records_that_are_drawn_make_pretrained_runs_differ() -> None:
