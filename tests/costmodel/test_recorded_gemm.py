@@ -25,6 +25,8 @@ def test_features_are_those_of_every_configuration_alone() -> None:
     assert [len(group) for group in trees.groups] == [128] * 4
     machine = gpu_machine(gpu_device("rtx_3090"))
     for group in trees.groups:
+        assert np.isfinite(group.nodes).all()
+        assert np.isfinite(group.programs).all()
         row = int(group.rows[17])
         knobs = {name: int(value) for name, value in table.row(row).configuration.items()}
         program = gemm_loops(knobs, RECORDED_SIZE, (knobs["SA"], knobs["SB"]))
