@@ -126,14 +126,18 @@ def test_wide_vectors_that_the_cpu_lacks_are_named(
         (
             "evaluate",
             "operators",
-            "must be one of checkpoint, models, transfer, search, got operators; benchmark.py",
+            "models, transfer, search, recorded_ranking, got operators; benchmark.py",
         ),
         (
             "evaluate",
             "models,tune",
-            "must be one of checkpoint, models, transfer, search, got tune; benchmark.py",
+            "models, transfer, search, recorded_ranking, got tune; benchmark.py",
         ),
-        ("evaluate", "nothing", "be one of checkpoint, models, transfer, search, got nothing"),
+        (
+            "evaluate",
+            "nothing",
+            "be one of checkpoint, models, transfer, search, recorded_ranking, got nothing",
+        ),
         ("benchmark", "models", "memory, triton, gpu, all, got models; evaluate.py has that suite"),
     ],
 )
