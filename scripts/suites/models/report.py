@@ -120,7 +120,8 @@ SCREEN = ["model", "loss", *RANKED, "pairwise, ahead", "training (CPU s)"]
 def cells_of(row: Row) -> list[str]:
     """One line of a table for people."""
     ranked = [_with_interval(row, metric) for metric in METRICS]
-    effort = [f"{row.num_train:,}", f"{row.train_cpu_s:.1f}", f"{row.candidates_per_cpu_s:,.0f}"]
+    num_train = f"{row.num_train:,}" if row.num_train else ""
+    effort = [num_train, f"{row.train_cpu_s:.1f}", f"{row.candidates_per_cpu_s:,.0f}"]
     return [row.model, row.loss, str(row.num_seeds), *ranked, *effort, f"{row.num_parameters:,}"]
 
 

@@ -14,6 +14,7 @@ class Row:
 
     ``trials95``: candidates measured in the order of its scores until one comes to 95 % of the best known.
     ``ahead_<metric>``: its metric minus that of the reference on the same tasks. NaN where unknown.
+    ``num_train``: candidates that it learnt from, 0 for a model that learns nothing.
     ``train_s`` and ``candidates_per_s`` are by the clock, ``train_cpu_s`` and ``candidates_per_cpu_s`` count
     the time of processors, all threads together.
     """

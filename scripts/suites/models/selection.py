@@ -57,9 +57,9 @@ class ModelTableConfig:
     minimise no loss of ours are trained once for all losses, and those that learn nothing once for all
     seeds. Unless ``every_pair`` is set, only the first model is trained with all losses, and the others with
     the first loss. ``overrides`` are for all networks. ``num_records`` are sizes of the training set, 0 for
-    all of it; a smaller one holds fewer tasks where they would have too few candidates each. ``reference`` is
-    the model that the others' difference is taken to. ``also`` are selections beside this one, so that more
-    seeds, say, can be for some of the models only.
+    all of it; a smaller one holds fewer tasks where they would have too few candidates each. What learns
+    nothing stands beside the largest. ``reference`` is the model that the others' difference is taken to.
+    ``also`` are selections beside this one, so that more seeds, say, can be for some of the models only.
     """
 
     models: list[str] = field(
@@ -134,6 +134,11 @@ class Contestant:
         """Before training."""
         model: CostModel = self.option.build(self.loss_option)
         return model
+
+    @property
+    def learns(self) -> bool:
+        """Whether there is anything to train."""
+        return not self.build().is_fitted
 
     def digest(self, facts: list[Any]) -> str:
         """16 hex digits over the facts, the options, and the code of the model and of its features."""

@@ -32,7 +32,7 @@ PER_TASK = 16
 
 @dataclass(frozen=True)
 class Cell:
-    """One training and its judgement.
+    """One training and its judgement; ``num_train`` is 0 for what learns nothing.
 
     ``tasks``: metrics by task and target, NaN where a task has none; ``groups``: of the same, as in
     ``TaskFeatures``. ``train_cpu_s`` and ``candidates_per_cpu_s`` are ``cpu_s`` of ``Effort``.
@@ -76,7 +76,7 @@ def run_cells(config: ModelTableConfig, data: DataConfig, seed: int, folder: Pat
                 cell = _trained(contestant, name, sides, size, seed + number)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_text(path, json.dumps(asdict(cell)))
-            cells[path] = cell
+            cells[path] = cell if contestant.learns else replace(cell, num_train=0)
     if not cells:
         raise ValueError(f"table.splits={list(wanted)}: these records can be divided by none of them")
     return list(cells.values())
@@ -148,10 +148,11 @@ def _trainings_by_split(config: ModelTableConfig) -> dict[str, list[tuple[Contes
 def _trainings(config: ModelTableConfig) -> Iterator[tuple[Contestant, int, int]]:
     """Those of a single selection, on each of its splits."""
     for contestant in contestants(config, "evaluate"):
-        learns = not contestant.build().is_fitted
-        sizes = config.num_records if learns else config.num_records[:1]
+        # Beside the best that learn: what learns nothing is compared with those that learnt from most.
+        largest = 0 if 0 in config.num_records else max(config.num_records)
+        sizes = config.num_records if contestant.learns else [largest]
         for size in sizes:
-            for number in range(config.num_seeds if learns else 1):
+            for number in range(config.num_seeds if contestant.learns else 1):
                 yield contestant, size, number
 
 
@@ -160,7 +161,8 @@ def _trained(contestant: Contestant, split: str, sides: _Sides, size: int, seed:
     if size:
         train = smaller(train, size, np.random.default_rng(seed))
     model = contestant.build()
-    say(f"{split}: {contestant.model}, loss {contestant.loss}, seed {seed}, {len(train)} candidates")
+    size_word = f", {len(train)} candidates" if contestant.learns else ""
+    say(f"{split}: {contestant.model}, loss {contestant.loss}, seed {seed}{size_word}")
     effort = fit_model(model, train, seed)
     judgement = judge(model, test, seed)
     num_scored, scoring = scoring_effort(model, test)

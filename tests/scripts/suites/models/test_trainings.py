@@ -75,6 +75,23 @@ def test_sizes_of_the_training_set_make_a_learning_curve(scripts: Scripts) -> No
     assert (scripts.folder / "run" / "learning_curves.png").stat().st_size > 1000
 
 
+def test_what_learns_nothing_is_compared_with_what_learnt_from_most(scripts: Scripts) -> None:
+    few = [*SUITE, "table.splits=[by_task]", "table.models=[xgboost,roofline]", "table.num_seeds=1"]
+    assert scripts("evaluate", "run", *few, "table.num_records=[12,0,24]")["num_trainings"] == 4
+    with (scripts.folder / "run" / "models.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    accuracies = {(row["model"], int(row["num_train"])): float(row["pairwise_accuracy"]) for row in rows}
+    best = max(size for model, size in accuracies if model == "xgboost")
+    ahead = next(float(row["ahead_pairwise_accuracy"]) for row in rows if row["model"] == "roofline")
+    assert ahead == pytest.approx(accuracies["roofline", 0] - accuracies["xgboost", best])
+    line = next(
+        line
+        for line in (scripts.folder / "run" / "models.md").read_text().splitlines()
+        if line.startswith("| roofline | - | 1 |")
+    )
+    assert line.split(" | ")[8] == ""
+
+
 def test_a_smaller_training_set_has_comparisons() -> None:
     data = FeatureDataset(tuple(replace(task("matmul", 40), name=f"task_{number}") for number in range(8)))
     sizes = {num: trainings.smaller(data, num, np.random.default_rng(0)) for num in (10, 50, 160, 1000)}
