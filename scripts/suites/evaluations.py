@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
@@ -23,6 +23,7 @@ from scripts.running.outputs import Metrics
 from scripts.suites.laboratory.comparison import LaboratoryConfig
 from scripts.suites.laboratory.report import search_suite
 from scripts.suites.models.report import (
+    FAILED,
     SCREEN,
     ceilings_of,
     flat,
@@ -102,14 +103,26 @@ def checkpoint(run: Run[Evaluate]) -> Metrics:
 
 
 def models(run: Run[Evaluate]) -> Metrics:
-    """Models, losses and splits in one table, trained here; the same run folder goes on where it was."""
+    """Models, losses and splits in one table, trained here; the same run folder goes on where it was.
+
+    Raises:
+        ValueError: a training failed; the table of the others is written first.
+    """
     config = run.config.table
-    cells = run_cells(config, run.config.data, run.config.seed, run.folder)
+    cells, failed = run_cells(config, run.config.data, run.config.seed, run.folder)
+    if not cells:
+        raise ValueError(f"all {len(failed)} trainings failed, the first with: {failed[0].reason}")
     rows, ceilings = rows_of(cells, config.reference, run.config.seed), ceilings_of(cells)
-    write_tables(run.folder, rows, ceilings, config.reference)
+    write_tables(run.folder, rows, ceilings, config.reference, failed)
     for split in dict.fromkeys(row.split for row in rows):
         show_table(split, SCREEN, [screen_cells(row) for row in ranked_rows(rows, split)])
     say(f"tables: {run.folder / 'models.csv'}, {run.folder / 'models.md'}; plot: {run.folder / 'models.png'}")
+    if failed:
+        show_table("trainings that failed", FAILED, [astuple(each) for each in failed])
+        raise ValueError(
+            f"{len(failed)} of {len(cells) + len(failed)} trainings failed, as listed in "
+            f"{run.folder / 'models.md'}; the same hydra.run.dir tries them again"
+        )
     return {**flat(rows, ceilings), "num_trainings": len(cells)}
 
 

@@ -16,7 +16,7 @@ from scripts.running.markdown import markdown_table
 from scripts.running.outputs import write_text
 from scripts.suites.models.pictures import draw_curves, draw_table
 from scripts.suites.models.row import METRICS, Row, at_largest, learning_curves
-from scripts.suites.models.trainings import Cell
+from scripts.suites.models.trainings import Cell, FailedCell
 
 CEILING = "noise ceiling"
 
@@ -59,7 +59,11 @@ def ceilings_of(cells: Sequence[Cell]) -> dict[str, Mapping[str, float]]:
 
 
 def write_tables(
-    folder: Path, rows: Sequence[Row], ceilings: Mapping[str, Mapping[str, float]], reference: str
+    folder: Path,
+    rows: Sequence[Row],
+    ceilings: Mapping[str, Mapping[str, float]],
+    reference: str,
+    failed: Sequence[FailedCell],
 ) -> None:
     """``models.csv``, ``models.md``, ``models.png`` and, for several sizes, ``learning_curves.png``."""
     text = io.StringIO()
@@ -67,7 +71,9 @@ def write_tables(
     writer.writerow([field.name for field in fields(Row)])
     writer.writerows(astuple(row) for row in rows)
     write_text(folder / "models.csv", text.getvalue())
-    write_text(folder / "models.md", markdown(rows, ceilings, reference))
+    failures = markdown_table(FAILED, 3, map(astuple, failed), words=(4,))
+    lines = ["## Trainings that failed", "", *failures, ""] if failed else []
+    write_text(folder / "models.md", "\n".join([markdown(rows, ceilings, reference), *lines]))
     draw_table(folder / "models.png", rows, ceilings)
     if learning_curves(rows):
         draw_curves(folder / "learning_curves.png", rows, ceilings)
@@ -114,6 +120,7 @@ RANKED = ["pairwise accuracy", "top-1", "top-5", "Kendall tau", "trials to 95 %"
 EFFORT = ["candidates", "training (CPU s)", "scored per CPU s", "parameters"]
 HEADER = ["model", "loss", "seeds", *RANKED, *EFFORT]
 AHEAD = ["model", "loss", *RANKED]
+FAILED = ["split", "model", "loss", "seed", "why"]
 SCREEN = ["model", "loss", *RANKED, "pairwise, ahead", "training (CPU s)"]
 
 

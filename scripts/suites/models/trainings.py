@@ -18,6 +18,7 @@ from scripts.learning.judgement import judge, scoring_effort
 from scripts.learning.training import comparable_features, fit_model
 from scripts.options.data import DataConfig
 from scripts.running.display import say
+from scripts.running.mistakes import sentence
 from scripts.running.outputs import write_text
 from scripts.suites.models.selection import FOLDS, Contestant, ModelTableConfig, contestants
 
@@ -54,32 +55,53 @@ class Cell:
     ceiling: Mapping[str, float]
 
 
-def run_cells(config: ModelTableConfig, data: DataConfig, seed: int, folder: Path) -> list[Cell]:
+@dataclass(frozen=True)
+class FailedCell:
+    """A training that ended in an error, and the error in a sentence."""
+
+    split: str
+    model: str
+    loss: str
+    seed: int
+    reason: str
+
+
+def run_cells(
+    config: ModelTableConfig, data: DataConfig, seed: int, folder: Path
+) -> tuple[list[Cell], list[FailedCell]]:
     """Train and judge what ``folder`` does not hold yet; each result is kept as soon as it is there.
 
     A kept result counts as long as the records, their division, the options and the code it depends on are
-    the same.
+    the same. A training that fails does not cost the others their places; nothing of it is kept.
     """
     table, records = data.table(), data.file_hash()
     wanted = _trainings_by_split(config)
     cells: dict[Path, Cell] = {}
+    failed: dict[Path, FailedCell] = {}
     splits = ((name, divisions(name, table, data, seed)) for name in wanted)
     for name, split in ((name, each) for name, several in splits for each in several):
         sides = _Sides(split, data)
         for contestant, size, number in wanted[name]:
             facts = [records, name, split.digest, size, number, seed]
             path = folder / "cells" / f"{contestant.digest(facts)}.json"
-            if path in cells:
+            if path in cells or path in failed:
                 continue
             cell = read_cell(path)
             if cell is None:
-                cell = _trained(contestant, name, sides, size, seed + number)
+                features = sides.features()
+                try:
+                    cell = _trained(contestant, name, features, size, seed + number)
+                except ValueError as error:
+                    what = (name, contestant.model, contestant.loss, seed + number)
+                    failed[path] = FailedCell(*what, sentence(error))
+                    say(f"failed: {failed[path].reason}")
+                    continue
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_text(path, json.dumps(asdict(cell)))
             cells[path] = cell if contestant.learns else replace(cell, num_train=0)
-    if not cells:
+    if not (cells or failed):
         raise ValueError(f"table.splits={list(wanted)}: these records can be divided by none of them")
-    return list(cells.values())
+    return list(cells.values()), list(failed.values())
 
 
 def divisions(name: str, table: RecordTable, data: DataConfig, seed: int) -> list[Split]:
@@ -156,8 +178,10 @@ def _trainings(config: ModelTableConfig) -> Iterator[tuple[Contestant, int, int]
                 yield contestant, size, number
 
 
-def _trained(contestant: Contestant, split: str, sides: _Sides, size: int, seed: int) -> Cell:
-    train, test = sides.features()
+def _trained(
+    contestant: Contestant, split: str, sides: tuple[FeatureDataset, FeatureDataset], size: int, seed: int
+) -> Cell:
+    train, test = sides
     if size:
         train = smaller(train, size, np.random.default_rng(seed))
     model = contestant.build()

@@ -65,6 +65,23 @@ def test_a_run_that_was_killed_goes_on(scripts: Scripts, monkeypatch: pytest.Mon
     assert (scripts.folder / "run" / "models.png").stat().st_size > 1000
 
 
+def test_a_training_that_fails_does_not_cost_the_others_their_places(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wild = "treegru model.training.learning_rate=1e30 model.training.clip_norm=1e30"
+    few = [*SUITE, "table.splits=[by_task]", "table.losses=[pairwise]", "table.num_seeds=1"]
+    said = refusal(capsys, scripts, "evaluate", *few, f"table.models=['{wild}',roofline]", run="run")
+    assert "1 of 2 trainings failed" in said
+    text = (scripts.folder / "run" / "models.md").read_text()
+    assert "| roofline | - | 1 |" in text
+    failed = text.split("## Trainings that failed")[1]
+    assert f"| by_task | {wild} | pairwise | 0 | training treegru diverged" in failed
+    assert len(list((scripts.folder / "run" / "cells").iterdir())) == 1
+    alone = refusal(capsys, scripts, "evaluate", *few, f"table.models=['{wild}']", run="run")
+    assert "all 1 trainings failed, the first with:" in alone
+    assert "diverged" in alone
+
+
 def test_sizes_of_the_training_set_make_a_learning_curve(scripts: Scripts) -> None:
     few = [*SUITE, "table.splits=[by_task]", "table.models=[xgboost,roofline]"]
     scripts("evaluate", "run", *few, "table.num_records=[12,24,0]", "table.num_seeds=1")
