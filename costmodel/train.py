@@ -213,6 +213,7 @@ class _Training:
         """Go on from there, if there is something to go on from."""
         if state is None:
             return
+        self._is_checked = True  # what has a snapshot began in its precision, and must end in it
         for name, count in state.counts.items():
             setattr(self, name, count)
         self.best_quality = -math.inf if state.best_quality is None else state.best_quality

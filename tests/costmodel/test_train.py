@@ -229,11 +229,31 @@ def test_bfloat16_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) ->
         patched.setattr(precision, "INSTRUCTIONS", ("no_such_instruction",))
         with pytest.raises(ValueError, match="refused: this CPU has none of no_such_instruction"):
             losses(config)
-    times_s = iter([2e-3, 1e-3])
     monkeypatch.setattr(precision, "INSTRUCTIONS", ("avx2",))
-    monkeypatch.setattr(precision, "_seconds", lambda *arguments, is_bfloat16: next(times_s))
+    monkeypatch.setattr(precision, "_least_times", lambda *arguments: (2e-3, 1e-3))
     with pytest.raises(ValueError, match=r"takes 2\.0 ms in bfloat16 and 1\.0 ms in float32"):
         losses(config)
+
+
+def test_a_training_in_bfloat16_that_goes_on_does_not_ask_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks: list[int] = []
+    monkeypatch.setattr(training, "check_bfloat16", lambda step: checks.append(1))
+    config = TrainConfig(num_epochs=4, tasks_per_step=2, candidates_per_task=32, precision="bfloat16_first")
+    data = dataset("matmul", "conv2d")
+    steps: list[int] = []
+    whole = NeuralModel(SMALL, config)
+    whole.fit(data, np.random.default_rng(3), lambda done, of, loss: steps.append(of))
+    resumed = NeuralModel(SMALL, config)
+    resumed.snapshot = tmp_path / "training.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        resumed.fit(data, np.random.default_rng(3), StopAt(int(0.4 * steps[0])))
+    assert len(checks) == 2
+    resumed.fit(data, np.random.default_rng(3))
+    assert len(checks) == 2
+    for name, array in whole.state().arrays.items():
+        np.testing.assert_array_equal(resumed.state().arrays[name], array, err_msg=name)
 
 
 def test_exchanged_operands_are_each_others_and_nothing_else_changes() -> None:
