@@ -31,6 +31,7 @@ from scripts.options.groups import OPTIONS, read_task, register_groups
 from scripts.running.schemas import reject_added_keys, store
 from scripts.suites.benchmarks import SUITES, Benchmark
 from scripts.suites.evaluations import EVALUATIONS
+from scripts.suites.models.selection import SPLITS
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS: dict[str, type[Any]] = {
@@ -140,6 +141,14 @@ def test_an_experiment_can_be_made_tiny() -> None:
     tiny = composed("evaluate", "experiment=cost_models", "debug=tiny")
     assert (tiny.suite, tiny.table.overrides) == ("models", ["model.training.num_epochs=1"])
     assert not tiny.table.also
+
+
+def test_the_experiment_on_models_leaves_out_no_model_loss_or_split() -> None:
+    every, curves = composed("evaluate", "experiment=cost_models").table.selections()
+    assert sorted(every.models) == [name for name in options("model") if name != "global_local"]
+    assert sorted(every.losses) == options("loss")
+    assert (tuple(every.splits), every.num_seeds, every.num_records) == (SPLITS, 3, [0])
+    assert (curves.splits, curves.num_seeds, curves.num_records) == (["by_task"], 3, [500, 2000, 8000, 0])
 
 
 DEBUGGED = ["benchmark", "collect", "evaluate", "reproduce", "train", "tune"]

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -29,6 +30,9 @@ WITHIN_TASK = 0.2
 
 PER_TASK = 16
 """Candidates that a task has, on average, in a smaller training set: fewer would hardly be comparable."""
+
+Training: TypeAlias = tuple[Contestant, int, int]
+"""Who, number of records and seed."""
 
 
 @dataclass(frozen=True)
@@ -74,34 +78,29 @@ def run_cells(
     A kept result counts as long as the records, their division, the options and the code it depends on are
     the same. A training that fails does not cost the others their places; nothing of it is kept.
     """
-    table, records = data.table(), data.file_hash()
-    wanted = _trainings_by_split(config)
-    cells: dict[Path, Cell] = {}
-    failed: dict[Path, FailedCell] = {}
-    splits = ((name, divisions(name, table, data, seed)) for name in wanted)
-    for name, split in ((name, each) for name, several in splits for each in several):
+    plan = _planned(config, data, seed, folder / "cells")
+    paths = [path for _, _, wanted in plan for path in wanted]
+    kept = {path: cell for path in paths if (cell := read_cell(path)) is not None}
+    say(f"{len(paths) - len(kept)} trainings to be made, {len(kept)} are kept in {folder / 'cells'}")
+    cells: list[Cell] = []
+    failed: list[FailedCell] = []
+    for name, split, wanted in plan:
         sides = _Sides(split, data)
-        for contestant, size, number in wanted[name]:
-            facts = [records, name, split.digest, size, number, seed]
-            path = folder / "cells" / f"{contestant.digest(facts)}.json"
-            if path in cells or path in failed:
-                continue
-            cell = read_cell(path)
+        for path, (contestant, size, number) in wanted.items():
+            cell = kept.get(path)
             if cell is None:
                 features = sides.features()
                 try:
                     cell = _trained(contestant, name, features, size, seed + number)
                 except ValueError as error:
                     what = (name, contestant.model, contestant.loss, seed + number)
-                    failed[path] = FailedCell(*what, sentence(error))
-                    say(f"failed: {failed[path].reason}")
+                    failed.append(FailedCell(*what, sentence(error)))
+                    say(f"failed: {failed[-1].reason}")
                     continue
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_text(path, json.dumps(asdict(cell)))
-            cells[path] = cell if contestant.learns else replace(cell, num_train=0)
-    if not (cells or failed):
-        raise ValueError(f"table.splits={list(wanted)}: these records can be divided by none of them")
-    return list(cells.values()), list(failed.values())
+            cells.append(cell if contestant.learns else replace(cell, num_train=0))
+    return cells, failed
 
 
 def divisions(name: str, table: RecordTable, data: DataConfig, seed: int) -> list[Split]:
@@ -157,9 +156,29 @@ class _Sides:
         return self._made
 
 
-def _trainings_by_split(config: ModelTableConfig) -> dict[str, list[tuple[Contestant, int, int]]]:
-    """Contestant, number of records and seed of each training; one that two selections share stands twice."""
-    wanted: dict[str, list[tuple[Contestant, int, int]]] = {}
+def _planned(
+    config: ModelTableConfig, data: DataConfig, seed: int, folder: Path
+) -> list[tuple[str, Split, dict[Path, Training]]]:
+    """Each division with the trainings on it, by their files: what two selections share stands once."""
+    table, records = data.table(), data.file_hash()
+    by_split = _trainings_by_split(config)
+    plan = []
+    for name, trainings in by_split.items():
+        for split in divisions(name, table, data, seed):
+            wanted: dict[Path, Training] = {}
+            for contestant, size, number in trainings:
+                facts = [records, name, split.digest, size, number, seed]
+                path = folder / f"{contestant.digest(facts)}.json"
+                wanted.setdefault(path, (contestant, size, number))
+            plan.append((name, split, wanted))
+    if not plan:
+        raise ValueError(f"table.splits={list(by_split)}: these records can be divided by none of them")
+    return plan
+
+
+def _trainings_by_split(config: ModelTableConfig) -> dict[str, list[Training]]:
+    """One that two selections share stands twice."""
+    wanted: dict[str, list[Training]] = {}
     for selection in config.selections():
         trainings = list(_trainings(selection))
         for split in selection.splits:
@@ -167,7 +186,7 @@ def _trainings_by_split(config: ModelTableConfig) -> dict[str, list[tuple[Contes
     return wanted
 
 
-def _trainings(config: ModelTableConfig) -> Iterator[tuple[Contestant, int, int]]:
+def _trainings(config: ModelTableConfig) -> Iterator[Training]:
     """Those of a single selection, on each of its splits."""
     for contestant in contestants(config, "evaluate"):
         # Beside the best that learn: what learns nothing is compared with those that learnt from most.

@@ -32,7 +32,9 @@ def cell(model: str, seed: int = 0, accuracy: float = 0.8, size: int = 0) -> Cel
     return Cell("by_task", model, "-", seed, size, size or 100, *efforts, 7, tasks, groups, ceiling)
 
 
-def test_a_run_that_was_killed_goes_on(scripts: Scripts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_was_killed_goes_on(
+    scripts: Scripts, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     trained: list[str] = []
     train = trainings.fit_model
 
@@ -49,7 +51,9 @@ def test_a_run_that_was_killed_goes_on(scripts: Scripts, monkeypatch: pytest.Mon
             scripts("evaluate", "run", *few)
     kept = {path: path.read_bytes() for path in (scripts.folder / "run" / "cells").iterdir()}
     assert len(kept) == len(trained) == 3
+    assert "10 trainings to be made, 0 are kept in" in capsys.readouterr().out
     found = scripts("evaluate", "run", *few)
+    assert "7 trainings to be made, 3 are kept in" in capsys.readouterr().out
     assert found["num_trainings"] == 10  # 2 splits x (2 models x 2 seeds + a model that learns nothing)
     assert all(path.read_bytes() == content for path, content in kept.items())
     with (scripts.folder / "run" / "models.csv").open(newline="") as file:
