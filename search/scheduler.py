@@ -108,8 +108,13 @@ def _num_fair_turns(
     tasks: Sequence[ScheduledTask], is_open: Sequence[bool], turns: Sequence[str], config: ScheduleConfig
 ) -> int:
     """Turns until the start was fair."""
-    served = [turns.count(task.name) for task, still in zip(tasks, is_open, strict=True) if still]
-    return sum(max(config.num_fair_plans - num, 0) for num in served)
+    served = _served(tasks, is_open, turns)
+    return sum(max(config.num_fair_plans - num, 0) for num in served.values())
+
+
+def _served(tasks: Sequence[ScheduledTask], is_open: Sequence[bool], turns: Sequence[str]) -> dict[int, int]:
+    """Turns so far, by the number of a task that may have more."""
+    return {number: turns.count(tasks[number].name) for number, still in enumerate(is_open) if still}
 
 
 def _next_turn(
@@ -120,8 +125,8 @@ def _next_turn(
     rng: np.random.Generator,
 ) -> int:
     """The least served while the start is fair; then the highest expected gain, but for some at random."""
-    candidates = [number for number, still in enumerate(is_open) if still]
-    served = {number: turns.count(tasks[number].name) for number in candidates}
+    served = _served(tasks, is_open, turns)
+    candidates = list(served)
     least = min(candidates, key=lambda number: served[number])
     if served[least] < config.num_fair_plans:
         return least

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, fields
-from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
@@ -32,10 +30,10 @@ from costmodel.knobs.tree_network import first_of_equal
 from costmodel.metrics import task_metrics
 from costmodel.neural import NeuralModel
 from costmodel.recorded_gemm import check_gemm, gemm_task
-from costmodel.recorded_gpu import VARIABLE
 from costmodel.train import RefitConfig
 from datasets.recorded import RecordedTable, Value, ordered_values
-from datasets.recorded_files import load_recorded, recorded_files
+from datasets.recorded_files import load_recorded
+from scripts.options.recorded import named_files
 from scripts.running.display import progress, show_table
 from scripts.running.markdown import markdown_table
 from scripts.running.outputs import Metrics, write_text
@@ -122,14 +120,8 @@ def ranking_suite(config: RecordedRankingConfig, seed: int, folder: Path) -> Met
 
 def open_spaces(config: RecordedRankingConfig) -> list[RecordedSpace]:
     """The chosen spaces; ValueError if there are none, or one cannot be read or has no loop trees."""
-    folder = config.folder or os.environ.get(VARIABLE)
-    if not folder:
-        raise ValueError(f"give recorded spaces by ranking.folder or ${VARIABLE}; neither is set")
-    files = recorded_files(Path(folder))
-    chosen = [name for name in files if any(fnmatch(name, pattern) for pattern in config.spaces)]
-    if not chosen:
-        raise ValueError(f"ranking.spaces={config.spaces} matches none of {', '.join(files)}")
-    spaces = [RecordedSpace(name, load_recorded(files[name])) for name in chosen]
+    files, chosen = named_files(config.folder, config.spaces, "ranking")
+    spaces = [RecordedSpace(name, load_recorded(files[name], name)) for name in chosen]
     for space in spaces:
         check_gemm(space.table)
     return spaces

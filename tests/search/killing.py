@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import time
 from collections.abc import Sequence
@@ -18,6 +19,25 @@ def kill_when_longer(process: subprocess.Popen[bytes], paths: Sequence[Path], nu
             break
         time.sleep(0.0005)
     process.wait(timeout=60)
+
+
+def output_despite_kills(
+    command: Sequence[str], root: Path, paths: Sequence[Path], most_bytes: int, dice: random.Random
+) -> tuple[list[str], int]:
+    """The words that a command prints which is killed every ``most_bytes`` of its files, and how often it is.
+
+    Run anew until it comes to its end; AssertionError if it ends in another way.
+    """
+    num_killed, output = 0, b""
+    while not output:
+        environment = {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
+        kill_when_longer(process, paths, total_bytes(paths) + dice.randrange(most_bytes))
+        assert process.returncode in (0, -9)
+        num_killed += process.returncode == -9
+        assert process.stdout is not None
+        output = process.stdout.read()
+    return output.decode().split(), num_killed
 
 
 def total_bytes(paths: Sequence[Path]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -21,7 +20,7 @@ from search.random_search import RandomSearch
 from search.scheduler import ScheduleConfig, ScheduledTask, gain_per_trial, tune_tasks
 from search.trials import TuneConfig
 from search.tuner import TuningRun
-from tests.search.killing import kill_when_longer, lines_without_times, total_bytes
+from tests.search.killing import lines_without_times, output_despite_kills, total_bytes
 from tests.search.spaces import KnobSpace
 from tests.search.task_list_run import journals, task_list_run
 from tests.search.test_tuner import ClockedMeasurer, FakeClock
@@ -166,19 +165,11 @@ def test_tasks_killed_at_random_points_take_the_same_turns_and_propose_the_same(
     size = total_bytes(journals(undisturbed))
     dice = random.Random(4)
     for number in range(10):
-        folder, num_killed, output = tmp_path / str(number), 0, b""
-        while not output:
-            command = [sys.executable, str(ROOT / "tests/search/task_list_run.py"), str(folder)]
-            environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-            process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
-            limit = total_bytes(journals(folder)) + dice.randrange(size // 3)
-            kill_when_longer(process, journals(folder), limit)
-            assert process.returncode in (0, -9)
-            num_killed += process.returncode == -9
-            assert process.stdout is not None
-            output = process.stdout.read()
+        folder = tmp_path / str(number)
+        command = [sys.executable, str(ROOT / "tests/search/task_list_run.py"), str(folder)]
+        output, num_killed = output_despite_kills(command, ROOT, journals(folder), size // 3, dice)
         assert num_killed >= 1
-        assert output.decode().split() == whole
+        assert output == whole
         for mine, theirs in zip(journals(folder), journals(undisturbed), strict=True):
             assert lines_without_times(mine) == lines_without_times(theirs)
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatch
 from pathlib import Path
 
 from datasets.recorded import RecordedTable
-from datasets.recorded_files import load_recorded, recorded_files
+from datasets.recorded_files import load_recorded
+from scripts.options.recorded import named_files
 from scripts.running.display import say
 from scripts.suites.laboratory.comparison import LaboratoryConfig
 from scripts.suites.laboratory.contenders import Ground
 from scripts.suites.laboratory.jobs import needs_sources
 from search.scoring import FIRST_TRIAL, tells_searches_apart
-
-RECORDED = "LOOPRANK_RECORDED"
 
 
 def open_grounds(config: LaboratoryConfig) -> list[Ground]:
@@ -23,13 +20,7 @@ def open_grounds(config: LaboratoryConfig) -> list[Ground]:
 
     A file that is not chosen is left out, and named, if it cannot be read.
     """
-    folder = config.folder or os.environ.get(RECORDED)
-    if not folder:
-        raise ValueError(f"give recorded spaces by laboratory.folder or ${RECORDED}; neither is set")
-    files = recorded_files(Path(folder))
-    chosen = [name for name in files if any(fnmatch(name, pattern) for pattern in config.spaces)]
-    if not chosen:
-        raise ValueError(f"laboratory.spaces={config.spaces} matches none of {', '.join(files)}")
+    files, chosen = named_files(config.folder, config.spaces, "laboratory")
     if config.source is not None and config.source not in files:
         raise ValueError(f"laboratory.source must be one of {', '.join(files)}, got {config.source}")
     opened = {name: load_recorded(files[name], name) for name in chosen}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from scripts.tuning.lessons import MAX_LESSONS, Lesson, teach
 from tests.costmodel.synthetic import space_of, task
 from tests.scripts.tiny import Scripts, refusal
 from tests.scripts.tuning.taught_run import fresh, journals, taught_run
-from tests.search.killing import kill_when_longer, lines_without_times, total_bytes
+from tests.search.killing import lines_without_times, output_despite_kills, total_bytes
 
 ROOT = Path(__file__).resolve().parents[3]
 TASKS = "".join(
@@ -69,19 +68,11 @@ def test_a_list_killed_at_random_points_learns_and_proposes_the_same(tmp_path: P
     size = total_bytes(journals(undisturbed))
     dice = random.Random(7)
     for number in range(3):
-        folder, num_killed, output = tmp_path / str(number), 0, b""
-        while not output:
-            command = [sys.executable, str(ROOT / "tests/scripts/tuning/taught_run.py"), str(folder)]
-            environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-            process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
-            limit = total_bytes(journals(folder)) + dice.randrange(size // 2)
-            kill_when_longer(process, journals(folder), limit)
-            assert process.returncode in (0, -9)
-            num_killed += process.returncode == -9
-            assert process.stdout is not None
-            output = process.stdout.read()
+        folder = tmp_path / str(number)
+        command = [sys.executable, str(ROOT / "tests/scripts/tuning/taught_run.py"), str(folder)]
+        output, num_killed = output_despite_kills(command, ROOT, journals(folder), size // 2, dice)
         assert num_killed >= 1
-        assert output.decode().split() == whole
+        assert output == whole
         for mine, theirs in zip(journals(folder), journals(undisturbed), strict=True):
             assert lines_without_times(mine) == lines_without_times(theirs)
 
