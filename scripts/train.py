@@ -20,6 +20,7 @@ end_quietly_when_interrupted()
 from omegaconf import MISSING
 
 from costmodel.checkpoint import save_checkpoint
+from costmodel.metrics import TaskMetrics
 from costmodel.model import CostModel, Resumes
 from scripts.learning.judgement import Judgement, judge, scoring_rate, uncertainty_metrics
 from scripts.learning.seen_tasks import training_notes
@@ -63,10 +64,11 @@ def run(run: Run[Train]) -> Metrics:
     for left_over in run.folder.glob(f"{snapshot.stem}*{snapshot.suffix}"):
         left_over.unlink()
     judgement = judge(model, test_data, config.seed)
-    _report(run.folder, model, judgement, config.data.split)
+    uncertainty = uncertainty_metrics(model, test_data)
+    _report(run.folder, model, judgement, uncertainty, config.data.split)
     return {
         **judgement.flat(),
-        **uncertainty_metrics(model, test_data),
+        **uncertainty,
         "model": model.name,
         "train_s": effort.wall_s,
         "candidates_per_s": scoring_rate(model, test_data),
@@ -78,10 +80,13 @@ def run(run: Run[Train]) -> Metrics:
     }
 
 
-def _report(folder: Path, model: CostModel, judgement: Judgement, split: str) -> None:
+def _report(
+    folder: Path, model: CostModel, judgement: Judgement, uncertainty: TaskMetrics, split: str
+) -> None:
     write_text(folder / "tasks.csv", judgement.csv())
     title = f"{model.name} on {len(judgement.tasks)} tasks, the test side of data.split={split}"
-    show_table(title, ["metric", "model", "95 % interval", "random", "noise ceiling"], judgement.rows())
+    rows = [*judgement.rows(), *((name, value, "", "", "") for name, value in uncertainty.items())]
+    show_table(title, ["metric", "model", "95 % interval", "random", "noise ceiling"], rows)
     judgement.show_targets()
     say(f"checkpoint: {folder / CHECKPOINT}; metrics of each task: {folder / 'tasks.csv'}")
 

@@ -44,13 +44,13 @@ def progress(title: str) -> Iterator[Ticker]:
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a small table; numbers are shown to four significant digits and right-aligned."""
+    """Print a small table; numbers are shown to four significant digits and right-aligned, gaps are ""."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=200)  # a log file has no width to fit into
     table = Table(title=title, title_justify="left")
     for position, column in enumerate(columns):
-        is_number = all(isinstance(row[position], (int, float)) for row in rows)
+        is_number = all(isinstance(row[position], (int, float)) or row[position] == "" for row in rows)
         table.add_column(column, justify="right" if is_number else "left")
     for row in rows:
         table.add_row(*(_text(cell) for cell in row))

@@ -26,6 +26,7 @@ from scripts.suites.models.report import (
     FAILED,
     SCREEN,
     ceilings_of,
+    coverage_sentences,
     flat,
     ranked_rows,
     rows_of,
@@ -84,15 +85,21 @@ def checkpoint(run: Run[Evaluate]) -> Metrics:
     baselines: list[CostModel] = [RooflineModel(), ConstantModel(), RandomModel(config.seed)]
     models = [model, *(baseline for baseline in baselines if baseline.name != model.name)]
     judgements = {each.name: judge(each, data, config.seed) for each in models}
-    rows = [(name, *(judgement.model[metric] for metric in SHOWN)) for name, judgement in judgements.items()]
-    draw_predictions(run.folder / "predictions.png", model, data)
-    ceiling = judgements[model.name].ceiling
-    rows.append(("noise ceiling", *(ceiling.get(metric, float("nan")) for metric in SHOWN)))
-    show_table(f"{len(data.learnable().tasks)} tasks, {len(data)} candidates", ["model", *SHOWN], rows)
+    uncertainty = uncertainty_metrics(model, data)
+    known = {name: judgement.model for name, judgement in judgements.items()}
+    known |= {
+        model.name: {**known[model.name], **uncertainty},
+        "noise ceiling": judgements[model.name].ceiling,
+    }
+    columns = [*SHOWN, *uncertainty]
+    rows = [(name, *(metrics.get(column, "") for column in columns)) for name, metrics in known.items()]
+    show_table(f"{len(data.learnable().tasks)} tasks, {len(data)} candidates", ["model", *columns], rows)
     judgements[model.name].show_targets()
+    draw_predictions(run.folder / "predictions.png", model, data)
+    say(f"predicted against measured times: {run.folder / 'predictions.png'}")
     return {
         **judgements[model.name].flat(),
-        **uncertainty_metrics(model, data),
+        **uncertainty,
         **{f"roofline_{name}": judgements["roofline"].model[name] for name in ("pairwise_accuracy", "top5")},
         **({} if seen is None else {"num_seen_tasks": seen}),
         "model": model.name,
@@ -115,7 +122,10 @@ def models(run: Run[Evaluate]) -> Metrics:
     rows, ceilings = rows_of(cells, config.reference, run.config.seed), ceilings_of(cells)
     write_tables(run.folder, rows, ceilings, config.reference, failed)
     for split in dict.fromkeys(row.split for row in rows):
-        show_table(split, SCREEN, [screen_cells(row) for row in ranked_rows(rows, split)])
+        ranked = ranked_rows(rows, split)
+        show_table(split, SCREEN, [screen_cells(row) for row in ranked])
+        for sentence in coverage_sentences(ranked):
+            say(sentence)
     say(f"tables: {run.folder / 'models.csv'}, {run.folder / 'models.md'}; plot: {run.folder / 'models.png'}")
     if failed:
         show_table("trainings that failed", FAILED, [astuple(each) for each in failed])

@@ -175,6 +175,23 @@ def test_a_training_that_was_killed_goes_on_in_its_folder(
     assert not list((scripts.folder / "run").glob("training*"))
 
 
+def test_the_coverage_of_an_ensemble_is_shown_where_it_is_trained_and_where_it_is_judged(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    intervals = ["model=ensemble", "model.ensemble.num_members=2", "model.ensemble.calibration_fraction=0.4"]
+    trained = scripts("train", "train", *TRAIN, *intervals)
+    shown = capsys.readouterr().out.splitlines()
+    judged = scripts("evaluate", "run", *DATA, *intervals, CHECKPOINT)
+    seen = capsys.readouterr().out.splitlines()
+    for name in ("coverage", "interval_ratio"):
+        assert judged[name] == trained[name]
+        assert f"{trained[name]:.4g}" in next(line for line in shown if f" {name} " in line)
+        assert f" {name} " in next(line for line in seen if " model " in line)
+    assert f" {trained['coverage']:.4g} " in next(line for line in seen if " ensemble " in line)
+    (said,) = (line for line in seen if line.startswith("predicted against measured times: "))
+    assert said.endswith("run/predictions.png")
+
+
 def test_trees_have_no_loss_to_show(scripts: Scripts, capsys: pytest.CaptureFixture[str]) -> None:
     scripts("train", "train", *DATA, "model=xgboost", "debug=tiny")
     shown = capsys.readouterr().out

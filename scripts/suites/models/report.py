@@ -39,6 +39,8 @@ def flat(rows: Sequence[Row], ceilings: Mapping[str, Mapping[str, float]]) -> di
     for row in rows:
         name = "_".join([row.split, row.model.replace(" ", "_"), row.loss.replace("-", "none")])
         values.update({f"{name}_{row.num_train}_{metric}": getattr(row, metric) for metric in METRICS})
+        if row.coverage is not None:
+            values[f"{name}_{row.num_train}_coverage"] = row.coverage
     for split, ceiling in ceilings.items():
         values.update(
             {f"{split}_ceiling_{metric}": ceiling[metric] for metric in METRICS if metric in ceiling}
@@ -89,6 +91,7 @@ def markdown(rows: Sequence[Row], ceilings: Mapping[str, Mapping[str, float]], r
         ceiling = [CEILING, "", "", *values, *[""] * len(EFFORT)]
         lines += [f"## {split}, {ranked[0].num_tasks} tasks", ""]
         lines += [*markdown_table(HEADER, 2, [*map(cells_of, ranked), ceiling]), ""]
+        lines += [line for sentence in coverage_sentences(ranked) for line in (sentence, "")]
         compared = (row for row in ranked if np.isfinite(row.ahead_pairwise_accuracy))
         if others := [_ahead(row) for row in compared if row is not _reference_of(row, rows, reference)]:
             lines += [
@@ -114,6 +117,15 @@ def ranked_rows(rows: Sequence[Row], split: str) -> list[Row]:
     """What learnt from most, the best pairwise accuracy first."""
     mine = (row for row in at_largest(rows) if row.split == split)
     return sorted(mine, key=lambda row: -row.pairwise_accuracy)
+
+
+def coverage_sentences(rows: Sequence[Row]) -> list[str]:
+    """How well the intervals of those models hold that give any."""
+    known = [(row.label, row.coverage) for row in rows if row.coverage is not None]
+    return [
+        f"The intervals of {label} hold for {coverage:.3f} of the times (coverage)."
+        for label, coverage in known
+    ]
 
 
 RANKED = ["pairwise accuracy", "top-1", "top-5", "Kendall tau", "trials to 95 %"]
@@ -150,7 +162,7 @@ def _row(same: Sequence[Cell], reference: Sequence[Cell], seed: int) -> Row:
     for metric in METRICS:
         values |= _named(metric, ranked[metric], intervals[metric])
         values |= _named(f"ahead_{metric}", ahead[metric], ahead_intervals[metric])
-    first = same[0]
+    first, covered = same[0], [cell.coverage for cell in same if cell.coverage is not None]
     return Row(
         split=first.split,
         model=first.model,
@@ -163,6 +175,7 @@ def _row(same: Sequence[Cell], reference: Sequence[Cell], seed: int) -> Row:
         candidates_per_s=float(np.mean([cell.candidates_per_s for cell in same])),
         candidates_per_cpu_s=float(np.mean([cell.candidates_per_cpu_s for cell in same])),
         num_parameters=first.num_parameters,
+        coverage=float(np.mean(covered)) if covered else None,
         **values,
     )
 

@@ -16,7 +16,8 @@ class Row:
     ``ahead_<metric>``: its metric minus that of the reference on the same tasks. NaN where unknown.
     ``num_train``: candidates that it learnt from, 0 for a model that learns nothing.
     ``train_s`` and ``candidates_per_s`` are by the clock, ``train_cpu_s`` and ``candidates_per_cpu_s`` count
-    the time of processors, all threads together.
+    the time of processors, all threads together. ``coverage``: share of times within the model's intervals,
+    None for a model that gives none.
     """
 
     split: str
@@ -60,6 +61,7 @@ class Row:
     candidates_per_s: float
     candidates_per_cpu_s: float
     num_parameters: int
+    coverage: float | None
 
     @property
     def label(self) -> str:

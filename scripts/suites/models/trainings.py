@@ -15,7 +15,7 @@ from costmodel.dataset import FeatureDataset
 from costmodel.metrics import TaskMetrics
 from datasets.splits import Split, by_operator, by_target, folds
 from datasets.table import RecordTable
-from scripts.learning.judgement import judge, scoring_effort
+from scripts.learning.judgement import judge, scoring_effort, uncertainty_metrics
 from scripts.learning.training import comparable_features, fit_model
 from scripts.options.data import DataConfig
 from scripts.running.display import say
@@ -40,7 +40,8 @@ class Cell:
     """One training and its judgement; ``num_train`` is 0 for what learns nothing.
 
     ``tasks``: metrics by task and target, NaN where a task has none; ``groups``: of the same, as in
-    ``TaskFeatures``. ``train_cpu_s`` and ``candidates_per_cpu_s`` are ``cpu_s`` of ``Effort``.
+    ``TaskFeatures``. ``train_cpu_s`` and ``candidates_per_cpu_s`` are ``cpu_s`` of ``Effort``. ``coverage``
+    as in ``uncertainty_metrics``, None for a model without intervals.
     """
 
     split: str
@@ -57,6 +58,7 @@ class Cell:
     tasks: Mapping[str, TaskMetrics]
     groups: Mapping[str, str]
     ceiling: Mapping[str, float]
+    coverage: float | None = None  # a default, so that results kept by earlier versions are still read
 
 
 @dataclass(frozen=True)
@@ -224,4 +226,5 @@ def _trained(
         tasks={task.label: task.metrics for task in judgement.tasks},
         groups={task.label: task.group for task in judgement.tasks},
         ceiling={name: value for name, value in judgement.ceiling.items() if math.isfinite(value)},
+        coverage=uncertainty_metrics(model, test).get("coverage"),
     )

@@ -69,6 +69,22 @@ def test_a_run_that_was_killed_goes_on(
     assert (scripts.folder / "run" / "models.png").stat().st_size > 1000
 
 
+def test_models_that_give_intervals_have_a_coverage_and_others_none(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = [*SUITE, "table.splits=[by_task]", "table.losses=[pairwise]", "table.num_seeds=1"]
+    pair = "ensemble model.ensemble.num_members=2 model.ensemble.calibration_fraction=0.4"
+    found = scripts("evaluate", "run", *few, f"table.models=['{pair}',roofline]", "data.test_fraction=0")
+    with (scripts.folder / "run" / "models.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[1]["coverage"] == ""
+    (known,) = (value for name, value in found.items() if name.endswith("_coverage"))
+    assert 0 <= known == float(rows[0]["coverage"]) <= 1
+    sentence = f"The intervals of {pair}, pairwise hold for {known:.3f} of the times (coverage)."
+    assert sentence in capsys.readouterr().out
+    assert sentence in (scripts.folder / "run" / "models.md").read_text()
+
+
 def test_a_training_that_fails_does_not_cost_the_others_their_places(
     scripts: Scripts, capsys: pytest.CaptureFixture[str]
 ) -> None:
