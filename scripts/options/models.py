@@ -8,6 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from omegaconf import OmegaConf
+
 from costmodel.checkpoint import load_checkpoint, read_header
 from costmodel.encoders.baselines import ConstantModel, RandomModel, RooflineConfig, RooflineModel
 from costmodel.encoders.gradient_boosting import GradientBoostingConfig, GradientBoostingModel
@@ -17,6 +19,7 @@ from costmodel.model import CostModel
 from costmodel.network import EncoderConfig
 from costmodel.neural import NeuralModel
 from costmodel.train import RefitConfig, TrainConfig
+from scripts.running.launch import ROOT
 
 DEFAULT = "costmodel.encoders.treegru.TreeGRUConfig"
 
@@ -176,6 +179,12 @@ class ConstantOption:
 
     def load(self, checkpoint: Path, loss: Any) -> CostModel:
         return load_checkpoint(checkpoint, ConstantModel())
+
+
+def network_names() -> list[str]:
+    """The choices of the group ``model`` that are a single network: on the schema of ``NeuralOption``."""
+    paths = sorted((ROOT / "configs" / "model").glob("*.yaml"))
+    return [path.stem for path in paths if "neural_schema" in OmegaConf.load(path).defaults]
 
 
 def _configured(target: str, sizes: Mapping[str, Any]) -> EncoderConfig:

@@ -10,8 +10,7 @@ from omegaconf import MISSING
 
 from costmodel.encoders.baselines import ConstantModel, RandomModel, RooflineModel
 from costmodel.model import CostModel
-from costmodel.neural import NeuralModel
-from scripts.learning.guide import checkpoint_file, open_model, open_trained
+from scripts.learning.guide import checkpoint_file, open_trained
 from scripts.learning.judgement import SHOWN, judge, scoring_rate, uncertainty_metrics
 from scripts.learning.prediction_plot import draw_predictions
 from scripts.learning.seen_tasks import num_seen
@@ -41,6 +40,7 @@ from scripts.suites.transfer import (
     hurt_rows,
     hurt_sentences,
     mean_rows,
+    open_network,
     transfer_outcomes,
     write_transfer,
 )
@@ -139,9 +139,7 @@ def models(run: Run[Evaluate]) -> Metrics:
 def transfer(run: Run[Evaluate]) -> Metrics:
     """A trained network on new tasks: as it is, tuned on some of their measurements, and against none."""
     config = run.config
-    model = open_model(config.model, config.loss, config.checkpoint)
-    if not (isinstance(model, NeuralModel) and model.is_fitted):
-        raise ValueError("suite=transfer needs a trained network; give model=... and its checkpoint=...")
+    model = open_network(config.model, config.loss, config.checkpoint)
     split = config.data.divide(config.data.table(), config.seed)
     file = checkpoint_file(config.model, config.loss, config.checkpoint)
     num_seen(file, split, config.data.split, config.allow_seen)

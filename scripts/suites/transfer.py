@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from costmodel.global_local import GlobalLocalModel
 from costmodel.metrics import bootstrap_intervals, task_metrics
 from costmodel.model import CostModel
 from costmodel.neural import NeuralModel
+from scripts.learning.guide import open_trained
+from scripts.options.models import ModelOption, network_names
 from scripts.running.display import progress
 from scripts.running.markdown import markdown_table
 from scripts.running.outputs import write_text
@@ -56,6 +59,23 @@ class Outcome:
     draw: int
     way: str
     pairwise_accuracy: float
+
+
+def open_network(option: ModelOption, loss: Any, checkpoint: str) -> NeuralModel:
+    """The trained network that is tuned on new tasks, and corrected by trees there.
+
+    Raises:
+        ValueError: the model is no single network, or it is not trained.
+    """
+    untrained = option.build(loss)
+    if not isinstance(untrained, NeuralModel):
+        raise ValueError(
+            "suite=transfer needs a network that can be trained on and corrected: model must be one of "
+            f"{', '.join(network_names())}, got {untrained.name}"
+        )
+    model = open_trained(option, loss, checkpoint)
+    assert isinstance(model, NeuralModel)
+    return model
 
 
 def transfer_outcomes(

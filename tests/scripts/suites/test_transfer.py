@@ -45,6 +45,17 @@ def test_a_trained_network_is_tuned_on_new_tasks(
     with (scripts.folder / "run" / "transfer.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == found["num_outcomes"] == 2 * len(ways)
     assert "| 8 | fine_tuned | 1 |" in (scripts.folder / "run" / "transfer.md").read_text()
-    assert "needs a trained network" in refusal(capsys, scripts, "evaluate", *SUITE[:-1], "checkpoint=none")
+    assert "leaves model treegru untrained" in refusal(
+        capsys, scripts, "evaluate", *SUITE[:-1], "checkpoint=none"
+    )
     few = [*SUITE, "transfer.num_measured=[100]"]
     assert "no task has 116 candidates" in refusal(capsys, scripts, "evaluate", *few)
+
+
+@pytest.mark.parametrize("model", ["random", "constant", "roofline", "xgboost", "ensemble", "global_local"])
+def test_a_model_that_is_no_single_network_is_refused_with_those_that_are(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str], model: str
+) -> None:
+    sentence = refusal(capsys, scripts, "evaluate", *SUITE[:-1], f"model={model}")
+    networks = "context_treegru, gnn, statement_mlp, transformer, treegru, treelstm"
+    assert f"model must be one of {networks}, got {model}" in sentence
