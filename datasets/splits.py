@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -14,6 +15,9 @@ from datasets.table import RecordTable, TaskTable
 
 HELD_OUT = ("resnet18_c[1-9]", "resnet18_c1[0-2]", "mobilenet_d[1-9]", "matmul_*")
 """Patterns of task names that ``by_task`` never trains on: the workloads on which results are reported."""
+
+NUM_SHOWN = 8
+"""Names that an error lists at most."""
 
 EPILOGUE = ("bias", "relu", "residual")
 """Parameters that say what follows an operator's main stage."""
@@ -70,8 +74,15 @@ def by_task(
     Groups with a name that matches ``held_out`` go to the test side, under whatever other name or with
     whatever other parameters of the same program they also occur, and with them ``test_fraction`` of the
     rest. The outcome does not depend on the order of the tasks.
+
+    Raises:
+        ValueError: a pattern matches nothing, unless they are those of ``HELD_OUT``, which suit any table.
     """
     _check_fraction(test_fraction)
+    if tuple(held_out) != HELD_OUT:
+        names = {name for task in table.tasks for name in task.names}
+        idle = [pattern for pattern in held_out if not any(fnmatchcase(name, pattern) for name in names)]
+        _refuse("task", idle, names)
     group_of = task_groups(table)
     fixed = {group_of[group_key(task)] for task in table.tasks if _matches(task.names, held_out)}
     others = sorted(set(group_of.values()) - fixed)
@@ -213,6 +224,15 @@ def _check_fraction(test_fraction: float) -> None:
 
 
 def _check_known(what: str, asked: Collection[str], known: set[str]) -> None:
-    unknown = sorted(set(asked) - known)
-    if unknown:
-        raise ValueError(f"no {what} {unknown[0]!r} in the table; it has {', '.join(sorted(known))}")
+    _refuse(what, sorted(set(asked) - known), known)
+
+
+def _refuse(what: str, unknown: Sequence[str], known: Collection[str]) -> None:
+    """ValueError names those that do not occur, if there are any, and what does: of many the most alike."""
+    if not unknown:
+        return
+    shown = ", ".join(sorted(known))
+    if len(known) > NUM_SHOWN:
+        alike = get_close_matches(unknown[0], sorted(known), n=NUM_SHOWN, cutoff=0)
+        shown = f"{', '.join(sorted(alike))} and {len(known) - NUM_SHOWN} others"
+    raise ValueError(f"no {what} {' and no '.join(map(repr, unknown))} in the table; it has {shown}")

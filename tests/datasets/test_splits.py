@@ -214,7 +214,7 @@ def test_what_does_not_occur_is_named_with_what_does(table: RecordTable) -> None
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match=r"no operator 'pool'.*matmul"):
         by_operator(table, ["pool"])
-    with pytest.raises(ValueError, match=r"no task 'resnet99'.*net_0"):
+    with pytest.raises(ValueError, match=r"no task 'resnet99'.*resnet18_c1.* and 6 others$"):
         by_name(table, ["resnet99"])
     with pytest.raises(ValueError, match="no target 'abc'"):
         by_target(table, ["abc"])
@@ -222,6 +222,16 @@ def test_what_does_not_occur_is_named_with_what_does(table: RecordTable) -> None
         within_task(table, 1.0, rng)
     with pytest.raises(ValueError, match=r"test_fraction .* got -0\.1"):
         by_task(table, -0.1, rng)
+
+
+def test_a_pattern_that_matches_no_task_is_named_with_names_like_it(table: RecordTable) -> None:
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match=r"no task 'resnet99_\*' in the table; it has .*resnet18_c12"):
+        by_task(table, 0.1, rng, ["resnet18_*", "resnet99_*"])
+    with pytest.raises(ValueError, match="no task 'conv_1' and no 'conv_2' in the table"):
+        by_task(table, 0.1, rng, ["conv_1", "conv_2"])
+    few = RecordTable(tuple(task for task in table.tasks if task.name == "matmul_512"))
+    assert names(by_task(few, 0.1, rng).test) == {"matmul_512"}  # the default patterns suit any table
 
 
 def names(table: RecordTable) -> set[str]:

@@ -52,6 +52,11 @@ MISTAKES: list[tuple[str, list[str], str]] = [
         "there is no experiment=nothing; allowed: cost_models, search_efficiency",
     ),
     ("train", ["experiment=search_efficiency"], "experiment/search_efficiency.yaml sets search, which this"),
+    (
+        "train",
+        [*DATA, "data.held_out=[first,abc]"],
+        "no task 'abc' in the table; it has first, matmul_tiny, ",
+    ),
     ("train", ["data.held_out=abc"], "data.held_out must be a list, such as data.held_out=[one,two]"),
     ("measure", ["knobs=[1]"], "knobs must be names with values, such as knobs={one:1,two:2}, got '[1]'"),
     ("collect", ["only=[nothing]"], "tasks.yaml: resnet18_c1, "),
