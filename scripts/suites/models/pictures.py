@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scripts.running.plotting import pyplot
 from scripts.suites.models.row import Row, at_largest, learning_curves
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 Ceilings = Mapping[str, Mapping[str, float]]
+
+REACH = 0.15
+"""How far below the best of a split the axis goes at most: more would hide the differences of good models."""
 
 
 def draw_table(path: Path, rows: Sequence[Row], ceilings: Ceilings) -> None:
@@ -20,21 +27,47 @@ def draw_table(path: Path, rows: Sequence[Row], ceilings: Ceilings) -> None:
     size = (2.5 + 3.6 * len(splits), height)
     figure, panels = plot.subplots(1, len(splits), figsize=size, squeeze=False, layout="constrained")
     for panel, split in zip(panels[0], splits, strict=True):
-        lines = sorted(shown[split], key=lambda row: row.pairwise_accuracy)
-        for place, row in enumerate(lines):
-            errors = [
-                [max(row.pairwise_accuracy - row.low_pairwise_accuracy, 0)],
-                [max(row.high_pairwise_accuracy - row.pairwise_accuracy, 0)],
-            ]
-            panel.errorbar(row.pairwise_accuracy, place, xerr=errors, fmt="o", color="tab:blue", capsize=3)
-        if "pairwise_accuracy" in ceilings.get(split, {}):
-            panel.axvline(ceilings[split]["pairwise_accuracy"], color="black", linestyle="--", linewidth=0.8)
-        panel.set_yticks(range(len(lines)), [row.label for row in lines], fontsize=7)
+        draw_split(panel, shown[split], ceilings.get(split, {}).get("pairwise_accuracy"))
         panel.set(title=split)
-        panel.grid(axis="x", alpha=0.3)
-    figure.supxlabel("pairwise accuracy, 95 % interval; dashed: noise ceiling", fontsize=9)
+    figure.supxlabel(
+        "pairwise accuracy, 95 % interval; dashed: noise ceiling; arrows: further to the left", fontsize=9
+    )
     figure.savefig(path, dpi=120)
     plot.close(figure)
+
+
+def draw_split(panel: Axes, rows: Sequence[Row], ceiling: float | None) -> None:
+    """A line per row, the best on top, on an axis that shows how those differ that have learnt something.
+
+    What lies left of it is an arrow with its value.
+    """
+    lines = sorted(rows, key=lambda row: row.pairwise_accuracy)
+    left, right = _bounds(lines, ceiling)
+    for place, row in enumerate(lines):
+        value, low, high = row.pairwise_accuracy, row.low_pairwise_accuracy, row.high_pairwise_accuracy
+        if value < left:
+            panel.plot(left, place, "<", color="tab:gray", clip_on=False)
+            panel.annotate(
+                f"{value:.3f}", (left, place), (8, 0), textcoords="offset points", va="center", fontsize=7
+            )
+        else:
+            errors = [[max(value - low, 0)], [max(high - value, 0)]]
+            panel.errorbar(value, place, xerr=errors, fmt="o", color="tab:blue", capsize=3)
+    if ceiling is not None:
+        panel.axvline(ceiling, color="black", linestyle="--", linewidth=0.8)
+    panel.set_xlim(left, right)
+    panel.set_yticks(range(len(lines)), [row.label for row in lines], fontsize=7)
+    panel.grid(axis="x", alpha=0.3)
+
+
+def _bounds(rows: Sequence[Row], ceiling: float | None) -> tuple[float, float]:
+    """Of the axis: the intervals of what has learnt, or of all if nothing has, no further than ``REACH``."""
+    learnt = [row for row in rows if row.num_train] or rows
+    lowest = min(row.low_pairwise_accuracy for row in learnt)
+    highest = max([row.high_pairwise_accuracy for row in rows] + ([] if ceiling is None else [ceiling]))
+    left = max(lowest, max(row.pairwise_accuracy for row in rows) - REACH)
+    margin = 0.05 * (highest - left) + 1e-3
+    return left - margin, highest + margin
 
 
 def draw_curves(path: Path, rows: Sequence[Row], ceilings: Ceilings) -> None:
