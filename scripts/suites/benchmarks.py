@@ -20,6 +20,7 @@ from costmodel.dataset import dataset_of
 from costmodel.predictor import Predictor
 from costmodel.recorded_gpu import recorded_folder
 from scripts.learning.guide import Guide
+from scripts.learning.training import comparable_features
 from scripts.options.data import DataConfig
 from scripts.options.figures import ComparisonConfig
 from scripts.options.groups import TargetConfig
@@ -35,6 +36,7 @@ from scripts.suites.memory.results import MemoryResults
 from scripts.suites.memory.standings import memory_metrics, memory_table, stand_in_memory, write_table
 from scripts.suites.operators.suite import KernelsConfig, OperatorSuite
 from scripts.suites.operators.timing import call_times
+from scripts.suites.precision import PrecisionConfig, precision_suite
 from scripts.suites.ranking import rank_models
 from scripts.suites.recorded_gpu import recorded_metrics
 from scripts.suites.search_efficiency.curves import comparison_metrics
@@ -73,7 +75,7 @@ class Benchmark:
     ``workload`` is what the throughput is measured on, with ``num_compiled`` candidates of each kind
     and ``num_measured`` trials; ``search`` with its ``trials`` is what tunes. ``kernels`` says where the
     suites ``tune``, ``operators``, ``awkward`` and ``memory`` take their schedules from and whether they are
-    kept; ``triton`` and ``gpu`` say what the suites of these names generate and tune.
+    kept; ``precision``, ``triton`` and ``gpu`` are for the suites of these names.
     """
 
     suite: str = "throughput"
@@ -88,6 +90,7 @@ class Benchmark:
     checkpoint: str = "shipped"
     search: Any = MISSING
     figure: ComparisonConfig = MISSING
+    precision: PrecisionConfig = field(default_factory=PrecisionConfig)
     end_use: EndUseConfig = field(default_factory=EndUseConfig)
     kernels: KernelsConfig = field(default_factory=KernelsConfig)
     triton: TritonConfig = field(default_factory=TritonConfig)
@@ -155,6 +158,13 @@ def ranking(config: Benchmark, target: Target, folder: Path) -> Values:
     return {**ranked.flat(), "train_s": ranked.train_s[learners[0].name]}
 
 
+def precision(config: Benchmark, target: Target, folder: Path) -> Values:
+    """Seconds of an epoch in float32 and in bfloat16, and how well the results rank tasks kept apart."""
+    option, split = _network(config), config.data.divide(config.data.table(), config.seed)
+    data = comparable_features("learn from", split.train, config.data.feature_cache())
+    return precision_suite(option, config.loss, data, config.precision, config.seed, folder)
+
+
 def search(config: Benchmark, target: Target, folder: Path) -> Values:
     """Trials that the guided annealer needs for what random search finds."""
     annealer = annealer_of(config.search, "suite=search")
@@ -170,17 +180,8 @@ def end_use(config: Benchmark, target: Target, folder: Path) -> Values:
     """
     annealer = annealer_of(config.search, "suite=end_use")
     known = read_winners(target_folder(ROOT / config.kernels.results, target) / FILE, target)
-    return end_use_suite(
-        config.end_use,
-        config.figure,
-        annealer,
-        config.data,
-        target,
-        config.measure,
-        config.seed,
-        known,
-        folder,
-    )
+    models, figure, data, measure = config.end_use, config.figure, config.data, config.measure
+    return end_use_suite(models, figure, annealer, data, target, measure, config.seed, known, folder)
 
 
 def tune(config: Benchmark, target: Target, folder: Path) -> Values:
@@ -243,6 +244,7 @@ SUITES: dict[str, Callable[[Benchmark, Target, Path], Values]] = {
     "throughput": throughput,
     "training": training,
     "ranking": ranking,
+    "precision": precision,
     "tune": tune,
     "search": search,
     "end_use": end_use,
