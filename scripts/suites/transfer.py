@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import false_discovery_control
+from scipy.stats import t as student_t
 
 from costmodel.dataset import FeatureDataset, TaskFeatures
 from costmodel.global_local import GlobalLocalModel
@@ -28,13 +31,16 @@ WAYS = ("global", "local", "fine_tuned", "global_local")
 MIN_LEFT = 16
 """Candidates that must be left to judge on."""
 
+FALSE_DISCOVERIES = 0.05
+"""Share of the cases of harm that may be chance."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TransferConfig:
     """``num_measured`` candidates of each task teach, drawn ``num_draws`` times; the rest judges."""
 
     num_measured: list[int] = field(default_factory=lambda: [8, 32, 96])
-    num_draws: int = 3
+    num_draws: int = 5
 
     def __post_init__(self) -> None:
         if not self.num_measured or min(self.num_measured) < 2 or self.num_draws < 2:
@@ -100,27 +106,34 @@ def mean_rows(outcomes: Sequence[Outcome], seed: int) -> list[tuple[int, str, in
     groups = {each.task: each.group for each in outcomes}
     rows = []
     for size, way in itertools.product(sorted({each.num_measured for each in outcomes}), WAYS):
-        means = _task_means(outcomes, size, way)
-        named = [{"accuracy": mean} for mean, _ in means.values()]
+        drawn = _by_case(outcomes, way)
+        means = {task: float(values.mean()) for (task, num), values in drawn.items() if num == size}
+        named = [{"accuracy": mean} for mean in means.values()]
         rng = np.random.default_rng(seed)
         low, high = bootstrap_intervals(named, rng, [groups[task] for task in means])["accuracy"]
-        rows.append((size, way, len(named), float(np.mean([mean for mean, _ in means.values()])), low, high))
+        rows.append((size, way, len(named), float(np.mean(list(means.values()))), low, high))
     return rows
 
 
 def hurt_rows(outcomes: Sequence[Outcome]) -> list[tuple[str, int, float, float, float]]:
     """Tasks on which a model that knew other tasks ranks worse than one that knew none, worst first.
 
-    Task, size, accuracy of local and of fine_tuned, difference; only where that is more than twice its
-    standard error over the draws.
+    Task, size, accuracy of local and of fine_tuned, difference; only where that is no chance: by a one-sided
+    t test over the draws, both ways being paired in each, so that of all that are named about
+    ``FALSE_DISCOVERIES`` are wrong (Benjamini and Hochberg 1995).
     """
-    rows = []
-    for size in sorted({each.num_measured for each in outcomes}):
-        local, tuned = (_task_means(outcomes, size, way) for way in ("local", "fine_tuned"))
-        for task, (alone, alone_error) in local.items():
-            taught, taught_error = tuned[task]
-            if alone - taught > 2 * np.hypot(alone_error, taught_error):
-                rows.append((task, size, alone, taught, taught - alone))
+    cases = sorted({(each.task, each.num_measured) for each in outcomes})
+    local, tuned = (_by_case(outcomes, way) for way in ("local", "fine_tuned"))
+    pairs = [(case, local[case], tuned[case]) for case in cases if len(local.get(case, ())) > 1]
+    if not pairs:
+        return []
+    chances = [_chance_of_harm(alone - taught) for _, alone, taught in pairs]
+    is_hurt = false_discovery_control(chances) <= FALSE_DISCOVERIES
+    rows = [
+        (*case, float(alone.mean()), float(taught.mean()), float((taught - alone).mean()))
+        for (case, alone, taught), named in zip(pairs, is_hurt.tolist(), strict=True)
+        if named
+    ]
     return sorted(rows, key=lambda row: row[4])
 
 
@@ -172,17 +185,21 @@ def _outcomes(
     return [Outcome(task.label, task.group, num, draw, way, value) for way, value in accuracies.items()]
 
 
-def _task_means(outcomes: Sequence[Outcome], size: int, way: str) -> dict[str, tuple[float, float]]:
-    """Mean over draws and its standard error, of each task."""
-    drawn: dict[str, list[float]] = {}
+def _by_case(outcomes: Sequence[Outcome], way: str) -> dict[tuple[str, int], NDArray[np.float64]]:
+    """Accuracies by task and size, in the order of the draws."""
+    drawn: dict[tuple[str, int], dict[int, float]] = {}
     for each in outcomes:
-        if (each.num_measured, each.way) == (size, way):
-            drawn.setdefault(each.task, []).append(each.pairwise_accuracy)
-    return {
-        task: (float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values))))
-        for task, values in drawn.items()
-        if len(values) > 1
-    }
+        if each.way == way:
+            drawn.setdefault((each.task, each.num_measured), {})[each.draw] = each.pairwise_accuracy
+    return {case: np.array([values[draw] for draw in sorted(values)]) for case, values in drawn.items()}
+
+
+def _chance_of_harm(losses: NDArray[np.float64]) -> float:
+    """Probability of a mean loss like this, or a larger one, if there is none to be expected."""
+    mean, error = losses.mean(), losses.std(ddof=1) / np.sqrt(len(losses))
+    if error == 0:
+        return 0.0 if mean > 0 else 1.0
+    return float(student_t.sf(mean / error, df=len(losses) - 1))
 
 
 def _draw(path: Path, rows: Sequence[tuple[int, str, int, float, float, float]]) -> None:

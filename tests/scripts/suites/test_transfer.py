@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from scripts.suites.transfer import Outcome, hurt_rows, hurt_sentences, mean_rows
@@ -13,9 +15,9 @@ DATA = ["data.path=tiny.parquet", "data.test_fraction=0"]
 SUITE = ["suite=transfer", "debug=tiny", *DATA, "checkpoint=train/checkpoint.safetensors"]
 
 
-def outcomes(task: str, local: tuple[float, float], tuned: tuple[float, float]) -> list[Outcome]:
+def outcomes(task: str, local: Sequence[float], tuned: Sequence[float]) -> list[Outcome]:
     found = []
-    for draw in (0, 1):
+    for draw in range(len(local)):
         found += [Outcome(task, task, 8, draw, way, 0.5) for way in ("global", "global_local")]
         found.append(Outcome(task, task, 8, draw, "local", local[draw]))
         found.append(Outcome(task, task, 8, draw, "fine_tuned", tuned[draw]))
@@ -33,6 +35,24 @@ def test_harm_is_named_where_it_is_more_than_chance() -> None:
     assert hurt_sentences(helped) == ["In none of 1 cases did knowledge of other tasks hurt."]
     means = {row[1]: row[3] for row in mean_rows([*helped, *hurt], seed=0)}
     assert means == pytest.approx({"global": 0.5, "local": 0.7575, "fine_tuned": 0.7575, "global_local": 0.5})
+
+
+def test_of_many_tasks_few_are_named_by_chance() -> None:
+    rng = np.random.default_rng(0)
+    same = [
+        each
+        for number in range(300)
+        for each in outcomes(f"same_{number}", rng.normal(0.8, 0.05, 5), rng.normal(0.8, 0.05, 5))
+    ]
+    assert not hurt_rows(same)
+    hurt = [
+        each
+        for number in range(30)
+        for each in outcomes(f"hurt_{number}", [0.9] * 5, rng.normal(0.7, 0.05, 5))
+    ]
+    named = {row[0] for row in hurt_rows([*same, *hurt])}
+    assert len(named & {each.task for each in hurt}) >= 20
+    assert len(named - {each.task for each in hurt}) <= 5
 
 
 def test_a_trained_network_is_tuned_on_new_tasks(
