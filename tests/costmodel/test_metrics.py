@@ -93,6 +93,17 @@ def test_failures_do_not_count_in_the_error_of_times() -> None:
     assert more["r2"] == some["r2"] == pytest.approx(1)
 
 
+@given(few_numbers, st.integers(1, 5))
+def test_labels_of_zero_are_divided_by_nowhere(pairs: list[tuple[int, int]], num_failed: int) -> None:
+    scores, labels = (np.array(column, dtype=float) for column in zip(*pairs, strict=True))
+    labels[:2] = 0.5, 1.0
+    failed = task_metrics(np.append(scores, [9.0] * num_failed), np.append(labels, [0.0] * num_failed))
+    assert all(math.isfinite(value) for value in failed.values())
+    without = labels > 0
+    alone = task_metrics(scores[without], labels[without])
+    assert (failed["rmse"], failed["r2"]) == pytest.approx((alone["rmse"], alone["r2"]))
+
+
 @pytest.mark.parametrize("labels", [np.zeros(5), np.ones(5), np.zeros(0), np.array([1.0])])
 def test_tasks_without_comparisons_give_nan_and_no_error(labels: np.ndarray) -> None:
     if len(labels):
