@@ -43,6 +43,14 @@ class JournaledPlan:
     outcomes: list[Outcome] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class JournalContent:
+    """What a journal said when it was read; ``identity`` is that of its run, as of ``open_journal``."""
+
+    identity: Mapping[str, Any]
+    plans: list[JournaledPlan]
+
+
 class Journal:
     """An open journal. ``plans`` is what it holds; appending keeps list and file alike.
 
@@ -113,7 +121,7 @@ def open_journal(path: Path, identity: Mapping[str, Any]) -> Journal:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         lines, num_valid_bytes = _whole_lines(file.read(), path)
-        _check_identity(lines[0], wanted, path)
+        _check_identity(_identity(lines[0], path), wanted, path)
         plans = _read_plans(lines[1:], path)
     except BlockingIOError:
         file.close()
@@ -124,6 +132,16 @@ def open_journal(path: Path, identity: Mapping[str, Any]) -> Journal:
     file.truncate(num_valid_bytes)
     file.seek(num_valid_bytes)
     return Journal(file, plans)
+
+
+def read_journal(path: Path) -> JournalContent:
+    """What a journal holds by now, be its run over or going on; the file is neither locked nor changed.
+
+    Raises:
+        ValueError: ``path`` is of another version, no journal, or damaged before its last line.
+    """
+    lines, _ = _whole_lines(path.read_bytes(), path)
+    return JournalContent(_identity(lines[0], path), _read_plans(lines[1:], path))
 
 
 def _start(path: Path, identity: dict[str, Any]) -> None:
@@ -166,7 +184,7 @@ def _whole_lines(content: bytes, path: Path) -> tuple[list[dict[str, Any]], int]
     return lines, num_bytes
 
 
-def _check_identity(header: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
+def _identity(header: dict[str, Any], path: Path) -> dict[str, Any]:
     if header["journal"] != JOURNAL_VERSION:
         raise ValueError(
             f"journal {path} has version {header['journal']}, this program reads version {JOURNAL_VERSION}"
@@ -174,6 +192,10 @@ def _check_identity(header: dict[str, Any], wanted: dict[str, Any], path: Path) 
     found = header.get("identity")
     if not isinstance(found, dict):
         raise ValueError(f"journal {path} is damaged: its header does not say which run it is of")
+    return found
+
+
+def _check_identity(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
     differences = [
         f"{name} is {found.get(name)!r} in the journal and {wanted.get(name)!r} now"
         for name in sorted({*found, *wanted})

@@ -52,7 +52,10 @@ class TuneResult:
 
     @property
     def best_latency_s(self) -> float | None:
-        return self.history[-1].best_latency_s if self.history else None
+        """Be it of a trial or known before; None if nothing has run yet."""
+        if self.history:
+            return self.history[-1].best_latency_s
+        return self.known.best_latency_s if self.known is not None else None
 
     @property
     def elapsed_s(self) -> float:
@@ -137,6 +140,11 @@ class TuningRun:
     def history(self) -> Sequence[Trial]:
         """Every trial so far."""
         return self._trials.history
+
+    @property
+    def best_latency_s(self) -> float | None:
+        """The best so far, be it of a trial or known before; None if nothing has run yet."""
+        return self._trials.best_latency_s
 
     @property
     def elapsed_s(self) -> float:

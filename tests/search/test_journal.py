@@ -17,7 +17,7 @@ from codegen.measure.measurement import Failure, Measurement
 from codegen.schedule.candidates import Candidates
 from search.arms import Plan
 from search.encoding import generator_to_json
-from search.journal import JournaledPlan, Outcome, open_journal
+from search.journal import JournaledPlan, Outcome, open_journal, read_journal
 from tests.search.killing import kill_when_longer, lines_without_times
 from tests.search.spaces import LinearModel, RuggedMeasurer
 from tests.search.tuning_run import CONFIG, IDENTITY, VARIANTS, tuning_run
@@ -141,6 +141,31 @@ def test_a_journal_in_use_is_refused(tmp_path: Path) -> None:
     with open_journal(path, {}), pytest.raises(ValueError, match="in use"):
         open_journal(path, {})
     open_journal(path, {}).close()
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"plan":9,"tri', b'{"plan":9,"tri\n'])
+def test_a_journal_is_read_while_its_run_goes_on(undisturbed: Path, tmp_path: Path, torn: bytes) -> None:
+    path = tmp_path / "journal.jsonl"
+    content = undisturbed.read_bytes() + torn
+    path.write_bytes(undisturbed.read_bytes())
+    with open_journal(path, IDENTITY) as journal:
+        path.write_bytes(content)
+        found = read_journal(path)
+        assert found.identity == IDENTITY
+        assert [len(each.outcomes) for each in found.plans] == [len(each.outcomes) for each in journal.plans]
+    assert path.read_bytes() == content
+
+
+def test_reading_refuses_what_is_no_sound_journal(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    for content, complaint in [
+        (b"", "is not a tuning journal"),
+        (b'{"journal":99,"identity":{}}\n', "has version 99"),
+        (b'{"journal":2,"identity":{}}\n{"plan":0,"trial":0}\n', "is damaged: line 2"),
+    ]:
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=complaint):
+            read_journal(path)
 
 
 def test_plans_and_outcomes_come_back_exactly(tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ def test_a_space_of_which_all_is_known_needs_no_trial() -> None:
     for searcher in (RandomSearch(space), ExhaustiveSearch(space)):
         result = tune(space, searcher, RuggedMeasurer(), None, config, np.random.default_rng(0), known=known)
         assert (result.history, result.stop_reason) == ((), "exhausted")
+        assert result.best_latency_s == 1.0
         np.testing.assert_array_equal(result.fastest(3).keys(), space.enumerate(3)[[2, 0]].keys())
 
 
