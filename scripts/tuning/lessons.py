@@ -31,5 +31,10 @@ def teach(predictor: Predictor, operator: Operator, lessons: Iterable[Lesson]) -
     """Tell a model of the tasks of its operator whose work (FLOPs) is most like that of its own task."""
     name = operator.operator_name
     alike = [each for each in lessons if each.operator.operator_name == name and each.is_useful]
-    alike.sort(key=lambda lesson: abs(math.log(max(lesson.operator.flops, 1) / max(operator.flops, 1))))
+    alike.sort(key=lambda lesson: work_distance(lesson.operator.flops, operator.flops))
     predictor.teach([lesson.features for lesson in alike[:MAX_LESSONS]])
+
+
+def work_distance(flops: int, other_flops: int) -> float:
+    """How unlike the work of two tasks is: the logarithm of the larger number of FLOPs over the smaller."""
+    return abs(math.log(max(flops, 1) / max(other_flops, 1)))

@@ -27,6 +27,7 @@ from scripts.running.loggers import Logger
 from scripts.tuning.outcomes import stop_text, write_history
 from search.background import GatedObjective
 from search.journal import Journal, open_journal
+from search.known import Known
 from search.protocols import Model
 from search.trials import Trial, TuneConfig
 from search.tuner import TuneResult, TuningRun
@@ -94,9 +95,10 @@ def search_schedules(
     seed: int,
     journal: Journal | None,
     on_trial: Callable[[Trial], None],
+    known: Known | None = None,
 ) -> TuneResult:
     """Plan, measure and refit until the budget is used up."""
-    run = tuning_run(option, option.budget(), predictor, measurer, seed, journal, on_trial)
+    run = tuning_run(option, option.budget(), predictor, measurer, seed, journal, on_trial, known=known)
     while run.step():
         pass
     return run.result()
@@ -111,6 +113,7 @@ def tuning_run(
     journal: Journal | None,
     on_trial: Callable[[Trial], None],
     before_refit: Callable[[], None] | None = None,
+    known: Known | None = None,
 ) -> TuningRun:
     """A run that has not begun, to be carried out plan by plan."""
     return TuningRun(
@@ -123,6 +126,7 @@ def tuning_run(
         journal=journal,
         on_trial=on_trial,
         gate=measurer.pool.gate,
+        known=known,
         before_refit=before_refit,
     )
 
@@ -134,6 +138,7 @@ def journaled_search(
     identity: Mapping[str, Any],
     folder: Path,
     logger: Logger,
+    known: Known | None = None,
 ) -> TuneResult:
     """As ``search_schedules``, with the seed of the measurer; the folder gets the journal and the history.
 
@@ -141,7 +146,7 @@ def journaled_search(
     """
     with progress("tuning") as tick, open_journal(folder / "journal.jsonl", identity) as journal:
         on_trial = trial_reporter(tick, option.budget().num_trials or 0, logger)
-        result = search_schedules(option, predictor, measurer, measurer.seed, journal, on_trial)
+        result = search_schedules(option, predictor, measurer, measurer.seed, journal, on_trial, known)
     write_history(folder / "history.csv", result.history)
     if text := stop_text(result, option.budget()):
         say(text)
@@ -177,12 +182,12 @@ def search_identity(
     return {
         "program": measurer.operator.program().hash,
         "target": space.target.fingerprint,
-        "space_sha256": _space_sha256(space),
+        "space_sha256": space_sha256(space),
         **dict(_flattened(settings, "")),
     }
 
 
-def _space_sha256(space: Space[Any]) -> str:
+def space_sha256(space: Space[Any]) -> str:
     """Over the sketches in order: names, names and values of their knobs, what is shared and what allowed."""
     digest = hashlib.sha256()
     for sketch in space.sketches:
