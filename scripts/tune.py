@@ -24,6 +24,7 @@ from codegen.measure.config import MeasureConfig
 from codegen.measure.pool import MeasurePool
 from codegen.ops import Operator, make_operator
 from codegen.schedule import build_space
+from codegen.target import Target
 from datasets.tasks import Task
 from scripts.learning.guide import Guide
 from scripts.options.gpu_target import GpuTargetConfig
@@ -31,7 +32,9 @@ from scripts.options.groups import listed_tasks, read_task, register_groups
 from scripts.running.display import say, show_table
 from scripts.running.launch import Run, launch
 from scripts.running.outputs import Metrics
+from scripts.tuning.earlier_trials import Conditions
 from scripts.tuning.gpu_tuning import GpuTuning, require_measure
+from scripts.tuning.lessons import teach
 from scripts.tuning.measured_search import (
     PoolMeasurer,
     journaled_search,
@@ -40,6 +43,7 @@ from scripts.tuning.measured_search import (
 )
 from scripts.tuning.outcomes import time_metrics, time_text
 from scripts.tuning.task_list import ListTuning
+from scripts.tuning.warm_start import Earlier, read_earlier, warm_start_metrics, warm_start_of
 from scripts.tuning.winner import (
     choose_winner,
     compare,
@@ -59,6 +63,9 @@ class Tune:
     Several tasks share ``search.trials`` times their number, by the rule of ``schedule``, so that the sum of
     their latencies, each as often as the network runs it, falls fastest; each gets a folder of its name.
     With ``learn_together`` the model of a task learns from the trials of others of its operator as well.
+
+    ``warm_start`` is the folder of an earlier run or a file of records: the trials of the same task on the
+    same target count as if they had been made, and records of others of its operator are learnt from.
 
     ``checkpoint`` is a file, ``shipped``, or ``none`` for a model that learns from the trials alone.
 
@@ -82,6 +89,7 @@ class Tune:
     num_finalists: int = 5
     winograd: bool = True
     learn_together: bool = True
+    warm_start: str | None = None
     logger: Any = MISSING
 
     def __post_init__(self) -> None:
@@ -92,6 +100,8 @@ class Tune:
 def run(run: Run[Tune]) -> Metrics:
     """Search, decide between the finalists, verify, compare, save."""
     config = run.config
+    if config.warm_start is not None and isinstance(config.target, GpuTargetConfig):
+        raise ValueError("warm_start is for CPU targets: on a GPU the analytic model guides the search")
     listed = listed_tasks(Path(config.tasks), config.name) if config.tasks else []
     if len(listed) > 1:
         return _tune_all(run, listed)
@@ -107,15 +117,23 @@ def _tune_one(run: Run[Tune], name: str, operator: Operator) -> Metrics:
         return tuning.run(name, operator, run.folder, run.logger)
     require_measure(config.search)
     space = build_space(operator.program(), config.target.detect(), winograd=config.winograd)
+    others = () if config.search.uses_model else None
+    warm = warm_start_of(_earlier(run, space.target), operator, space, others)
     guide = Guide(config.model, config.loss, config.checkpoint if config.search.uses_model else "none")
     # Where plans are made beside building, a core is left to the latter.
     num_threads = max(space.target.num_threads - int(config.search.budget().plan.is_ahead), 1)
     predictor = guide.predictor(space, config.seed, num_threads)
     say(f"{name} on {space.target.name}: {space.count():.3g} schedules")
+    if text := warm.text():
+        say(text)
+    teach(predictor, operator, warm.lessons)
     with MeasurePool(config.measure, reproduce_command) as pool:
         measurer = PoolMeasurer(pool, operator, space, config.seed)
         identity = search_identity(config.search, guide, measurer, config.measure, config.seed)
-        result = journaled_search(config.search, predictor, measurer, identity, run.folder, run.logger)
+        identity |= warm.identity()
+        result = journaled_search(
+            config.search, predictor, measurer, identity, run.folder, run.logger, warm.known
+        )
         say(time_text(result))
         winner = choose_winner(measurer.measure_finalists(result, config.num_finalists), space)
     kernel = save_winner(winner, operator, run.folder / "kernel")
@@ -128,6 +146,7 @@ def _tune_one(run: Run[Tune], name: str, operator: Operator) -> Metrics:
     return {
         **winner_metrics(operator, winner, times),
         **time_metrics(result),
+        **warm_start_metrics(warm),
         "task": name,
         "trials": len(result.history),
         "num_failed": sum(trial.latency_s is None for trial in result.history),
@@ -151,7 +170,17 @@ def _tune_all(run: Run[Tune], tasks: list[Task]) -> Metrics:
         config.learn_together and config.search.uses_model,
         config.seed,
     )
-    return tuning.run(tasks, config.target.detect(), run.folder, run.logger)
+    target = config.target.detect()
+    return tuning.run(tasks, target, run.folder, run.logger, _earlier(run, target))
+
+
+def _earlier(run: Run[Tune], target: Target) -> Earlier | None:
+    """What ``warm_start`` names, if anything."""
+    config = run.config
+    if config.warm_start is None:
+        return None
+    conditions = Conditions(target, config.measure.flush_cache)
+    return read_earlier(config.warm_start, run.folder, conditions, config.winograd)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from codegen.measure.config import MeasureConfig
 from codegen.measure.pool import MeasurePool
 from codegen.measure.steadiness import Watch
 from codegen.ops import Operator, make_operator
-from codegen.schedule import build_space
+from codegen.schedule import Space, build_space
 from codegen.target import Target
 from costmodel.predictor import Predictor
 from datasets.tasks import Task
@@ -32,6 +32,7 @@ from scripts.tuning.measured_search import (
     tuning_run,
 )
 from scripts.tuning.outcomes import list_stop_text, time_metrics, time_text, write_history
+from scripts.tuning.warm_start import Earlier, WarmStart, warm_start_metrics, warm_start_of
 from scripts.tuning.winner import (
     Winner,
     choose_winner,
@@ -48,6 +49,16 @@ from search.tuner import TuningRun
 
 
 @dataclass(frozen=True)
+class _Ready:
+    """A task of a list and what its run is told, before there is one."""
+
+    task: Task
+    operator: Operator
+    space: Space
+    warm: WarmStart
+
+
+@dataclass(frozen=True)
 class _Listed:
     """A task of a list, as far as it is tuned."""
 
@@ -57,10 +68,7 @@ class _Listed:
     run: TuningRun
     count: int
     predictor: Predictor
-
-    @property
-    def best_latency_s(self) -> float | None:
-        return self.run.history[-1].best_latency_s if self.run.history else None
+    warm: WarmStart
 
     def lesson(self) -> Lesson:
         """What it can teach others by now."""
@@ -81,8 +89,17 @@ class ListTuning:
     learn_together: bool
     seed: int
 
-    def run(self, tasks: Sequence[Task], target: Target, folder: Path, logger: Logger) -> Metrics:
+    def run(
+        self,
+        tasks: Sequence[Task],
+        target: Target,
+        folder: Path,
+        logger: Logger,
+        earlier: Earlier | None = None,
+    ) -> Metrics:
         """A folder for each task, with its journal, history and kernel; the network's time in ``latency_s``.
+
+        ``earlier`` trials give every task a warm start.
 
         ValueError if plans are to be made ahead, or a name leaves the folder.
         """
@@ -90,9 +107,10 @@ class ListTuning:
         start_s, num_trials = time.monotonic(), (self.search.budget().num_trials or 0) * len(tasks)
         if self.search.budget().plan.is_ahead:
             raise ValueError("search.plan.is_ahead is for one task, chosen by name: several share the trials")
+        ready = self._ready(tasks, target, earlier)
         with MeasurePool(self.measure, reproduce_command) as pool, ExitStack() as stack:
             with progress("tuning") as tick:
-                listed = self._prepare(tasks, target, folder, logger, pool, tick, stack)
+                listed = self._prepare(ready, folder, logger, pool, tick, stack)
                 scheduled = [
                     ScheduledTask(t.name, t.run, t.operator.operator_name, t.operator.flops, t.count)
                     for t in listed
@@ -108,16 +126,31 @@ class ListTuning:
         summary = {
             **_summary(listed, values),
             **time_metrics(*(each.run.result() for each in listed)),
+            **warm_start_metrics(*(each.warm for each in listed)),
             "stop_reason": schedule.stop_reason,
             "wall_s": time.monotonic() - start_s,
         }
         say(f"kernel/ and history.csv of each task are in a folder of its name in {folder}")
         return {**values, **summary}
 
+    def _ready(self, tasks: Sequence[Task], target: Target, earlier: Earlier | None) -> list[_Ready]:
+        """Every task with its warm start, and a sentence on that."""
+        operators = [make_operator(task.operator, task.parameters) for task in tasks]
+        programs = [operator.program() for operator in operators]
+        # Records of what teaches live would teach it twice.
+        live = [program.hash for program in programs] if self.learn_together else []
+        ready: list[_Ready] = []
+        for task, operator, program in zip(tasks, operators, programs, strict=True):
+            space = build_space(program, target, winograd=self.winograd)
+            warm = warm_start_of(earlier, operator, space, live if self.search.uses_model else None)
+            if text := warm.text(task.name):
+                say(text)
+            ready.append(_Ready(task, operator, space, warm))
+        return ready
+
     def _prepare(
         self,
-        tasks: Sequence[Task],
-        target: Target,
+        ready: Sequence[_Ready],
         folder: Path,
         logger: Logger,
         pool: MeasurePool,
@@ -125,34 +158,39 @@ class ListTuning:
         stack: ExitStack,
     ) -> list[_Listed]:
         """A run for each task, its journal open in ``stack``."""
-        num_trials = (self.search.budget().num_trials or 0) * len(tasks)
+        num_trials = (self.search.budget().num_trials or 0) * len(ready)
         budget = replace(self.search.budget(), num_trials=num_trials, max_elapsed_s=None)
         listed: list[_Listed] = []
 
         def on_trial(_: Trial) -> None:
             num_done = sum(len(each.run.history) for each in listed)
             tick(num_done, num_trials)
-            best_s = [each.best_latency_s for each in listed]
+            best_s = [each.run.best_latency_s for each in listed]
             network_s = sum(each.count * s for each, s in zip(listed, best_s, strict=True) if s is not None)
-            if len(listed) == len(tasks) and None not in best_s:
+            if len(listed) == len(ready) and None not in best_s:
                 logger.log(num_done, {"latency_s": network_s})
 
         def taught(number: int) -> None:
-            own, others = listed[number], (each for place, each in enumerate(listed) if place != number)
-            alike = (each for each in others if each.operator.operator_name == own.operator.operator_name)
-            teach(own.predictor, own.operator, (each.lesson() for each in alike))
+            own, others = listed[number], [each for place, each in enumerate(listed) if place != number]
+            name = own.operator.operator_name
+            alike = (each for each in others if each.operator.operator_name == name and self.learn_together)
+            teach(own.predictor, own.operator, [*own.warm.lessons, *(each.lesson() for each in alike)])
 
-        for number, task in enumerate(tasks):
-            operator = make_operator(task.operator, task.parameters)
-            space = build_space(operator.program(), target, winograd=self.winograd)
-            measurer = PoolMeasurer(pool, operator, space, self.seed)
+        for number, each in enumerate(ready):
+            measurer = PoolMeasurer(pool, each.operator, each.space, self.seed)
             identity = search_identity(self.search, self.guide, measurer, self.measure, self.seed)
             identity |= {"learn_together": True} if self.learn_together else {}
-            journal = stack.enter_context(open_journal(folder / task.name / "journal.jsonl", identity))
-            predictor = self.guide.predictor(space, self.seed)
-            hook = partial(taught, number) if self.learn_together else None
-            search = tuning_run(self.search, budget, predictor, measurer, self.seed, journal, on_trial, hook)
-            listed.append(_Listed(task.name, operator, measurer, search, task.count, predictor))
+            identity |= each.warm.identity()
+            name = each.task.name
+            journal = stack.enter_context(open_journal(folder / name / "journal.jsonl", identity))
+            predictor = self.guide.predictor(each.space, self.seed)
+            hook = partial(taught, number) if self.learn_together or each.warm.lessons else None
+            search = tuning_run(
+                self.search, budget, predictor, measurer, self.seed, journal, on_trial, hook, each.warm.known
+            )
+            listed.append(
+                _Listed(name, each.operator, measurer, search, each.task.count, predictor, each.warm)
+            )
         return listed
 
     def _say_why(self, schedule: Schedule, listed: Sequence[_Listed]) -> None:
@@ -164,10 +202,10 @@ class ListTuning:
             say(text)
 
     def _save_winner(self, task: _Listed, folder: Path) -> Winner | None:
-        """History and, if anything ran, the winner, as it was saved."""
+        """History and, if anything ran or is known, the winner, as it was saved."""
         result = task.run.result()
         write_history(folder / "history.csv", result.history)
-        if not result.history:
+        if not result.history and result.best_latency_s is None:
             say(f"{task.name}: the budget ended before its first trial")
             return None
         finalists = task.measurer.measure_finalists(result, self.num_finalists)
