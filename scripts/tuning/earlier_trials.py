@@ -84,9 +84,8 @@ def read_sources(location: str, own: Path) -> tuple[Source, ...]:
         table = table_from_columns(read_columns(location))
     except ValueError as error:
         shown = shown_location(location)
-        raise ValueError(
-            f"warm_start={shown} is no folder of a tuning run, and as records: {error}"
-        ) from None
+        text = f"warm_start={shown} is neither the folder of a tuning run nor a set of records: {error}"
+        raise ValueError(text) from None
     return tuple(_record_source(task) for task in table.tasks)
 
 

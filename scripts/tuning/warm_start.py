@@ -54,10 +54,10 @@ class WarmStart:
             return ""
         found = [f"{_counted(len(self.known), 'trial')} of {name}"] if len(self.known) else []
         found += [f"{_counted(len(self.lessons), 'other task')} of its operator"] if self.lessons else []
-        known = f"{' and '.join(found)} known" if found else f"nothing is known of {name}"
+        known = f"{' and '.join(found)} known from" if found else f"nothing is known of {name} in"
         reasons = ", ".join(f"{num} {reason}" for reason, num in sorted(self.left_aside.items()))
         left = f"; left aside of {name}: {reasons}" if reasons else ""
-        return f"warm start: {known} from {self.location}{left}"
+        return f"warm start: {known} {self.location}{left}"
 
 
 def warm_start_metrics(*starts: WarmStart) -> Metrics:
