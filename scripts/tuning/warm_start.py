@@ -135,7 +135,7 @@ def warm_start_of(
     """
     if earlier is None:
         return WarmStart(nothing_known(space))
-    own, left_aside, parts = space.program.hash, Counter[str](), []
+    own, left_aside, parts = operator.program().hash, Counter[str](), []
     for source in earlier.sources:
         if source.program_hash != own:
             continue

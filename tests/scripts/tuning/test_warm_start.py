@@ -113,9 +113,11 @@ def test_each_kernel_is_known_once_by_the_median_of_its_latencies(rows: list[tup
     np.testing.assert_allclose(known.latencies_s, medians_s)
 
 
-@pytest.mark.parametrize("suffix", ["parquet", "db"])
-def test_records_of_the_same_program_are_known_whatever_their_name(tmp_path: Path, suffix: str) -> None:
-    records = [dataclasses.replace(each, task="otherwise") for each in records_of("first")]
+@pytest.mark.parametrize(("suffix", "name"), [("parquet", "first"), ("db", "first"), ("parquet", "third")])
+def test_records_of_the_same_program_are_known_whatever_their_name(
+    tmp_path: Path, suffix: str, name: str
+) -> None:
+    records = [dataclasses.replace(each, task="otherwise") for each in records_of(name)]
     path = tmp_path / f"records.{suffix}"
     if suffix == "db":
         with RecordStore(path) as store:
@@ -123,7 +125,7 @@ def test_records_of_the_same_program_are_known_whatever_their_name(tmp_path: Pat
     else:
         save_records(records, path)
     earlier = read_earlier(str(path), tmp_path / "own", Conditions(TARGET, False), winograd=True)
-    start, space = start_of(earlier, "first"), space_of("first")
+    start, space = start_of(earlier, name), space_of(name)
     decoded = space.canonical(space.decode([{"sketch": r.sketch, "knobs": r.knobs} for r in records]))
     assert set(start.known.candidates.keys().tolist()) == set(decoded.keys().tolist())
     assert not start.known.failed.any()
