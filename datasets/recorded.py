@@ -166,6 +166,18 @@ def read_csv(path: Path, kernel: str, device: str) -> RecordedTable:
     return recorded_table(kernel, device, knobs, rows)
 
 
+def csv_text(table: RecordedTable) -> str:
+    """A recorded space as CSV, which ``read_csv`` reads again; words must not read as numbers."""
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow([*table.knobs, "status", "time_ms", "compile_ms", "benchmark_ms"])
+    for row in map(table.row, range(len(table))):
+        time_ms = "" if row.time_s is None else row.time_s * 1e3
+        costs_ms = (row.compile_s * 1e3, row.benchmark_s * 1e3)
+        lines.writerow([*row.configuration.values(), row.failure or "ok", time_ms, *costs_ms])
+    return text.getvalue()
+
+
 def read_text(path: Path) -> str:
     """The text of a file that may be gzipped; ValueError if it is cut off or no text."""
     data = path.read_bytes()

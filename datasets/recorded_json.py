@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 
-def parse_json(text: str, path: Path) -> Any:
-    """The value; ValueError names the file if the text is no JSON, cut off, or nested too deeply."""
+def parse_json(text: str, path: Path | str) -> Any:
+    """The value; ValueError names the file or line if the text is no JSON, cut off, or nested too deeply."""
     try:
         return json.loads(text)
     except RecursionError:

@@ -126,7 +126,7 @@ def changed_knobs(folder: Path) -> None:
         (None, ["action=t4", "path=new.json", "name=absent"], "name must be one of small, got absent"),
         (None, ["action=t4", "path=new.json", "fingerprint=0"], "fingerprint must be one of "),
         (empty_store, ["action=verify", "path=theirs.db"], "theirs.db is an empty file, not a record store"),
-        (None, ["action=move", "path=theirs.db"], "import, merge, export, t4, verify, got 'move'"),
+        (None, ["action=move", "path=theirs.db"], "import, merge, export, t4, verify, ansor, got 'move'"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_harms_nothing(
