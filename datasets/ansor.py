@@ -10,7 +10,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import math
 import re
 import statistics
 import zlib
@@ -41,6 +40,9 @@ _ERRORS: dict[int, FailureKind] = {
 
 _NO_COST_S = 1e10
 """What a failure costs in a log."""
+
+_LEAST_S, _MOST_S = 1e-15, 1e15
+"""What is not between these is no time; it might become 0 or infinite in another unit."""
 
 _NAME_LENGTH = 48
 """Letters that a file's name has of a workload or a target, beside a hash."""
@@ -173,15 +175,17 @@ def _record(document: object) -> tuple[str, str, list[object], AnsorTrial]:
 
 def _trial(costs: Sequence[object], error: int, all_cost: object) -> AnsorTrial:
     cost_s = as_number(all_cost, "all_cost")
-    if not 0 <= cost_s < math.inf:
-        raise ValueError(f"all_cost must be finite and not negative, got {cost_s}")
+    if not 0 <= cost_s <= _MOST_S:
+        raise ValueError(f"all_cost must be from 0 to {_MOST_S:g} s, got {cost_s}")
     if error:
         if error not in _ERRORS:
             raise ValueError(f"an error must be a number from 0 to {max(_ERRORS)}, got {shown(error)}")
         return AnsorTrial(None, _ERRORS[error], cost_s)
     times_s = [as_number(each, "a cost") for each in costs]
-    if not times_s or not all(0 < time_s < math.inf for time_s in times_s):
-        raise ValueError(f"where there is no error costs must be positive and finite, got {times_s[:3]}")
+    if not times_s or not all(_LEAST_S <= time_s <= _MOST_S for time_s in times_s):
+        raise ValueError(
+            f"without an error costs must be from {_LEAST_S:g} to {_MOST_S:g} s, got {times_s[:3]}"
+        )
     if max(times_s) >= _NO_COST_S:
         return AnsorTrial(None, "runtime", cost_s)
     return AnsorTrial(statistics.median(times_s), None, cost_s)
