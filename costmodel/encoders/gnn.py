@@ -1,8 +1,9 @@
 """A graph network over the loop tree and the buffers that its statements hand on.
 
 The relational graph convolution of Schlichtkrull et al. (2018), with a matrix per kind of edge and
-direction. Messages are one product and one ``index_add`` per kind: PyTorch Geometric, a pure Python package,
-would bring an HTTP client and a dozen other packages along, and save none of these lines.
+direction. Messages are one product and one ``index_add`` per kind: what PyTorch Geometric's ``RGCNConv``
+computes (compared in the tests where that is installed), which would bring an HTTP client and a dozen other
+packages along, and save none of these lines.
 """
 
 # ruff: noqa: F722 - shapes in annotations are jaxtyping's
@@ -51,9 +52,9 @@ class GNN(nn.Module):
         """Equals encoding each tree alone: no edge leads from one to another."""
         states = torch.relu(self.embedding(forest.nodes))
         kinds = (forest.edges, forest.edges.flip(0), forest.flows, forest.flows.flip(0))
-        neighbours = [_neighbours(pairs, len(states)) for pairs in kinds]
+        senders = [neighbours(pairs, len(states)) for pairs in kinds]
         for round_ in self.rounds:
-            states = round_(states, neighbours)
+            states = round_(states, senders)
         return torch.cat([forest.sums(states), states[-forest.num_trees :]], dim=1)
 
 
@@ -89,7 +90,8 @@ class MessageRound(nn.Module):
         return states + torch.relu(received)
 
 
-def _neighbours(pairs: Int[Tensor, "2 edge"], num_nodes: int) -> Neighbours:
+def neighbours(pairs: Int[Tensor, "2 edge"], num_nodes: int) -> Neighbours:
+    """Those along edges of one kind, given as senders and receivers."""
     senders, receivers = pairs
     counts = torch.bincount(receivers, minlength=num_nodes).clamp(min=1)
     return Neighbours(senders, receivers, (1 / counts)[receivers, None])

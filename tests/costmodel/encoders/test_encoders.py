@@ -9,7 +9,7 @@ from torch import Tensor
 
 from costmodel.batching import TreeBatch, TreeGroup, forest_of
 from costmodel.encoders.context_treegru import ContextTreeGRU, ContextTreeGRUConfig
-from costmodel.encoders.gnn import GNN, GNNConfig
+from costmodel.encoders.gnn import GNN, GNNConfig, neighbours
 from costmodel.encoders.statement_mlp import StatementMLP
 from costmodel.encoders.transformer import TransformerConfig
 from costmodel.encoders.treelstm import TreeLSTM
@@ -96,6 +96,25 @@ def test_a_round_of_messages_is_the_mean_over_neighbours_of_each_kind() -> None:
                     received = received + messages[senders].mean(dim=0)
             after.append(states[node] + torch.relu(received))
         torch.testing.assert_close(found, torch.cat([torch.stack(after).sum(dim=0), after[0]]))
+
+
+def test_a_round_of_messages_is_pytorch_geometrics() -> None:
+    geometric = pytest.importorskip("torch_geometric.nn")
+    hidden, trees = 4, forest()
+    step = GNN(hidden, 1, NUM_FEATURES).rounds[0]
+    convolution = geometric.RGCNConv(hidden, hidden, num_relations=4, aggr="mean")
+    weights = {
+        "weight": step.sent.weight.view(4, hidden, hidden).transpose(1, 2),
+        "root": step.own.weight.t(),
+        "bias": step.own.bias,
+    }
+    convolution.load_state_dict(weights)
+    kinds = (trees.edges, trees.edges.flip(0), trees.flows, trees.flows.flip(0))
+    numbers = torch.cat([torch.full((pairs.shape[1],), number) for number, pairs in enumerate(kinds)])
+    states = torch.randn(len(trees.nodes), hidden)
+    received = convolution(step.norm(states), torch.cat(kinds, dim=1), numbers)
+    found = step(states, [neighbours(pairs, len(states)) for pairs in kinds])
+    torch.testing.assert_close(found, states + torch.relu(received))
 
 
 def test_statements_are_summed_and_loops_are_not() -> None:
