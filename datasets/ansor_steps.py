@@ -121,9 +121,10 @@ def _parts(step: object) -> tuple[tuple[Any, ...], list[int]]:
                 raise ValueError(f"an annotation must be in 0 to {len(ANNOTATIONS) - 1}, got {annotation}")
             return (kind, stage), [annotation, loop]
         case "FU", [loops]:
-            if not loops or any(after != before + 1 for before, after in pairwise(loops)):
-                raise ValueError("loops to fuse must be some next to each other")
-            return (kind, stage), [len(loops), loops[0]]
+            if any(after != before + 1 for before, after in pairwise(loops)):
+                raise ValueError("loops to fuse must be next to each other")
+            # None are fused where a stage has no loops: TVM so gives a scalar one, of extent 1.
+            return (kind, stage), [len(loops), loops[0] if loops else -1]
         case "PR", [loop, pragma]:
             name, _, number = pragma.partition("$")
             is_number = re.fullmatch("[0-9]{1,9}", number) is not None
