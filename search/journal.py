@@ -47,6 +47,7 @@ class JournaledPlan:
 class JournalContent:
     """What a journal said when it was read; ``identity`` is that of its run, as of ``open_journal``."""
 
+    path: Path
     identity: Mapping[str, Any]
     plans: list[JournaledPlan]
 
@@ -141,7 +142,7 @@ def read_journal(path: Path) -> JournalContent:
         ValueError: ``path`` is of another version, no journal, or damaged before its last line.
     """
     lines, _ = _whole_lines(path.read_bytes(), path)
-    return JournalContent(_identity(lines[0], path), _read_plans(lines[1:], path))
+    return JournalContent(path, _identity(lines[0], path), _read_plans(lines[1:], path))
 
 
 def _start(path: Path, identity: dict[str, Any]) -> None:
@@ -171,7 +172,7 @@ def _whole_lines(content: bytes, path: Path) -> tuple[list[dict[str, Any]], int]
     for number, piece in enumerate(pieces[:-1], start=1):
         try:
             value = json.loads(piece)
-        except ValueError:
+        except (ValueError, RecursionError):  # of lists in lists, by the thousand
             value = None
         if not isinstance(value, dict):
             if 1 < number == len(pieces) - 1:

@@ -44,7 +44,7 @@ class Source:
         return sum(len(entry.outcomes) for entry in self.measured.plans)
 
     def outcomes(self, space: Space) -> Outcomes:
-        """Of the candidates that are in the space of the program."""
+        """Of the candidates that are in the space of the program; ValueError if a journal is damaged."""
         if isinstance(self.measured, TaskTable):
             return _recorded_outcomes(self.measured, space)
         return _journaled_outcomes(self.measured, space)
@@ -133,7 +133,17 @@ def _journaled_outcomes(content: JournalContent, space: Space) -> Outcomes:
     parts = [entry.plan.candidates[: len(entry.outcomes)] for entry in content.plans]
     measured = [outcome.measurement for entry in content.plans for outcome in entry.outcomes]
     latencies_s = [np.nan if each.failure else each.latency_s for each in measured]
+    if not all(_are_in(part, space) for part in parts):
+        raise ValueError(f"journal {content.path} is damaged: it has a candidate that its space lacks")
     return concatenate([nothing, *parts]), np.array(latencies_s, dtype=np.float64)
+
+
+def _are_in(candidates: Candidates, space: Space) -> bool:
+    """Whether a space has all these sketches and positions of knobs; combinations are not looked at."""
+    sizes, sketches = space.num_values(), candidates.sketches
+    if candidates.positions.shape[1] != sizes.shape[1] or not np.isin(sketches, np.arange(len(sizes))).all():
+        return False
+    return bool(((candidates.positions >= 0) & (candidates.positions < sizes[sketches])).all())
 
 
 def _recorded_outcomes(table: TaskTable, space: Space) -> Outcomes:

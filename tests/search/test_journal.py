@@ -119,6 +119,7 @@ def test_a_journal_of_another_run_is_refused_naming_both(
         (b"important notes", "is not a tuning journal"),
         (b'{"a": 1}\n', "is not a tuning journal"),
         (b"trial,latency\n1,2\n", "line 1 is not a JSON object"),
+        (b"[" * 100_000 + b"\n", "line 1 is not a JSON object"),
         (b'{"journal":99,"identity":{}}\n', "has version 99, this program reads version 2"),
         (b'{"journal":2}\n', "its header does not say which run it is of"),
         (b'{"journal":2,"identity":[1]}\n', "its header does not say which run it is of"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -232,6 +233,22 @@ def test_a_run_cut_short_goes_on_as_it_would_have_and_only_with_the_same_start(
     for other in ("warm_start=tiny.parquet", "warm_start=null"):
         said = refusal(capsys, scripts, "tune", *learning, other, "seed=1", run="cut")
         assert "warm_start_sha256 is '" in said
+
+
+@pytest.mark.usefixtures("fake_times")
+@pytest.mark.parametrize(("part", "value"), [("knob", 10**6), ("knob", -1), ("sketch", 99)])
+def test_a_journal_with_what_its_space_lacks_is_damaged(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str], part: str, value: int
+) -> None:
+    scripts("tune", "before", *BLIND)
+    journal = scripts.folder / "before" / "journal.jsonl"
+    lines = journal.read_text().splitlines()
+    plan = json.loads(lines[1])
+    row = plan["candidates"]["positions"][0] if part == "knob" else plan["candidates"]["sketches"]
+    row[0] = value
+    journal.write_text("\n".join([lines[0], json.dumps(plan), *lines[2:], ""]))
+    said = refusal(capsys, scripts, "tune", *BLIND, "warm_start=before")
+    assert "before/journal.jsonl is damaged: it has a candidate that its space lacks" in said
 
 
 @pytest.mark.usefixtures("fake_times")
