@@ -68,7 +68,9 @@ def precision_suite(
     learning, validation = (side.learnable() for side in chosen.divided(config.validation_fraction, rng))
     if not (learning.tasks and validation.tasks):
         raise ValueError(
-            "suite=precision needs at least two programs to learn from, so that one of them can judge"
+            "suite=precision needs a program to learn from and one to judge on, but of the "
+            f"{len(data.tasks)} there precision.num_records={config.num_records} and validation_fraction="
+            f"{config.validation_fraction} leave {len(learning.tasks)} and {len(validation.tasks)}"
         )
     _warm_up(option, loss, learning, seed)
     seeds = range(seed, seed + config.num_seeds)
@@ -123,7 +125,8 @@ def table_rows(found: Mapping[str, float]) -> list[list[str]]:
 
 def _warm_up(option: NeuralOption, loss: Any, data: FeatureDataset, seed: int) -> None:
     """An epoch on one task: the first training of a process pays a second for what torch sets up once."""
-    model = replace(option, training=replace(option.training, num_epochs=1)).build(loss)
+    training = replace(option.training, num_epochs=1, precision=WHOLE)
+    model = replace(option, training=training).build(loss)
     model.fit(FeatureDataset(data.tasks[:1]), np.random.default_rng(seed))
 
 

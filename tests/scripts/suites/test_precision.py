@@ -44,7 +44,7 @@ def test_why_bfloat16_is_refused_is_told(
         raise ValueError("precision=bfloat16_first is refused: too slow")
 
     monkeypatch.setattr(train, "check_bfloat16", refuse)
-    found = scripts("benchmark", "run", *SUITE)
+    found = scripts("benchmark", "run", *SUITE, "model.training.precision=bfloat16_first")
     assert columns(scripts) == [("float32", "0"), ("float32", "1")]
     assert found["bfloat16_first_refused"] == "precision=bfloat16_first is refused: too slow"
     assert (found["float32_num_seeds"], found["bfloat16_first_num_seeds"]) == (2, 0)
@@ -74,6 +74,8 @@ def test_seeds_are_compared_one_by_one() -> None:
     ("override", "words"),
     [
         ("precision.num_seeds=0", "precision.num_seeds must be at least 1"),
+        ("precision.num_records=2", "precision.num_records=2 and validation_fraction=0.2 leave 1 and 0"),
+        ("precision.validation_fraction=0.01", "validation_fraction=0.01 leave 3 and 0"),
         ("model=xgboost", "suite=precision measures the training of a network"),
     ],
 )
