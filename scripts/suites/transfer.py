@@ -157,8 +157,8 @@ def hurt_sentences(outcomes: Sequence[Outcome]) -> list[str]:
     hurt = hurt_rows(outcomes)
     num = len({(each.task, each.num_measured) for each in outcomes})
     if not hurt:
-        return [f"In none of {num} cases did knowledge of other tasks hurt."]
-    return [f"In {len(hurt)} of {num} cases knowledge of other tasks hurt:", ""] + [
+        return [f"In none of {num} cases did knowledge of other tasks hurt beyond chance."]
+    return [f"In {len(hurt)} of {num} cases knowledge of other tasks hurt beyond chance:", ""] + [
         f"- {task} after {size} measurements: {alone:.3f} without, {taught:.3f} with"
         for task, size, alone, taught, _ in hurt
     ]

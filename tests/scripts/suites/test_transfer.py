@@ -32,7 +32,7 @@ def test_harm_is_named_where_it_is_more_than_chance() -> None:
     assert [row[:2] for row in rows] == [("hurt", 8)]
     assert rows[0][4] == pytest.approx(-0.295)
     assert "- hurt after 8 measurements: 0.905 without, 0.610 with" in hurt_sentences([*helped, *hurt])
-    assert hurt_sentences(helped) == ["In none of 1 cases did knowledge of other tasks hurt."]
+    assert hurt_sentences(helped) == ["In none of 1 cases did knowledge of other tasks hurt beyond chance."]
     means = {row[1]: row[3] for row in mean_rows([*helped, *hurt], seed=0)}
     assert means == pytest.approx({"global": 0.5, "local": 0.7575, "fine_tuned": 0.7575, "global_local": 0.5})
 
