@@ -22,6 +22,7 @@ from codegen.schedule import Candidates, Space, build_space
 from datasets.parquet import save_records
 from datasets.record import Record
 from datasets.store import RecordStore
+from scripts.options.groups import TargetConfig
 from scripts.tuning.earlier_trials import Conditions, merged
 from scripts.tuning.lessons import MAX_LESSONS
 from scripts.tuning.measured_search import PoolMeasurer
@@ -279,6 +280,26 @@ def test_all_tasks_of_a_list_start_from_an_earlier_run_of_it(
     assert [lines_without_times(path) for path in journals] == whole
     one = scripts("tune", "one", *BLIND, "warm_start=before")
     assert one["num_known"] == before["trials_second"]
+
+
+@pytest.mark.usefixtures("fake_times")
+def test_records_of_another_task_teach_before_the_first_plan_and_after_a_kill(scripts: Scripts) -> None:
+    save_records(records_of("first", target=TargetConfig().detect()), scripts.folder / "others.parquet")
+    (scripts.folder / "tasks.yaml").write_text(LIST)
+    learning = ["debug=tiny", "model=xgboost", "checkpoint=none", "warm_start=others.parquet"]
+    found = scripts("tune", "one", *MATMUL, *learning)
+    assert (found["num_known"], found["num_lessons"]) == (0, 1)
+    assert set(read_journal(scripts.folder / "one" / "journal.jsonl").plans[0].plan.arms) == {"search"}
+    listed = ["tasks=tasks.yaml", "learn_together=false", *learning]
+    found = scripts("tune", "run", *listed)
+    assert (found["num_known"], found["num_lessons"]) == (0, 2)
+    journals = [scripts.folder / "run" / name / "journal.jsonl" for name in ("first", "second")]
+    whole = [lines_without_times(path) for path in journals]
+    for path in journals:
+        assert set(read_journal(path).plans[0].plan.arms) == {"search"}
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3]))
+    scripts("tune", "run", *listed)
+    assert [lines_without_times(path) for path in journals] == whole
 
 
 def test_a_start_that_is_none_is_refused_in_one_sentence(
