@@ -169,7 +169,8 @@ def _outcomes(
 ) -> list[Outcome]:
     order = np.random.default_rng([seed, draw, num]).permutation(len(task))
     seen, rest = task.take(np.sort(order[:num])), task.take(np.sort(order[num:]))
-    if not np.isfinite(seen.latency_s).any() or not np.isfinite(rest.latency_s).any():
+    # Nothing can be learnt from failures alone, nor judged on times that are all the same.
+    if not np.isfinite(seen.latency_s).any() or len(np.unique(rest.labels)) < 2:
         return []
     data = FeatureDataset((seen,))
     models: dict[str, CostModel] = {

@@ -8,8 +8,22 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from scripts.suites.transfer import Outcome, hurt_rows, hurt_sentences, mean_rows
-from tests.scripts.tiny import Scripts, refusal
+from codegen.ops import make_operator
+from codegen.schedule import build_space
+from costmodel.dataset import FeatureDataset, TaskFeatures
+from costmodel.encoders.treegru import TreeGRUConfig
+from costmodel.features.featurise import featurise
+from costmodel.neural import NeuralModel
+from costmodel.train import TrainConfig
+from scripts.suites.transfer import (
+    Outcome,
+    TransferConfig,
+    hurt_rows,
+    hurt_sentences,
+    mean_rows,
+    transfer_outcomes,
+)
+from tests.scripts.tiny import TARGET, TASKS, Scripts, refusal
 
 DATA = ["data.path=tiny.parquet", "data.test_fraction=0"]
 SUITE = ["suite=transfer", "debug=tiny", *DATA, "checkpoint=train/checkpoint.safetensors"]
@@ -53,6 +67,15 @@ def test_of_many_tasks_few_are_named_by_chance() -> None:
     named = {row[0] for row in hurt_rows([*same, *hurt])}
     assert len(named & {each.task for each in hurt}) >= 20
     assert len(named - {each.task for each in hurt}) <= 5
+
+
+def test_times_that_are_all_the_same_judge_nothing() -> None:
+    operator = make_operator(*TASKS["first"])
+    space = build_space(operator.program(), TARGET)
+    trees = featurise(space, space.sample(40, np.random.default_rng(0)))
+    flat = TaskFeatures("flat", trees, np.full(40, 1e-3), np.zeros((0, 2)))
+    model, config = NeuralModel(TreeGRUConfig(hidden=8, readout=8), TrainConfig()), TransferConfig()
+    assert transfer_outcomes(model, model, FeatureDataset((flat,)), config, seed=0) == []
 
 
 def test_a_trained_network_is_tuned_on_new_tasks(
