@@ -95,6 +95,8 @@ class Tune:
     def __post_init__(self) -> None:
         if self.num_finalists < 1:
             raise ValueError(f"num_finalists must be at least 1, got {self.num_finalists}")
+        if self.warm_start == "":
+            raise ValueError("warm_start= names nothing; give the folder of a tuning run, or records")
 
 
 def run(run: Run[Tune]) -> Metrics:

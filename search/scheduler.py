@@ -140,7 +140,8 @@ def gain_per_trial(task: ScheduledTask, tasks: Sequence[ScheduledTask], config: 
     """Seconds of the network's time that the next trial should save; 0 while all trials failed.
 
     Past: what the second half of the trials saved, per trial. Future: the larger of two guesses, that
-    latency falls like 1 / trials, and that it reaches the best FLOP/s of its kind over ``similarity``.
+    latency falls like 1 / trials, known ones included, and that it reaches the best FLOP/s of its kind over
+    ``similarity``.
     """
     history = task.run.history
     best_s = history[-1].best_latency_s if history else None
@@ -152,7 +153,7 @@ def gain_per_trial(task: ScheduledTask, tasks: Sequence[ScheduledTask], config: 
     fastest = max(_flop_rate(other, other.run.history) for other in tasks if other.kind == task.kind)
     # What only moves data has no FLOP/s to compare.
     hoped_s = best_s - config.similarity * task.flops / fastest if fastest > 0 else 0.0
-    future = max(best_s / len(history), hoped_s)
+    future = max(best_s / (task.run.num_known + len(history)), hoped_s)
     return task.count * (config.past_weight * past + (1 - config.past_weight) * future)
 
 

@@ -147,6 +147,11 @@ class TuningRun:
         return self._trials.best_latency_s
 
     @property
+    def num_known(self) -> int:
+        """Outcomes that it was told before it began."""
+        return len(self._known)
+
+    @property
     def elapsed_s(self) -> float:
         """Seconds of this run up to the end of its last trial, over all resumed parts."""
         return self._trials.elapsed_s

@@ -27,6 +27,7 @@ MISTAKES: list[tuple[str, list[str], str]] = [
     ("tune", ["model.network.hidden=96"], "model.network.hidden is 96"),
     ("tune", [*MATMUL, "checkpoint=old.safetensors"], "features version 99"),
     ("evaluate", [*DATA, "checkpoint=old.safetensors"], "features version 99"),
+    ("tune", [*MATMUL, "warm_start="], "warm_start= names nothing"),
     ("tune", [*MATMUL, "warm_start=absent"], "there is no warm_start=absent"),
     ("tune", [*MATMUL, "warm_start=run"], "warm_start=run is the folder of this very run"),
     ("tune", [*MATMUL, "warm_start=old.safetensors"], "is neither the folder of a tuning run nor a set of"),

@@ -16,6 +16,7 @@ from codegen.measure.measurement import Failure, Measurement
 from codegen.schedule.candidates import Candidates
 from search.arms import PlanConfig
 from search.journal import Journal, open_journal
+from search.known import Known
 from search.random_search import RandomSearch
 from search.scheduler import ScheduleConfig, ScheduledTask, gain_per_trial, tune_tasks
 from search.trials import TuneConfig
@@ -55,12 +56,13 @@ def task(
     flops: float = 1.0,
     kind: str | None = None,
     journal: Journal | None = None,
+    known: Known | None = None,
 ) -> ScheduledTask:
     space = KnobSpace()
     config = TuneConfig(num_trials=num_trials, plan=PlanConfig(num_trials=10))
     measurer = Falling(floor_s, gain_s)
     rng = np.random.default_rng(1)
-    run = TuningRun(space, RandomSearch(space), measurer, None, config, rng, journal)
+    run = TuningRun(space, RandomSearch(space), measurer, None, config, rng, journal, known=known)
     return ScheduledTask(name, run, name if kind is None else kind, flops, count)
 
 
@@ -106,6 +108,12 @@ def test_what_a_similar_task_reached_may_be_hoped_for() -> None:
     assert gain_per_trial(slow, [slow], GREEDY) == pytest.approx(0.8 * 1.0 / 10)
     assert gain_per_trial(slow, [slow, fast], GREEDY) == pytest.approx(0.8 * (1.0 - 2 * 0.01))
     assert gain_per_trial(fast, [slow, fast], GREEDY) == pytest.approx(0.8 * 0.01 / 10)
+
+
+def test_less_is_expected_of_a_task_of_which_much_is_known() -> None:
+    warm = task("warm", 1.0, 0.0, known=Known(KnobSpace().enumerate(30), np.full(30, 1.0)))
+    warm.run.step()
+    assert gain_per_trial(warm, [warm], GREEDY) == pytest.approx(0.8 * 1.0 / (30 + 10))
 
 
 def test_tasks_that_only_move_data_take_turns() -> None:
