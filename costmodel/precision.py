@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import llvmlite.binding as llvm
+import numpy as np
 import torch
 
 PRECISIONS = ("float32", "bfloat16_first")
@@ -24,33 +25,42 @@ MARGIN = 1.1
 """How many times slower a step may seem in bfloat16: what is less is noise, and would refuse now and then."""
 
 
-def check_bfloat16(step: Callable[[], None], num_tries: int = 5) -> None:
-    """ValueError says why bfloat16 is refused: this CPU lacks it, or a step is slower than in float32."""
+def check_bfloat16(steps: Sequence[Callable[[], None]]) -> None:
+    """ValueError says why bfloat16 is refused: this CPU lacks it, or steps are slower than in float32.
+
+    ``steps`` are two or more of other sizes, as those of a training: a library prepares products in bfloat16
+    anew for every size, which one step tried again and again would pay for once. The first only warms up.
+    """
     host = llvm.get_host_cpu_features()
     if not any(host.get(name) for name in INSTRUCTIONS):
         raise ValueError(
             f"precision=bfloat16_first is refused: this CPU has none of {', '.join(INSTRUCTIONS)}, "
             "so every product would be computed in float32 after conversions"
         )
-    bfloat16_s, float32_s = _least_times(step, num_tries)
-    if bfloat16_s > MARGIN * float32_s:
+    times_s = np.array([_times(step) for step in steps][1:])
+    if np.median(times_s[:, 0] / times_s[:, 1]) > MARGIN:
+        bfloat16_s, float32_s = np.median(times_s, axis=0)
         raise ValueError(
             f"precision=bfloat16_first is refused: a step of this network takes {1e3 * bfloat16_s:.1f} ms in "
             f"bfloat16 and {1e3 * float32_s:.1f} ms in float32 here"
         )
 
 
-def _least_times(step: Callable[[], None], num_tries: int) -> tuple[float, float]:
-    """Of a step in bfloat16 and in float32, tried in turn after one each that warms up.
+def _times(step: Callable[[], None]) -> tuple[float, float]:
+    """Of a step in bfloat16 and in float32.
 
-    All threads of this process together: other work on the machine hardly changes that, and both ways use as
-    many threads.
+    In seconds of the processor, which other work on the machine hardly changes, and on one thread: several
+    wait for each other, and the time of that is chance.
     """
-    times_s: dict[bool, list[float]] = {True: [], False: []}
-    for _ in range(num_tries + 1):
-        for is_bfloat16, known in times_s.items():
+    times_s = []
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for is_bfloat16 in (True, False):
             start_s = time.process_time()
             with arithmetic(is_bfloat16=is_bfloat16):
                 step()
-            known.append(time.process_time() - start_s)
-    return min(times_s[True][1:]), min(times_s[False][1:])
+            times_s.append(time.process_time() - start_s)
+    finally:
+        torch.set_num_threads(num_threads)
+    return times_s[0], times_s[1]

@@ -7,6 +7,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from costmodel.dataset import FeatureDataset
 from costmodel.losses import Loss, RankAndTime
 from costmodel.metrics import average, task_metrics
 from costmodel.model import Progress
-from costmodel.network import Dropout, score_in_blocks, tensors_of
+from costmodel.network import Dropout, ForestTensors, score_in_blocks, tensors_of
 from costmodel.precision import PRECISIONS, arithmetic, check_bfloat16
 from costmodel.snapshot import TrainingState, load_snapshot, save_snapshot
 from costmodel.steps import Step, epoch_steps, num_pieces
@@ -27,6 +28,8 @@ from costmodel.steps import Step, epoch_steps, num_pieces
 COUNTS = ("num_done", "num_epochs", "num_worse")
 FLOAT32_BELOW = 0.5
 """Share of the learning rate from which on steps are in float32: small ones vanish in bfloat16's 8 bits."""
+NUM_CHECKED = 8
+"""Steps that decide whether bfloat16 pays."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,6 +238,19 @@ class _Training:
             return None
         return Dropout(self.config.dropout, torch.Generator().manual_seed(seed_of(self.rng)))
 
+    def _check_precision(self) -> None:
+        """ValueError if bfloat16 does not pay, by a few steps that are drawn as the training draws them."""
+        # Not the same in each training: for sizes that one had, a library may have products ready.
+        rng = copy.deepcopy(self.rng)
+        drawn = [step for _ in range(NUM_CHECKED) for step in self._steps(rng)[:NUM_CHECKED]][:NUM_CHECKED]
+        forests = [tensors_of(forest_of(self.data.take(step.rows[step.rows >= 0]))) for step in drawn]
+        check_bfloat16([partial(self._compute_gradients, forest) for forest in forests])
+        self._is_checked = True
+
+    def _compute_gradients(self, forest: ForestTensors) -> None:
+        """Of any loss; the next step forgets them."""
+        self.network(forest).float().sum().backward()
+
     def _step(self, step: Step, share: float) -> float:
         config = self.config
         is_real = step.rows >= 0
@@ -243,8 +259,7 @@ class _Training:
             trees = with_exchanged_operands(trees, config.exchange_probability, self.rng)
         forest = forest_of(trees)
         if not self._is_checked:
-            check_bfloat16(lambda: self.network(tensors_of(forest)).float().sum().backward())
-            self._is_checked = True
+            self._check_precision()
         with arithmetic(is_bfloat16=config.precision != "float32" and share > FLOAT32_BELOW):
             scores = self.network(tensors_of(forest), self._dropout()).float()
         # Roots come grouped by topology; put each back where its task is.

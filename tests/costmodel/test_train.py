@@ -214,7 +214,7 @@ def test_bfloat16_is_used_until_the_learning_rate_has_dropped(monkeypatch: pytes
         used.append(is_bfloat16)
         return arithmetic(is_bfloat16=is_bfloat16)
 
-    monkeypatch.setattr(training, "check_bfloat16", lambda step: step())
+    monkeypatch.setattr(training, "check_bfloat16", lambda steps: [step() for step in steps])
     monkeypatch.setattr(training, "arithmetic", watched)
     seen = losses(TrainConfig(num_epochs=6, candidates_per_task=40, precision="bfloat16_first"))
     assert np.mean(seen[-3:]) < np.mean(seen[:3])
@@ -230,7 +230,7 @@ def test_bfloat16_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) ->
         with pytest.raises(ValueError, match="refused: this CPU has none of no_such_instruction"):
             losses(config)
     monkeypatch.setattr(precision, "INSTRUCTIONS", ("avx2",))
-    monkeypatch.setattr(precision, "_least_times", lambda *arguments: (2e-3, 1e-3))
+    monkeypatch.setattr(precision, "_times", lambda step: (2e-3, 1e-3))
     with pytest.raises(ValueError, match=r"takes 2\.0 ms in bfloat16 and 1\.0 ms in float32"):
         losses(config)
 
@@ -239,7 +239,7 @@ def test_a_training_in_bfloat16_that_goes_on_does_not_ask_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checks: list[int] = []
-    monkeypatch.setattr(training, "check_bfloat16", lambda step: checks.append(1))
+    monkeypatch.setattr(training, "check_bfloat16", lambda steps: checks.append(1))
     config = TrainConfig(num_epochs=4, tasks_per_step=2, candidates_per_task=32, precision="bfloat16_first")
     data = dataset("matmul", "conv2d")
     steps: list[int] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -20,7 +20,7 @@ def columns(scripts: Scripts) -> list[tuple[str, str]]:
 
 
 def test_both_precisions_are_trained_in_turn(scripts: Scripts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "check_bfloat16", lambda step: None)  # whatever this CPU is good at
+    monkeypatch.setattr(train, "check_bfloat16", lambda steps: None)  # whatever this CPU is good at
     found = scripts("benchmark", "run", *SUITE)
     assert columns(scripts) == [
         ("float32", "0"),
@@ -40,7 +40,7 @@ def test_both_precisions_are_trained_in_turn(scripts: Scripts, monkeypatch: pyte
 def test_why_bfloat16_is_refused_is_told(
     scripts: Scripts, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(step: Callable[[], None]) -> None:
+    def refuse(steps: Sequence[Callable[[], None]]) -> None:
         raise ValueError("precision=bfloat16_first is refused: too slow")
 
     monkeypatch.setattr(train, "check_bfloat16", refuse)
