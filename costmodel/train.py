@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -242,8 +243,9 @@ class _Training:
         """ValueError if bfloat16 does not pay, by a few steps that are drawn as the training draws them."""
         # Not the same in each training: for sizes that one had, a library may have products ready.
         rng = copy.deepcopy(self.rng)
-        drawn = [step for _ in range(NUM_CHECKED) for step in self._steps(rng)[:NUM_CHECKED]][:NUM_CHECKED]
-        forests = [tensors_of(forest_of(self.data.take(step.rows[step.rows >= 0]))) for step in drawn]
+        steps = chain.from_iterable(self._steps(rng) for _ in range(NUM_CHECKED))
+        rows = [step.rows[step.rows >= 0] for step in islice(steps, NUM_CHECKED)]
+        forests = [tensors_of(forest_of(self.data.take(each))) for each in rows]
         check_bfloat16([partial(self._compute_gradients, forest) for forest in forests])
         self._is_checked = True
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import os
 import subprocess
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import astuple, fields
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 Metrics: TypeAlias = Mapping[str, float | int | str]
 
@@ -28,6 +31,15 @@ def write_text(path: Path, text: str) -> None:
         with suppress(OSError):
             partial.unlink()
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def write_rows(path: Path, kind: type, rows: Iterable[Any]) -> None:
+    """Write instances of a dataclass as CSV: a column for each of its fields, None as an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([each.name for each in fields(kind)])
+    writer.writerows(map(astuple, rows))
+    write_text(path, text.getvalue())
 
 
 def write_metrics(path: Path, metrics: Metrics) -> None:

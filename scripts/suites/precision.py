@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from scripts.learning.training import fit_model
 from scripts.options.models import NeuralOption
 from scripts.running.display import say, show_table
 from scripts.running.mistakes import sentence
-from scripts.running.outputs import write_text
+from scripts.running.outputs import write_rows
 from scripts.suites.models.trainings import smaller
 
 METRICS = ("epoch_cpu_s", "epoch_wall_s", "pairwise_accuracy")
@@ -75,7 +73,7 @@ def precision_suite(
     _warm_up(option, loss, learning, seed)
     seeds = range(seed, seed + config.num_seeds)
     outcomes, refusals = _trained(option, loss, (learning, validation), seeds)
-    _write(folder / "precision.csv", outcomes)
+    write_rows(folder / "precision.csv", Outcome, outcomes)
     found = metrics_of(outcomes)
     title = f"{option.training.num_epochs} epochs of {len(learning)} candidates, least and most of the seeds"
     show_table(title, ["precision", "seeds", *METRICS], table_rows(found))
@@ -172,11 +170,3 @@ def _cell(found: Mapping[str, float], name: str, metric: str, unit: str = "") ->
     sign = "+" if name == "ahead" else ""
     value, low, high = (f"{found[f'{name}_{end}{metric}']:{sign}.3f}" for end in ("", "low_", "high_"))
     return f"{value}{unit} ({low} to {high})"
-
-
-def _write(path: Path, outcomes: Sequence[Outcome]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([each.name for each in fields(Outcome)])
-    writer.writerows(astuple(outcome) for outcome in outcomes)
-    write_text(path, text.getvalue())

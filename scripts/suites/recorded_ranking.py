@@ -5,10 +5,8 @@ The tree network sees loop trees, the models of knob spaces see knobs; all learn
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
@@ -36,7 +34,7 @@ from datasets.recorded_files import load_recorded
 from scripts.options.recorded import named_files
 from scripts.running.display import progress, show_table
 from scripts.running.markdown import markdown_table
-from scripts.running.outputs import Metrics, write_text
+from scripts.running.outputs import Metrics, write_rows, write_text
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -249,13 +247,9 @@ def flat_metrics(outcomes: Sequence[Outcome]) -> dict[str, float]:
 
 def write_ranking(folder: Path, outcomes: Sequence[Outcome], results: Path | None = None) -> None:
     """``ranking.csv`` with every outcome and ``ranking.md`` with means; ``results`` is a second folder."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([each.name for each in fields(Outcome)])
-    writer.writerows(astuple(each) for each in outcomes)
     cells = [(*row[:4], *(f"{value:.3f}" for value in row[4:])) for row in mean_rows(outcomes)]
     lines = markdown_table(HEADER, 2, cells, words=(3,))
     for place in [folder, *([results] if results else [])]:
         place.mkdir(parents=True, exist_ok=True)
-        write_text(place / "ranking.csv", text.getvalue())
+        write_rows(place / "ranking.csv", Outcome, outcomes)
         write_text(place / "ranking.md", "\n".join([*lines, ""]))

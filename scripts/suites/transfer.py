@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,7 @@ from scripts.learning.guide import open_trained
 from scripts.options.models import ModelOption, network_names
 from scripts.running.display import progress
 from scripts.running.markdown import markdown_table
-from scripts.running.outputs import write_text
+from scripts.running.outputs import write_rows, write_text
 from scripts.running.plotting import pyplot
 
 WAYS = ("global", "local", "fine_tuned", "global_local")
@@ -139,11 +137,7 @@ def hurt_rows(outcomes: Sequence[Outcome]) -> list[tuple[str, int, float, float,
 
 def write_transfer(folder: Path, outcomes: Sequence[Outcome], seed: int) -> None:
     """``transfer.csv`` with every outcome, ``transfer.md`` and ``transfer.png``."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([each.name for each in fields(Outcome)])
-    writer.writerows(astuple(outcome) for outcome in outcomes)
-    write_text(folder / "transfer.csv", text.getvalue())
+    write_rows(folder / "transfer.csv", Outcome, outcomes)
     rows = mean_rows(outcomes, seed)
     cells = [(*row[:3], "{:.3f} ({:.3f} to {:.3f})".format(*row[3:])) for row in rows]
     lines = markdown_table(["measured", "way", "tasks", "pairwise accuracy"], 0, cells, words=(1, 3))

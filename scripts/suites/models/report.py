@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, fields
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ import numpy as np
 
 from costmodel.metrics import TaskMetrics, average, bootstrap_intervals
 from scripts.running.markdown import markdown_table
-from scripts.running.outputs import write_text
+from scripts.running.outputs import write_rows, write_text
 from scripts.suites.models.pictures import draw_curves, draw_table
 from scripts.suites.models.row import METRICS, Row, at_largest, learning_curves
 from scripts.suites.models.trainings import Cell, FailedCell
@@ -68,11 +66,7 @@ def write_tables(
     failed: Sequence[FailedCell],
 ) -> None:
     """``models.csv``, ``models.md``, ``models.png`` and, for several sizes, ``learning_curves.png``."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([field.name for field in fields(Row)])
-    writer.writerows(astuple(row) for row in rows)
-    write_text(folder / "models.csv", text.getvalue())
+    write_rows(folder / "models.csv", Row, rows)
     failures = markdown_table(FAILED, 3, map(astuple, failed), words=(4,))
     lines = ["## Trainings that failed", "", *failures, ""] if failed else []
     write_text(folder / "models.md", "\n".join([markdown(rows, ceilings, reference), *lines]))

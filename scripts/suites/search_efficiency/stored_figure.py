@@ -8,12 +8,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from scripts.running.outputs import write_text
+from scripts.running.outputs import write_rows
 from scripts.suites.search_efficiency.curves import Comparison, methods
 from search.curves import median_band
 
@@ -56,11 +56,7 @@ def curve_points(comparisons: Sequence[Comparison]) -> list[CurvePoint]:
 
 def write_points(path: Path, points: Sequence[CurvePoint]) -> None:
     """The format of the stored result: to store a run, copy this file."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([field.name for field in fields(CurvePoint)])
-    writer.writerows(astuple(point) for point in points)
-    write_text(path, text.getvalue())
+    write_rows(path, CurvePoint, points)
 
 
 def read_points(path: Path) -> list[CurvePoint]:
