@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import joblib
 import numpy as np
@@ -192,7 +193,7 @@ def _trees_at_once(table: TaskTable) -> TreeBatch:
             gc.enable()
 
 
-def candidates_of(table: TaskTable, space: Space) -> Candidates:
+def candidates_of(table: TaskTable, space: Space[Any]) -> Candidates:
     """The recorded candidates as points of a space; ValueError names the first that is not one."""
     numbers = {sketch.name: number for number, sketch in enumerate(space.sketches)}
     sketches = np.zeros(len(table), dtype=np.int64)

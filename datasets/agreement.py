@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from codegen.ops import make_operator
 from codegen.schedule import Space, build_space
@@ -38,7 +39,7 @@ def task_disagreements(task: TaskTable) -> Iterator[str]:
         )
 
 
-def _outside(task: TaskTable, space: Space) -> Iterator[str]:
+def _outside(task: TaskTable, space: Space[Any]) -> Iterator[str]:
     for row in range(len(task)):
         try:
             space.decode([task.named(row)])

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from codegen.any_target import AnyTarget
 from codegen.ir.text import program_text
 from codegen.measure.jobs import MeasureJob
 from codegen.measure.measurement import Measurement
 from codegen.ops import make_operator
 from codegen.schedule import build_space
-from codegen.target import Target
 from datasets.plan import (
     CollectConfig,
     History,
@@ -48,7 +48,7 @@ class Workload:
     space: Space
 
 
-def make_workload(task: Task, target: Target) -> Workload:
+def make_workload(task: Task, target: AnyTarget) -> Workload:
     """A task as this version of the code understands it; ValueError if it is impossible."""
     program = make_operator(task.operator, task.parameters).program()
     return Workload(task, program.hash, program_text(program), build_space(program, target))
@@ -71,7 +71,7 @@ def collect(
     workloads: Sequence[Workload],
     pool: Pool,
     store: RecordStore,
-    target: Target,
+    target: AnyTarget,
     config: CollectConfig,
     conditions: Conditions,
     proposer_of: Callable[[Workload], Proposer] | None = None,
@@ -105,7 +105,7 @@ class _Collection:
         self,
         workload: Workload,
         store: RecordStore,
-        target: Target,
+        target: AnyTarget,
         config: CollectConfig,
         conditions: Conditions,
         proposer_of: Callable[[Workload], Proposer] | None,

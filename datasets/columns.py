@@ -14,8 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from codegen.any_target import AnyTarget
 from codegen.measure.measurement import Failure, Measurement
-from codegen.target import Target
 from datasets.record import (
     SCHEMA_VERSION,
     JsonValue,
@@ -87,7 +87,7 @@ class Dictionaries:
     """
 
     tasks: tuple[TaskEntry, ...]
-    targets: tuple[Target, ...]
+    targets: tuple[AnyTarget, ...]
     layouts: tuple[tuple[str, tuple[str, ...]], ...]
 
 

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal, TypeAlias, get_args
 
+from codegen.any_target import AnyTarget, target_from_fields
 from codegen.measure.measurement import Failure, Measurement
-from codegen.target import Target
 
 SCHEMA_VERSION = 3
 """Of the store and of published files; a reader refuses what is newer than itself.
@@ -46,7 +46,7 @@ class Record:
     operator: str
     parameters: Mapping[str, JsonValue]
     program_hash: str
-    target: Target
+    target: AnyTarget
     sketch: str
     knobs: Mapping[str, int]
     measurement: Measurement
@@ -138,19 +138,19 @@ def text_hash(program_text: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def fingerprint(target: Target) -> str:
+def fingerprint(target: AnyTarget) -> str:
     """``target.fingerprint``, hashed once per target and not once per record."""
     return target.fingerprint
 
 
-def target_to_json(target: Target) -> str:
+def target_to_json(target: AnyTarget) -> str:
     """Every field, as canonical text."""
     return canonical_json(asdict(target))
 
 
-def target_from_json(text: str) -> Target:
+def target_from_json(text: str) -> AnyTarget:
     """The inverse of ``target_to_json``; ValueError for anything else."""
     try:
-        return Target(**json.loads(text))
-    except TypeError as error:
+        return target_from_fields(json.loads(text))
+    except (TypeError, KeyError) as error:
         raise ValueError(f"not the description of a target: {text!r} ({error})") from None

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Row, Select, select
 
+from codegen.any_target import AnyTarget
 from codegen.measure.measurement import Failure, Measurement
-from codegen.target import Target
 from datasets.connection import RECORDS, TARGETS, TASKS
 from datasets.record import Record, canonical_json, fingerprint, target_from_json
 
@@ -55,13 +55,13 @@ def joined_rows() -> Select[Any]:
     return select(RECORDS, *tasks).join(TASKS, RECORDS.c.task_id == TASKS.c.id).order_by(RECORDS.c.id)
 
 
-def read_targets(connection: Connection) -> dict[str, Target]:
+def read_targets(connection: Connection) -> dict[str, AnyTarget]:
     """Every target by fingerprint."""
     rows = connection.execute(select(TARGETS))
     return {row.fingerprint: target_from_json(row.description) for row in rows}
 
 
-def read_records(rows: Sequence[Row[Any]], targets: Mapping[str, Target]) -> list[Record]:
+def read_records(rows: Sequence[Row[Any]], targets: Mapping[str, AnyTarget]) -> list[Record]:
     """The records of rows of ``joined_rows``; equal task columns are parsed once."""
     parsed: dict[str, Any] = {}
     for row in rows:
@@ -70,7 +70,7 @@ def read_records(rows: Sequence[Row[Any]], targets: Mapping[str, Target]) -> lis
     return [_record(row, targets[row.fingerprint], parsed[row.parameters]) for row in rows]
 
 
-def _record(row: Row[Any], target: Target, parameters: dict[str, Any]) -> Record:
+def _record(row: Row[Any], target: AnyTarget, parameters: dict[str, Any]) -> Record:
     failure = None
     if row.failure_kind is not None:
         failure = Failure(row.failure_kind, row.failure_message, row.failure_command)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError
 
-from codegen.target import Target
+from codegen.any_target import AnyTarget
 from datasets.connection import RECORDS, TARGETS, TASKS, open_engine, shown_location
 from datasets.record import Record, fingerprint, target_to_json
 from datasets.rows import TaskKey, joined_rows, read_records, read_targets, record_row, task_key
@@ -55,7 +55,7 @@ class RecordStore:
         *,
         task: str | None = None,
         program_hash: str | None = None,
-        target: Target | str | None = None,
+        target: AnyTarget | str | None = None,
         all_targets: bool = False,
     ) -> list[Record]:
         """Trials in the order they were added.
@@ -155,5 +155,5 @@ def _insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str
         connection.execute(postgresql.insert(table).on_conflict_do_nothing(), rows)
 
 
-def _fingerprint(target: Target | str) -> str:
+def _fingerprint(target: AnyTarget | str) -> str:
     return target if isinstance(target, str) else fingerprint(target)

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from codegen.any_target import AnyTarget
 from codegen.measure.measurement import FAILURE_KINDS
-from codegen.target import Target
 from datasets.columns import Dictionaries, dictionaries, to_columns
 from datasets.grouping import Floats, Ints, first_two, medians, number_rows, number_texts
 from datasets.record import Cache, JsonValue, Record
@@ -48,7 +48,7 @@ class TaskTable:
     parameters: Mapping[str, JsonValue]
     program_hash: str
     program_text: str
-    target: Target
+    target: AnyTarget
     sketch_names: tuple[str, ...]
     knob_names: tuple[tuple[str, ...], ...]
     sketches: Ints

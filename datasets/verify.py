@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from codegen.target import Target
+from codegen.any_target import AnyTarget
 from datasets.connection import RECORDS, TARGETS, TASKS
 from datasets.record import target_from_json, text_hash
 from datasets.rows import joined_rows, read_records
@@ -40,7 +40,7 @@ def _dangling(connection: Connection) -> list[str]:
     ]
 
 
-def _targets(connection: Connection) -> tuple[dict[str, Target], list[str]]:
+def _targets(connection: Connection) -> tuple[dict[str, AnyTarget], list[str]]:
     targets, problems = {}, []
     for row in connection.execute(select(TARGETS)):
         try:
@@ -62,7 +62,7 @@ def _wrong_programs(connection: Connection) -> list[str]:
     ]
 
 
-def _record_problems(row: Row[Any], targets: dict[str, Target]) -> list[str]:
+def _record_problems(row: Row[Any], targets: dict[str, AnyTarget]) -> list[str]:
     """Building the record checks its times, knobs and failure; the digest covers what identifies it."""
     try:
         (record,) = read_records([row], targets)

@@ -1,6 +1,8 @@
 """Measure candidates of a list of tasks: python scripts/collect.py collect.num_trials=64 'only=[resnet18_*]'.
 
-Every trial is stored before the next one starts; the same command goes on after an interruption.
+On the GPU of this machine: python scripts/collect.py target=cuda_sm90 store=outputs/gpu.db
+tasks=datasets/published/gpu/tasks.yaml. Every trial is stored before the next one starts; the same
+command goes on after an interruption.
 """
 
 from __future__ import annotations
@@ -20,20 +22,21 @@ end_quietly_when_interrupted()
 from omegaconf import MISSING
 
 from codegen.measure.config import MeasureConfig
-from codegen.measure.pool import MeasurePool
-from codegen.target import compiler_name
-from datasets.collect import Conditions, collect
+from datasets.collect import collect
 from datasets.parquet import save_records
 from datasets.plan import CollectConfig
-from datasets.record import Cache
 from scripts.learning.guide import Guide
-from scripts.options.groups import TargetConfig, register_groups
+from scripts.options.gpu_target import GpuTargetConfig
+from scripts.options.groups import register_groups
 from scripts.options.locations import open_store
 from scripts.running.display import progress, say, show_table
 from scripts.running.launch import ROOT, Run, launch
 from scripts.running.outputs import Metrics, code_version
-from scripts.tuning.collection import chosen_workloads, unmeasured_search
-from scripts.tuning.measured_search import reproduce_command
+from scripts.tuning.collection import Site, chosen_workloads, cpu_site, gpu_site
+from scripts.tuning.gpu_resources import GpuBench
+
+BENCH = GpuBench()
+"""Where a GPU target is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +44,8 @@ class Collect:
     """``only`` holds patterns of task names, and ``num_tasks`` takes so many of those tasks, the first.
 
     ``parquet`` also writes the whole store to a published file.
-    ``search`` proposes ``collect.search_share`` of the trials, asking a model that learns nothing on the way.
+    ``search`` proposes ``collect.search_share`` of the trials, asking a model that learns nothing on the way:
+    that of ``model`` and ``checkpoint``, or for a GPU the analytic one.
 
     ``store`` is a file or a database URL; leave a password to PGPASSWORD, as ``config.yaml`` shows the URL.
     """
@@ -52,7 +56,7 @@ class Collect:
     num_tasks: int | None = None
     store: str = "outputs/records.db"
     parquet: str | None = None
-    target: TargetConfig = MISSING
+    target: Any = MISSING
     model: Any = MISSING
     loss: Any = MISSING
     checkpoint: str = "shipped"
@@ -68,20 +72,17 @@ class Collect:
 
 def run(run: Run[Collect]) -> Metrics:
     """Collect, count, and publish if asked to."""
-    config, target = run.config, run.config.target.detect()
-    cache: Cache = "flushed" if config.measure.flush_cache else "warm"
-    conditions = Conditions(code_version=code_version(ROOT), compiler=compiler_name(), cache=cache)
-    workloads = chosen_workloads(Path(config.tasks), config.only, config.num_tasks, target)
-    proposer_of = unmeasured_search(
-        Guide(config.model, config.loss, config.checkpoint), config.search, config.seed
-    )
+    config, site = run.config, _site(run.config)
+    workloads = chosen_workloads(Path(config.tasks), config.only, config.num_tasks, site.target)
     start_s, num_records, num_failed = time.monotonic(), 0, 0
     with (
         open_store(config.store) as store,
-        MeasurePool(config.measure, reproduce_command) as pool,
+        site.open_pool() as pool,
         progress("collecting") as tick,
     ):
-        for record in collect(workloads, pool, store, target, config.collect, conditions, proposer_of):
+        for record in collect(
+            workloads, pool, store, site.target, config.collect, site.conditions, site.proposer_of
+        ):
             num_records, num_failed = num_records + 1, num_failed + (record.failure is not None)
             run.logger.log(num_records, {"compile_s": record.measurement.compile_s, "num_failed": num_failed})
             tick(num_records, len(workloads) * config.collect.num_trials, record.task)
@@ -100,6 +101,14 @@ def run(run: Run[Collect]) -> Metrics:
     show_table("collected", ["what", "value"], [*metrics.items()])
     say(f"{store.location} now holds {num_stored} records; the same command goes on where this one ended.")
     return metrics
+
+
+def _site(config: Collect) -> Site:
+    version, search = code_version(ROOT), config.search
+    if isinstance(config.target, GpuTargetConfig):
+        return gpu_site(config.target, config.measure, version, search, BENCH)
+    guide = Guide(config.model, config.loss, config.checkpoint)
+    return cpu_site(config.target, config.measure, version, guide, search, config.seed)
 
 
 if __name__ == "__main__":

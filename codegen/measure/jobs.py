@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from codegen.any_target import AnyTarget, target_from_fields
 from codegen.gpu_target import GpuTarget
 from codegen.measure.measurement import Failure, Measurement
 from codegen.measure.steadiness import Reading
-from codegen.precision import Precision
 from codegen.target import Target
 
 
@@ -25,7 +25,7 @@ class MeasureJob:
 
     operator: str
     parameters: Mapping[str, Any]
-    target: Target | GpuTarget
+    target: AnyTarget
     candidate: Mapping[str, Any]
     seed: int = 0
 
@@ -111,17 +111,10 @@ def job_from_json(fields: Mapping[str, Any]) -> MeasureJob:
     return MeasureJob(
         operator=fields["operator"],
         parameters=fields["parameters"],
-        target=_target_from_json(fields["target"]),
+        target=target_from_fields(fields["target"]),
         candidate=fields["candidate"],
         seed=fields["seed"],
     )
-
-
-def _target_from_json(fields: Mapping[str, Any]) -> Target | GpuTarget:
-    """A GPU has an architecture, a CPU has none."""
-    if "arch" not in fields:
-        return Target(**fields)
-    return GpuTarget(**{**fields, "precision": Precision(**fields["precision"])})
 
 
 def measurement_to_json(measurement: Measurement) -> dict[str, Any]:

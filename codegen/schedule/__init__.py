@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import overload
 
+from codegen.any_target import AnyTarget
 from codegen.gpu_target import GpuTarget
 from codegen.ir.expression import Program
 from codegen.schedule.candidates import Candidates, concatenate
@@ -44,9 +45,11 @@ __all__ = [
 def build_space(program: Program, target: Target, *, winograd: bool = True) -> Space: ...
 @overload
 def build_space(program: Program, target: GpuTarget, *, winograd: bool = True) -> Space[GpuTarget]: ...
+@overload
 def build_space(
-    program: Program, target: Target | GpuTarget, *, winograd: bool = True
-) -> Space | Space[GpuTarget]:
+    program: Program, target: AnyTarget, *, winograd: bool = True
+) -> Space | Space[GpuTarget]: ...
+def build_space(program: Program, target: AnyTarget, *, winograd: bool = True) -> Space | Space[GpuTarget]:
     """Every schedule of a program that the sketch rules know, on a target.
 
     The space's program is the flattened one: same bytes, fewer dimensions. Sketches of Winograd's algorithm,

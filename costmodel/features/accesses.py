@@ -117,7 +117,7 @@ def stride(buffer: Buffer, access: Access, variable: str) -> Int:
     return total(i.coefficient(variable) * step for i, step in zip(access.index, steps))
 
 
-def vectors(access: Access, merged: Sequence[Loop], lanes: int) -> Int:
+def vectors(access: Access, merged: Sequence[Loop], lanes: Int) -> Int:
     """Distinct vectors (or broadcast scalars) an access needs for all instances of the merged loops."""
     used = {name for index in access.index for name in index.variables}
     return product(
@@ -133,7 +133,7 @@ def innermost_vector(leaf: LeafNode) -> Loop | None:
     return found[-1] if found else None
 
 
-def traffic(footprints: Footprints, leaf: LeafNode, caches_bytes: Sequence[int]) -> tuple[Int, ...]:
+def traffic(footprints: Footprints, leaf: LeafNode, caches_bytes: Sequence[Int]) -> tuple[Int, ...]:
     """Bytes that enter each cache, given its size, over all runs of a leaf.
 
     A cache keeps what some level of the nest touches, if that fits; everything outside that level
@@ -144,7 +144,7 @@ def traffic(footprints: Footprints, leaf: LeafNode, caches_bytes: Sequence[int])
     runs = [product(loop.extent for loop in path[:depth]) for depth in range(len(path) + 1)]
     moved = [touched * count for touched, count in zip(sets, runs)]
 
-    def entering(cache_bytes: int) -> Int:
+    def entering(cache_bytes: Int) -> Int:
         result: Int = moved[-1]
         for touched, level in zip(sets[:-1], moved):
             does_not_fit = minimum(maximum(touched - cache_bytes, 0), 1)

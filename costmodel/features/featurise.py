@@ -82,8 +82,9 @@ class Featuriser:
         if number not in self._sketches:
             sketch = self.space.sketches[number]
             names = tuple(knob.name for knob in sketch.knobs)
-            program = sketch.lower({name: symbol(name) for name in names})
-            self._sketches[number] = sketch_features(program, names, machine_of(self.space.target))
+            knobs = {name: symbol(name) for name in names}
+            machine = machine_of(self.space.target, knobs)
+            self._sketches[number] = sketch_features(sketch.lower(knobs), names, machine)
         return self._sketches[number]
 
 

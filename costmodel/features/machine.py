@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from codegen.any_target import AnyTarget
 from codegen.gpu_device import GpuDevice, gpu_device
-from codegen.gpu_target import GpuTarget
+from codegen.ir.arithmetic import Int, minimum
 from codegen.target import Target
 
 
 class Machine(Protocol):
-    """What the columns of nodes and programs are computed from."""
+    """What the columns of nodes and programs are computed from.
+
+    What a launch decides on a GPU may depend on knobs, and is recorded arithmetic then.
+    """
 
     @property
-    def vector_lanes(self) -> int:
+    def vector_lanes(self) -> Int:
         """Elements that one instruction works on."""
 
     @property
-    def num_vector_registers(self) -> int:
+    def num_vector_registers(self) -> Int:
         """Registers of a thread that hold so many elements."""
 
     @property
@@ -26,7 +31,7 @@ class Machine(Protocol):
         """Iterations of parallel loops that run at a time."""
 
     @property
-    def l1_bytes(self) -> int:
+    def l1_bytes(self) -> Int:
         """Memory next to a thread."""
 
     @property
@@ -40,34 +45,37 @@ class Machine(Protocol):
 
 @dataclass(frozen=True)
 class GpuMachine:
-    """A GPU in a CPU's terms: a program is a thread, a warp a vector, an SM a core.
+    """A GPU in a CPU's terms: a program is a thread, what its warps do at once a vector, an SM a core.
 
     So the columns keep their number and meaning, and an encoder scores candidates of either. Shared
-    memory is the first cache; the L2 cache is the second and the last.
+    memory is the first cache; the L2 cache is the second and the last. A loop AST does not say how it is
+    launched: more warps show as longer vectors of which registers hold fewer, more stages of a software
+    pipeline, each of which has a copy of the operands, as a smaller first cache.
     """
 
-    vector_lanes: int
-    num_vector_registers: int
+    vector_lanes: Int
+    num_vector_registers: Int
     num_threads: int
-    l1_bytes: int
+    l1_bytes: Int
     l2_bytes: int
     l3_bytes: int
 
 
-def machine_of(target: Target | GpuTarget) -> Machine:
-    """The machine of a target."""
+def machine_of(target: AnyTarget, knobs: Mapping[str, Int]) -> Machine:
+    """The machine of a target; of ``knobs`` those count that Triton launches a kernel with."""
     if isinstance(target, Target):
         return target
-    return gpu_machine(gpu_device(target.device))
+    return gpu_machine(gpu_device(target.device), knobs.get("num_warps", 1), knobs.get("num_stages", 1))
 
 
-def gpu_machine(device: GpuDevice) -> GpuMachine:
-    """The machine of a described device."""
+def gpu_machine(device: GpuDevice, num_warps: Int = 1, num_stages: Int = 1) -> GpuMachine:
+    """The machine of a described device, to a program of so many warps and stages (at least one)."""
+    lanes = num_warps * device.warp_size
     return GpuMachine(
-        vector_lanes=device.warp_size,
-        num_vector_registers=device.max_registers_per_thread,
+        vector_lanes=lanes,
+        num_vector_registers=minimum(device.max_registers_per_thread, device.registers_per_sm // lanes),
         num_threads=device.num_sms,
-        l1_bytes=device.shared_bytes_per_sm,
+        l1_bytes=device.shared_bytes_per_sm // num_stages,
         l2_bytes=device.l2_bytes,
         l3_bytes=device.l2_bytes,
     )

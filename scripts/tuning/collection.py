@@ -1,21 +1,94 @@
-"""What a collection measures: tasks of a list, and the search that proposes a share of the trials."""
+"""What a collection measures, and where: tasks of a list, a machine, and a search that proposes a share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from codegen.any_target import AnyTarget
+from codegen.measure.config import MeasureConfig
+from codegen.measure.pool import MeasurePool
 from codegen.schedule import Space
-from codegen.target import Target
-from datasets.collect import Workload, make_workload
+from codegen.target import compiler_name
+from codegen.triton.compile import triton_version
+from costmodel.gpu_prior import GpuPrior
+from datasets.collect import Conditions, Pool, Workload, make_workload
 from datasets.tasks import load_tasks
 from scripts.learning.guide import Guide
+from scripts.options.gpu_target import GpuTargetConfig
+from scripts.options.groups import TargetConfig
 from scripts.options.searches import SearchOption
+from scripts.tuning.gpu_resources import GpuBench
+from scripts.tuning.measured_search import reproduce_command
 from search.protocols import Searcher
 
 
-def chosen_workloads(path: Path, only: Sequence[str], num: int | None, target: Target) -> list[Workload]:
+@dataclass(frozen=True)
+class Site:
+    """A machine to collect on: its target, under what conditions it measures, and what does so."""
+
+    target: AnyTarget
+    conditions: Conditions
+    open_pool: Callable[[], AbstractContextManager[Pool]]
+    proposer_of: Callable[[Workload], Searcher]
+
+
+def cpu_site(
+    option: TargetConfig, measure: MeasureConfig, version: str, guide: Guide, search: SearchOption, seed: int
+) -> Site:
+    """The CPU of this machine; the model that guides the search is opened for each workload."""
+
+    def start(workload: Workload) -> Searcher:
+        assert isinstance(workload.space, Space)
+        return search.searcher(workload.space, guide.predictor(workload.space, seed))
+
+    return Site(
+        option.detect(),
+        Conditions(
+            code_version=version,
+            compiler=compiler_name(),
+            cache="flushed" if measure.flush_cache else "warm",
+        ),
+        lambda: MeasurePool(measure, reproduce_command),
+        start,
+    )
+
+
+def gpu_site(
+    option: GpuTargetConfig, measure: MeasureConfig, version: str, search: SearchOption, bench: GpuBench
+) -> Site:
+    """The GPU of this machine; the analytic model guides the search.
+
+    Raises:
+        ValueError: there is no GPU, or it is not the device that the target describes.
+    """
+    target = option.describe()
+    gpu = bench.name_of_gpu(target)
+    if target.device.replace("_", " ") not in gpu.lower():
+        raise ValueError(
+            f"target.device must describe the GPU of this machine, {gpu}, for records of devices are kept "
+            f"apart; got {target.device}"
+        )
+
+    @contextmanager
+    def open_pool() -> Iterator[Pool]:
+        with bench.processes(measure) as processes:
+            yield processes
+
+    def start(workload: Workload) -> Searcher:
+        space = workload.space
+        assert isinstance(space, Space)
+        return search.searcher(space, GpuPrior(space))
+
+    named = replace(target, name=f"{gpu}, {target.precision.storage}")
+    compiler = f"Triton {triton_version()}"
+    return Site(named, Conditions(code_version=version, compiler=compiler, cache="flushed"), open_pool, start)
+
+
+def chosen_workloads(path: Path, only: Sequence[str], num: int | None, target: AnyTarget) -> list[Workload]:
     """The (first ``num``) tasks of a list whose names match a pattern; ValueError if none does."""
     tasks = load_tasks(path)
     chosen = [task for task in tasks if any(fnmatchcase(task.name, pattern) for pattern in only)]
@@ -23,13 +96,3 @@ def chosen_workloads(path: Path, only: Sequence[str], num: int | None, target: T
         names = ", ".join(task.name for task in tasks)
         raise ValueError(f"only={list(only)} matches none of the {len(tasks)} tasks in {path}: {names}")
     return [make_workload(task, target) for task in chosen[:num]]
-
-
-def unmeasured_search(guide: Guide, option: SearchOption, seed: int) -> Callable[[Workload], Searcher]:
-    """Starts a search that never hears of measurements, so that a collection can plan the same again."""
-
-    def start(workload: Workload) -> Searcher:
-        assert isinstance(workload.space, Space)
-        return option.searcher(workload.space, guide.predictor(workload.space, seed))
-
-    return start

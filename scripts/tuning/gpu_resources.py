@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +13,7 @@ from codegen.measure.compile_pool import Compilation, CompilePool
 from codegen.measure.config import MeasureConfig
 from codegen.measure.cores import usable_cores
 from codegen.measure.jobs import MeasureJob
+from codegen.measure.measurement import Measurement
 from codegen.measure.pool import MeasurePool
 from codegen.measure.verify_pool import VerifyPool
 from codegen.measure.workbench_cuda import COMPILER as CUDA_COMPILER
@@ -62,6 +63,17 @@ class GpuProcesses:
 
     measuring: MeasurePool
     compiling: VerifyPool
+
+    def measure(self, jobs: Sequence[MeasureJob]) -> Iterator[tuple[int, Measurement]]:
+        """Position and measurement of each job, in order; all are compiled before the first is measured.
+
+        What the compiler finds fault with is not measured.
+        """
+        for position, failure in enumerate(self.compiling.verify(jobs)):
+            yield (
+                position,
+                Measurement((), failure) if failure else self.measuring.measure_one(jobs[position]),
+            )
 
 
 @dataclass(frozen=True)
