@@ -164,7 +164,10 @@ def task_trees(table: TaskTable) -> TreeBatch:
             f"task {table.name}: records are of program {table.program_hash}, this version has {program.hash}"
         )
     space = build_space(program, table.target)
-    return Featuriser(space)(candidates_of(table, space))
+    try:
+        return Featuriser(space)(candidates_of(table, space))
+    except ValueError as error:
+        raise ValueError(f"task {table.name}: {str(error).removeprefix(f'task {table.name}: ')}") from None
 
 
 def _all_trees(table: RecordTable, cache: FeatureCache | None) -> Iterator[TreeBatch]:

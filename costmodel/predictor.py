@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,9 @@ class Predictor:
     seed and what was taught last alone, not on how often it was called: a resumed run ends in the same state.
     """
 
-    def __init__(self, model: CostModel, space: Space, seed: int = 0, num_threads: int | None = None) -> None:
+    def __init__(
+        self, model: CostModel, space: Space[Any], seed: int = 0, num_threads: int | None = None
+    ) -> None:
         self.space = space
         self.model = model
         self._pretrained = model

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from codegen.gpu_device import gpu_device
+from codegen.gpu_target import GpuTarget
 from codegen.ops import make_operator
 from codegen.schedule import Space, build_space
 from codegen.schedule.errors import ScheduleError
@@ -31,12 +33,24 @@ def task_disagreements(task: TaskTable) -> Iterator[str]:
     if program.hash != task.program_hash:
         yield f"task {task.label} was program {task.program_hash}, its operator is now {program.hash}"
         return
+    if isinstance(task.target, GpuTarget) and (problem := _unknown_device(task.target)):
+        yield f"task {task.label}: {problem}"
+        return
     outside = list(_outside(task, build_space(program, task.target)))
     if outside:
         yield (
             f"task {task.label}: {len(outside)} of {len(task)} candidates are not in its space, "
             f"first {outside[0]}"
         )
+
+
+def _unknown_device(target: GpuTarget) -> str:
+    """Why features of its candidates could not be made; empty if they can."""
+    try:
+        device = gpu_device(target.device)
+    except ValueError as error:
+        return str(error)
+    return "" if device.arch == target.arch else f"{device.name} is {device.arch}, its target {target.arch}"
 
 
 def _outside(task: TaskTable, space: Space[Any]) -> Iterator[str]:

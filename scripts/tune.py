@@ -33,7 +33,7 @@ from scripts.running.display import say, show_table
 from scripts.running.launch import Run, launch
 from scripts.running.outputs import Metrics
 from scripts.tuning.earlier_trials import Conditions
-from scripts.tuning.gpu_tuning import GpuTuning, require_measure
+from scripts.tuning.gpu_tuning import GpuGuide, GpuTuning, require_measure
 from scripts.tuning.lessons import teach
 from scripts.tuning.measured_search import (
     PoolMeasurer,
@@ -70,8 +70,9 @@ class Tune:
     ``checkpoint`` is a file, ``shipped``, or ``none`` for a model that learns from the trials alone.
 
     The ``num_finalists`` fastest candidates are measured again, in turn, before one is chosen. On a GPU
-    target the analytic model guides the search, not ``model``; with ``search.measure=false`` its best
-    ``search.trials`` candidates are compiled, ``num_finalists`` of them verified and written, none timed.
+    target the analytic model guides the search, and beside it the model of ``checkpoint``, if that is a file;
+    with ``search.measure=false`` their best ``search.trials`` candidates are compiled, ``num_finalists`` of
+    them verified and written, none timed.
     With ``winograd=false`` 3 x 3 convolutions are summed as they are defined, with a smaller rounding error.
     """
 
@@ -115,7 +116,17 @@ def run(run: Run[Tune]) -> Metrics:
 def _tune_one(run: Run[Tune], name: str, operator: Operator) -> Metrics:
     config, start_s = run.config, time.monotonic()
     if isinstance(config.target, GpuTargetConfig):
-        tuning = GpuTuning(config.search, config.measure, config.target, config.num_finalists, config.seed)
+        learned = None
+        if config.checkpoint not in ("none", "shipped") and config.search.uses_model:
+            learned = Guide(config.model, config.loss, config.checkpoint)
+        tuning = GpuTuning(
+            config.search,
+            config.measure,
+            config.target,
+            config.num_finalists,
+            config.seed,
+            guide=GpuGuide(learned=learned),
+        )
         return tuning.run(name, operator, run.folder, run.logger)
     require_measure(config.search)
     space = build_space(operator.program(), config.target.detect(), winograd=config.winograd)

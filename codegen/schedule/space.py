@@ -37,10 +37,10 @@ _MOST_DRAWS = 65_536
 _NUM_MOVES = 8
 """Tried for a candidate before all its neighbours are looked through."""
 
-AnyTarget = TypeVar("AnyTarget", Target, GpuTarget, default=Target)
+SpaceTarget = TypeVar("SpaceTarget", Target, GpuTarget, default=Target)
 
 
-class Space(Generic[AnyTarget]):
+class Space(Generic[SpaceTarget]):
     """All candidates of a program on a target, a CPU unless it is said otherwise.
 
     Every operation on candidates is batched; a generator makes each stream repeatable. What leaves half of
@@ -48,11 +48,11 @@ class Space(Generic[AnyTarget]):
     other candidate, so that records of it stay good, but neither sampled nor moved to.
     """
 
-    def __init__(self, program: Program, target: AnyTarget, sketches: tuple[Sketch, ...]) -> None:
+    def __init__(self, program: Program, target: SpaceTarget, sketches: tuple[Sketch, ...]) -> None:
         if not sketches:
             raise ValueError(f"no sketch rule applies to program {program.name}")
         self.program = program
-        self.target: AnyTarget = target
+        self.target: SpaceTarget = target
         self.sketches = sketches
         self._table = GroupTable(sketches)
         num_cores = target.num_threads if isinstance(target, Target) else 1

@@ -10,6 +10,7 @@ from omegaconf import MISSING
 
 from costmodel.encoders.baselines import ConstantModel, RandomModel, RooflineModel
 from costmodel.model import CostModel
+from scripts.learning.gpu_judgement import analytic_metrics, analytic_values
 from scripts.learning.guide import checkpoint_file, open_trained
 from scripts.learning.judgement import SHOWN, judge, scoring_rate, uncertainty_metrics
 from scripts.learning.prediction_plot import draw_predictions
@@ -86,7 +87,8 @@ def checkpoint(run: Run[Evaluate]) -> Metrics:
     models = [model, *(baseline for baseline in baselines if baseline.name != model.name)]
     judgements = {each.name: judge(each, data, config.seed) for each in models}
     uncertainty = uncertainty_metrics(model, data)
-    known = {name: judgement.model for name, judgement in judgements.items()}
+    analytic = analytic_metrics(model, split.test, data)
+    known = {**{name: judgement.model for name, judgement in judgements.items()}, **analytic}
     known |= {
         model.name: {**known[model.name], **uncertainty},
         "noise ceiling": judgements[model.name].ceiling,
@@ -100,6 +102,7 @@ def checkpoint(run: Run[Evaluate]) -> Metrics:
     return {
         **judgements[model.name].flat(),
         **uncertainty,
+        **analytic_values(analytic),
         **{f"roofline_{name}": judgements["roofline"].model[name] for name in ("pairwise_accuracy", "top5")},
         **({} if seen is None else {"num_seen_tasks": seen}),
         "model": model.name,

@@ -88,7 +88,10 @@ def transfer_outcomes(
     """All ways on all tasks that are large enough; ``fresh`` is the model before any training."""
     tasks = [t for t in data.learnable().tasks if len(t) >= min(config.num_measured) + MIN_LEFT]
     if not tasks:
-        raise ValueError(f"no task has {min(config.num_measured) + MIN_LEFT} candidates")
+        raise ValueError(
+            f"no task has {min(config.num_measured) + MIN_LEFT} candidates, {MIN_LEFT} more than the fewest "
+            f"of transfer.num_measured={config.num_measured}"
+        )
     outcomes = []
     jobs = list(itertools.product(tasks, config.num_measured, range(config.num_draws)))
     with progress("transfer") as tick:

@@ -21,7 +21,7 @@ from scripts.learning.guide import Guide
 from scripts.options.gpu_target import GpuTargetConfig
 from scripts.options.groups import TargetConfig
 from scripts.options.searches import SearchOption
-from scripts.tuning.gpu_resources import GpuBench
+from scripts.tuning.gpu_resources import GpuBench, require_described
 from scripts.tuning.measured_search import reproduce_command
 from search.protocols import Searcher
 
@@ -67,11 +67,7 @@ def gpu_site(
     """
     target = option.describe()
     gpu = bench.name_of_gpu(target)
-    if target.device.replace("_", " ") not in gpu.lower():
-        raise ValueError(
-            f"target.device must describe the GPU of this machine, {gpu}, for records of devices are kept "
-            f"apart; got {target.device}"
-        )
+    require_described(target, gpu)
 
     @contextmanager
     def open_pool() -> Iterator[Pool]:
@@ -83,7 +79,9 @@ def gpu_site(
         assert isinstance(space, Space)
         return search.searcher(space, GpuPrior(space))
 
-    named = replace(target, name=f"{gpu}, {target.precision.storage}")
+    precision = target.precision
+    products = "" if precision.dot_input == "ieee" else f", {precision.dot_input} products"
+    named = replace(target, name=f"{gpu}, {precision.storage}{products}")
     compiler = f"Triton {triton_version()}"
     return Site(named, Conditions(code_version=version, compiler=compiler, cache="flushed"), open_pool, start)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from codegen.gpu_device import gpu_device
+from codegen.gpu_device import device_names, gpu_device
 from codegen.gpu_target import GpuTarget
 from codegen.measure.compile_pool import Compilation, CompilePool
 from codegen.measure.config import MeasureConfig
@@ -23,7 +24,7 @@ from codegen.triton.compile import occupancy
 from codegen.triton.compile_cache import CompileCache
 from scripts.running.display import say
 from scripts.running.outputs import Metrics
-from scripts.tuning.measured_search import reproduce_command
+from scripts.tuning.measured_search import measure_ahead, reproduce_command
 from scripts.tuning.outcomes import measurement_metrics, outcome_text
 
 
@@ -40,6 +41,33 @@ def name_of_gpu(target: GpuTarget) -> str:
     if found != target.arch:
         raise ValueError(f"the GPU of this machine is {found}, {target.name} is {target.arch}")
     return str(properties.name)
+
+
+def require_described(target: GpuTarget, gpu: str) -> None:
+    """ValueError unless the target describes the GPU of that name: records of different ones stay apart.
+
+    Its multiprocessors count as well, where it is there: products of one name may differ in them, and so
+    does a part of one.
+    """
+    import torch
+
+    described = [name for name in device_names() if _is_named(gpu, name)]
+    num_sms = gpu_device(target.device).num_sms
+    if torch.cuda.is_available():
+        num_sms = torch.cuda.get_device_properties(0).multi_processor_count
+    if target.device in described and num_sms == gpu_device(target.device).num_sms:
+        return
+    fitting = [name for name in described if gpu_device(name).num_sms == num_sms]
+    hint = f"give target.device={fitting[0]}" if fitting else "it is not among codegen/devices; add a file"
+    raise ValueError(
+        f"the GPU of this machine is {gpu}, which target.device={target.device} does not describe: {hint}"
+    )
+
+
+def _is_named(gpu: str, device: str) -> bool:
+    """Whether the words of a device, such as ``rtx_3090``, are words of a GPU's name, in a row."""
+    words = "_".join(re.findall("[a-z0-9]+", gpu.lower()))
+    return f"_{device}_" in f"_{words}_"
 
 
 INTERPRETED_S = 120.0
@@ -67,13 +95,9 @@ class GpuProcesses:
     def measure(self, jobs: Sequence[MeasureJob]) -> Iterator[tuple[int, Measurement]]:
         """Position and measurement of each job, in order; all are compiled before the first is measured.
 
-        What the compiler finds fault with is not measured.
+        As ``measure_ahead``.
         """
-        for position, failure in enumerate(self.compiling.verify(jobs)):
-            yield (
-                position,
-                Measurement((), failure) if failure else self.measuring.measure_one(jobs[position]),
-            )
+        yield from enumerate(measure_ahead(self.measuring, self.compiling, jobs))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -23,7 +23,10 @@ from codegen.ops import Operator
 from codegen.schedule import Candidates, Space, build_space
 from codegen.triton.candidate import candidate_source
 from costmodel.encoders.gpu_roofline import GpuRooflineConfig
+from costmodel.gpu_blend import GpuBlend
 from costmodel.gpu_prior import MIN_TRIALS, GpuPrior
+from costmodel.predictor import Predictor
+from scripts.learning.guide import Guide, open_trained
 from scripts.options.gpu_target import GpuTargetConfig
 from scripts.options.searches import SearchOption
 from scripts.running.display import progress, say, show_table
@@ -62,15 +65,28 @@ def require_gpu(bench: GpuBench, target: GpuTarget) -> str:
         raise ValueError(f"{error}; {hint}") from None
 
 
-@dataclass(frozen=True)
-class AnalyticGuide:
-    """The analytic model, which guides every search for a GPU."""
+GpuModel: TypeAlias = GpuPrior | GpuBlend
 
-    config: GpuRooflineConfig
+
+@dataclass(frozen=True)
+class GpuGuide:
+    """The analytic model, which guides every search for a GPU, and beside it a learned one, if any."""
+
+    config: GpuRooflineConfig = field(default_factory=GpuRooflineConfig)
+    learned: Guide | None = None
+
+    def model(self, space: Space[GpuTarget], seed: int) -> GpuModel:
+        """On a space; ValueError as ``open_trained``."""
+        prior = GpuPrior(space, self.config)
+        if self.learned is None:
+            return prior
+        learned = open_trained(self.learned.option, self.learned.loss, self.learned.checkpoint)
+        return GpuBlend(prior, Predictor(learned, space, seed))
 
     def identity(self) -> dict[str, Any]:
         """What fixes all scores, by name."""
-        return {"model": {"name": "gpu_roofline", "min_trials": MIN_TRIALS, **asdict(self.config)}}
+        analytic = {"model": {"name": "gpu_roofline", "min_trials": MIN_TRIALS, **asdict(self.config)}}
+        return analytic if self.learned is None else {**analytic, "learned": self.learned.identity()}
 
 
 @dataclass(frozen=True)
@@ -91,7 +107,7 @@ class Tuned:
 
 @dataclass(frozen=True)
 class Compiled:
-    """A candidate that compiled, and its score by the analytic model with what the compiler found."""
+    """A candidate that compiled, and its score by the model with what the compiler found."""
 
     candidate: Mapping[str, Any]
     score: float
@@ -113,6 +129,7 @@ class GpuTuning:
     num_kernels: int
     seed: int
     bench: GpuBench = field(default_factory=GpuBench)
+    guide: GpuGuide = field(default_factory=GpuGuide)
 
     def run(self, name: str, operator: Operator, folder: Path, logger: Logger) -> Metrics:
         """Search the operator's space; kernels as files in ``kernels``, best first."""
@@ -132,10 +149,10 @@ class GpuTuning:
         return {**values, "task": name, "target": space.target.name, "wall_s": time.monotonic() - start_s}
 
     def _ranked(self, operator: Operator, space: Space[GpuTarget], folder: Path) -> dict[str, Any]:
-        """The analytic model's best that compile and are right; no time is known of any."""
-        prior = GpuPrior(space)
-        proposed = self._proposed(space, prior)
-        compiled, failures = self._compiled(operator, space, prior, proposed)
+        """The model's best that compile and are right; no time is known of any."""
+        model = self.guide.model(space, self.seed)
+        proposed = self._proposed(space, model)
+        compiled, failures = self._compiled(operator, space, model, proposed)
         kept, wrong = self._verified(operator, space, compiled)
         failures += wrong
         if not kept:
@@ -155,16 +172,16 @@ class GpuTuning:
             **rows[0].facts,
         }
 
-    def _proposed(self, space: Space[GpuTarget], prior: GpuPrior) -> Candidates:
+    def _proposed(self, space: Space[GpuTarget], model: GpuModel) -> Candidates:
         """What the search would try first, as many as it has trials, best first."""
         none = space.sample(0, np.random.default_rng(0)).keys()
         num_trials = self.search.budget().num_trials or 0
-        found = self.search.searcher(space, prior).propose(num_trials, none, np.random.default_rng(self.seed))
-        order = np.argsort(-prior.score(found), kind="stable")
+        found = self.search.searcher(space, model).propose(num_trials, none, np.random.default_rng(self.seed))
+        order = np.argsort(-model.score(found), kind="stable")
         return Candidates(found.sketches[order], found.positions[order])
 
     def _compiled(
-        self, operator: Operator, space: Space[GpuTarget], prior: GpuPrior, proposed: Candidates
+        self, operator: Operator, space: Space[GpuTarget], model: GpuModel, proposed: Candidates
     ) -> tuple[list[Compiled], list[Failure]]:
         """What compiles before the time is up, best first, and what does not."""
         start_s, limit_s = time.monotonic(), self.search.budget().max_elapsed_s
@@ -183,7 +200,7 @@ class GpuTuning:
                 if limit_s is not None and time.monotonic() - start_s > limit_s:
                     break
         chosen = Candidates(proposed.sketches[rows], proposed.positions[rows])
-        scores = prior.score(chosen, [compilation.resources for compilation in found])
+        scores = model.score(chosen, [compilation.resources for compilation in found])
         ranked = [Compiled(named[row], float(s), c) for row, s, c in zip(rows, scores, found, strict=True)]
         return sorted(ranked, key=lambda one: one.rank), failures
 
@@ -214,7 +231,7 @@ class GpuTuning:
         folder: Path,
         logger: Logger,
     ) -> Tuned:
-        """Trials on the GPU of this machine, guided by the analytic model; finalists timed in turn."""
+        """Trials on the GPU of this machine, guided by the model; finalists timed in turn."""
         measurer = PoolMeasurer(processes.measuring, operator, space, self.seed, processes.compiling)
         result = self._searched(measurer, gpu, folder, logger)
         finalists = measurer.measure_finalists(result, self.num_kernels)
@@ -240,10 +257,9 @@ class GpuTuning:
         return Tuned(rows[0].candidate, values)
 
     def _searched(self, measurer: PoolMeasurer, gpu: str, folder: Path, logger: Logger) -> TuneResult:
-        prior, settings = GpuPrior(measurer.space), self.bench.settings(self.measure)
-        guide = AnalyticGuide(prior.config)
-        identity = search_identity(self.search, guide, measurer, settings, self.seed) | {"gpu": gpu}
-        return journaled_search(self.search, prior, measurer, identity, folder, logger)
+        model, settings = self.guide.model(measurer.space, self.seed), self.bench.settings(self.measure)
+        identity = search_identity(self.search, self.guide, measurer, settings, self.seed) | {"gpu": gpu}
+        return journaled_search(self.search, model, measurer, identity, folder, logger)
 
 
 def timed(finalist: Finalist) -> Written | None:

@@ -60,9 +60,7 @@ class PoolMeasurer:
 
     def measure(self, candidates: Candidates) -> Iterator[Measurement]:
         jobs = [self.job(candidates, row) for row in range(len(candidates))]
-        failures = self.compiler.verify(jobs) if self.compiler else [None] * len(jobs)
-        for job, failure in zip(jobs, failures, strict=True):
-            yield Measurement((), failure) if failure else self.pool.measure_one(job)
+        yield from measure_ahead(self.pool, self.compiler, jobs)
 
     def measure_finalists(
         self, result: TuneResult, num: int, rivals: Sequence[Mapping[str, Any]] = ()
@@ -80,6 +78,23 @@ class PoolMeasurer:
 
     def _named_job(self, candidate: Mapping[str, Any]) -> MeasureJob:
         return job_of(self.operator, self.space, candidate, self.seed)
+
+
+FOUND_BY_COMPILER = ("constraints", "compile")
+"""Failures that are there whatever else the machine does."""
+
+
+def measure_ahead(
+    pool: MeasurePool, compiler: VerifyPool | None, jobs: Sequence[MeasureJob]
+) -> Iterator[Measurement]:
+    """Measure in order what the compiler, if there is one, has compiled before the first is measured.
+
+    What it finds fault with is not measured. What it lost is: that may be the fault of those beside it.
+    """
+    failures = compiler.verify(jobs) if compiler else [None] * len(jobs)
+    for job, failure in zip(jobs, failures, strict=True):
+        is_final = failure is not None and failure.kind in FOUND_BY_COMPILER
+        yield Measurement((), failure) if is_final else pool.measure_one(job)
 
 
 def job_of(operator: Operator, space: Space[Any], candidate: Mapping[str, Any], seed: int) -> MeasureJob:

@@ -100,7 +100,7 @@ def test_a_mistake_about_a_gpu_is_one_sentence(
     assert words in refusal(capsys, scripts, "tune", *MATMUL, *overrides)
 
 
-@pytest.mark.parametrize("name", ["collect", "attribute", "reproduce", "benchmark"])
+@pytest.mark.parametrize("name", ["attribute", "reproduce", "benchmark"])
 def test_a_gpu_is_no_target_of_commands_for_cpus(
     scripts: Scripts, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:

@@ -82,6 +82,21 @@ def test_a_run_goes_on_where_it_ended_but_not_on_another_gpu(
     assert "gpu is 'Imaginary 1' in the journal and 'Imaginary 2' now" in sentence
 
 
+def test_a_checkpoint_guides_beside_the_analytic_model(
+    measured: Scripts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured("train", "train", "data.path=tiny.parquet", "data.features=none", "debug=tiny")
+    learned = [*ARGUMENTS, "search.trials=2", "checkpoint=train/checkpoint.safetensors"]
+    assert measured("tune", "run", *learned)["trials"] == 2
+    identity = json.loads((measured.folder / "run" / "journal.jsonl").read_text().splitlines()[0])["identity"]
+    assert len(identity["learned.checkpoint_sha256"]) == 64
+    assert identity["model.name"] == "gpu_roofline"
+    sentence = refusal(capsys, measured, "tune", *ARGUMENTS, "search.trials=2", run="run")
+    assert "learned.checkpoint" in sentence
+    absent = refusal(capsys, measured, "tune", *ARGUMENTS, "checkpoint=absent.safetensors")
+    assert "absent.safetensors" in absent
+
+
 @pytest.mark.slow
 def test_a_search_without_a_model_measures_too(measured: Scripts) -> None:
     arguments = [word for word in ARGUMENTS if "anneal" not in word]
