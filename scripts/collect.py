@@ -106,6 +106,10 @@ def run(run: Run[Collect]) -> Metrics:
 def _site(config: Collect) -> Site:
     version, search = code_version(ROOT), config.search
     if isinstance(config.target, GpuTargetConfig):
+        if config.checkpoint != "shipped":
+            raise ValueError(
+                f"checkpoint={config.checkpoint} is for CPU targets: on a GPU the analytic model proposes"
+            )
         return gpu_site(config.target, config.measure, version, search, BENCH)
     guide = Guide(config.model, config.loss, config.checkpoint)
     return cpu_site(config.target, config.measure, version, guide, search, config.seed)

@@ -35,12 +35,6 @@ def analytic_metrics(model: CostModel, table: RecordTable, data: FeatureDataset)
     return {ANALYTIC: average(alone), TOGETHER: average(together)} if alone else {}
 
 
-def analytic_values(metrics: Mapping[str, TaskMetrics]) -> dict[str, float]:
-    """For ``metrics.json``."""
-    named = {name.replace(" ", "_"): metrics[name] for name in metrics}
-    return {f"{n}_{key}": each[key] for n, each in named.items() for key in ("pairwise_accuracy", "top5")}
-
-
 def _analytic_scores(task: TaskTable) -> Scores | None:
     """Finite: what should not fit comes last. None for a CPU."""
     if not isinstance(task.target, GpuTarget):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
 
 from costmodel.encoders.baselines import ConstantModel, RandomModel, RooflineModel
+from costmodel.metrics import TaskMetrics
 from costmodel.model import CostModel
-from scripts.learning.gpu_judgement import analytic_metrics, analytic_values
+from scripts.learning.gpu_judgement import analytic_metrics
 from scripts.learning.guide import checkpoint_file, open_trained
 from scripts.learning.judgement import SHOWN, judge, scoring_rate, uncertainty_metrics
 from scripts.learning.prediction_plot import draw_predictions
@@ -102,14 +104,20 @@ def checkpoint(run: Run[Evaluate]) -> Metrics:
     return {
         **judgements[model.name].flat(),
         **uncertainty,
-        **analytic_values(analytic),
-        **{f"roofline_{name}": judgements["roofline"].model[name] for name in ("pairwise_accuracy", "top5")},
+        **_headlines({"roofline": judgements["roofline"].model, **analytic}),
         **({} if seen is None else {"num_seen_tasks": seen}),
         "model": model.name,
         "candidates_per_s": scoring_rate(model, data),
         "num_test_tasks": len(data.learnable().tasks),
         "num_test_candidates": len(data),
     }
+
+
+def _headlines(known: Mapping[str, TaskMetrics]) -> dict[str, float]:
+    """Two metrics of each, for ``metrics.json``; what no task has, all its times being alike, is left out."""
+    named = {name.replace(" ", "_"): metrics for name, metrics in known.items()}
+    values = {f"{n}_{key}": each[key] for n, each in named.items() for key in ("pairwise_accuracy", "top5")}
+    return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
 def models(run: Run[Evaluate]) -> Metrics:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import pytest
 
 from codegen.measure.detect import read_host_cpu
+from codegen.measure.measurement import Measurement
 from codegen.target import BF16_FEATURE
+from datasets.parquet import save_records
 from scripts.explain import explain
-from tests.scripts.tiny import TASKS, Scripts, refusal, write_data
+from tests.scripts.tiny import TASKS, Scripts, records_of, refusal, write_data
 
 DATA = ["data.path=tiny.parquet", "data.test_fraction=0"]
 MATMUL = ["task=matmul", "task.m=16", "task.k=16", "task.n=32"]
@@ -241,3 +244,12 @@ def test_curves_go_to_wandb_offline(scripts: Scripts) -> None:
     pytest.importorskip("wandb")
     scripts("train", "run", "debug=tiny", "logger=wandb", *DATA)
     assert list((scripts.folder / "run" / "wandb").glob("offline-run-*"))
+
+
+def test_tasks_whose_times_are_all_alike_have_no_order_and_no_metric_of_it(scripts: Scripts) -> None:
+    alike = [replace(record, measurement=Measurement((1e-3,))) for record in records_of("matmul_tiny")]
+    save_records(alike, scripts.folder / "alike.parquet")
+    data = ["data.path=alike.parquet", "data.split=within_task", "data.features=none"]
+    found = scripts("evaluate", "run", "model=roofline", *data)
+    assert found["roofline_top5"] == 1
+    assert "roofline_pairwise_accuracy" not in found
