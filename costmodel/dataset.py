@@ -164,10 +164,11 @@ def task_trees(table: TaskTable) -> TreeBatch:
             f"task {table.name}: records are of program {table.program_hash}, this version has {program.hash}"
         )
     space = build_space(program, table.target)
+    candidates = candidates_of(table, space)
     try:
-        return Featuriser(space)(candidates_of(table, space))
-    except ValueError as error:
-        raise ValueError(f"task {table.name}: {str(error).removeprefix(f'task {table.name}: ')}") from None
+        return Featuriser(space)(candidates)
+    except ValueError as error:  # of a GPU that this version does not describe
+        raise ValueError(f"task {table.name}: {error}") from None
 
 
 def _all_trees(table: RecordTable, cache: FeatureCache | None) -> Iterator[TreeBatch]:

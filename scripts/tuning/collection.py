@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -69,11 +69,6 @@ def gpu_site(
     gpu = bench.name_of_gpu(target)
     require_described(target, gpu)
 
-    @contextmanager
-    def open_pool() -> Iterator[Pool]:
-        with bench.processes(measure) as processes:
-            yield processes
-
     def start(workload: Workload) -> Searcher:
         space = workload.space
         assert isinstance(space, Space)
@@ -83,7 +78,8 @@ def gpu_site(
     products = "" if precision.dot_input == "ieee" else f", {precision.dot_input} products"
     named = replace(target, name=f"{gpu}, {precision.storage}{products}")
     compiler = f"Triton {triton_version()}"
-    return Site(named, Conditions(code_version=version, compiler=compiler, cache="flushed"), open_pool, start)
+    conditions = Conditions(code_version=version, compiler=compiler, cache="flushed")
+    return Site(named, conditions, lambda: bench.processes(measure), start)
 
 
 def chosen_workloads(path: Path, only: Sequence[str], num: int | None, target: AnyTarget) -> list[Workload]:
