@@ -6,6 +6,7 @@ The same command with the same hydra.run.dir goes on with a training that was in
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,8 @@ end_quietly_when_interrupted()
 from omegaconf import MISSING
 
 from costmodel.checkpoint import save_checkpoint
-from costmodel.metrics import TaskMetrics
+from costmodel.dataset import FeatureDataset
+from costmodel.metrics import TaskMetrics, average, task_metrics
 from costmodel.model import CostModel, Resumes
 from scripts.learning.judgement import Judgement, judge, scoring_rate, uncertainty_metrics
 from scripts.learning.seen_tasks import training_notes
@@ -65,9 +67,11 @@ def run(run: Run[Train]) -> Metrics:
         left_over.unlink()
     judgement = judge(model, test_data, config.seed)
     uncertainty = uncertainty_metrics(model, test_data)
-    _report(run.folder, model, judgement, uncertainty, config.data.split)
+    fit = _fit(model, train_data)
+    _report(run.folder, model, judgement, fit | uncertainty, config.data.split)
     return {
         **judgement.flat(),
+        **fit,
         **uncertainty,
         "model": model.name,
         "train_s": effort.wall_s,
@@ -80,12 +84,21 @@ def run(run: Run[Train]) -> Metrics:
     }
 
 
-def _report(
-    folder: Path, model: CostModel, judgement: Judgement, uncertainty: TaskMetrics, split: str
-) -> None:
+def _fit(model: CostModel, data: FeatureDataset) -> TaskMetrics:
+    """The accuracy on what the model learnt from, the mean over tasks that hold pairs; nothing if none does.
+
+    Beside the accuracy on other tasks it tells what could help: more records where it is far higher, other
+    features or a larger model where it is not.
+    """
+    tasks = [task_metrics(model.score(task.trees), task.labels) for task in data.learnable().tasks]
+    accuracy = average(tasks)["pairwise_accuracy"]
+    return {"train_pairwise_accuracy": accuracy} if math.isfinite(accuracy) else {}
+
+
+def _report(folder: Path, model: CostModel, judgement: Judgement, others: TaskMetrics, split: str) -> None:
     write_text(folder / "tasks.csv", judgement.csv())
     title = f"{model.name} on {len(judgement.tasks)} tasks, the test side of data.split={split}"
-    rows = [*judgement.rows(), *((name, value, "", "", "") for name, value in uncertainty.items())]
+    rows = [*judgement.rows(), *((name, value, "", "", "") for name, value in others.items())]
     show_table(title, ["metric", "model", "95 % interval", "random", "noise ceiling"], rows)
     judgement.show_targets()
     say(f"checkpoint: {folder / CHECKPOINT}; metrics of each task: {folder / 'tasks.csv'}")

@@ -138,6 +138,16 @@ def test_one_task_on_two_targets_has_a_row_each(scripts: Scripts, capsys: pytest
     assert all(words in shown for words in ("by target", "imaginary", "elsewhere"))
 
 
+def test_a_training_says_how_well_it_fits_what_it_learnt_from(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usual = scripts("train", "usual", *TRAIN, "model.training.num_epochs=30")
+    assert "train_pairwise_accuracy" in capsys.readouterr().out
+    chance = scripts("train", "chance", *DATA, "model=constant")
+    assert chance["train_pairwise_accuracy"] == 0.5
+    assert 0.7 < usual["train_pairwise_accuracy"] <= 1
+
+
 def test_a_configured_baseline_is_not_replaced_by_the_default_one(scripts: Scripts, tmp_path: Path) -> None:
     usual = scripts("evaluate", "usual", *DATA, "model=roofline")
     odd = scripts("evaluate", "odd", *DATA, "model=roofline", "model.roofline.memory_bytes=0.0001")
