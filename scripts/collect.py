@@ -22,7 +22,7 @@ end_quietly_when_interrupted()
 from omegaconf import MISSING
 
 from codegen.measure.config import MeasureConfig
-from datasets.collect import collect
+from datasets.collect import collect, make_workload
 from datasets.parquet import save_records
 from datasets.plan import CollectConfig
 from scripts.learning.guide import Guide
@@ -32,7 +32,7 @@ from scripts.options.locations import open_store
 from scripts.running.display import progress, say, show_table
 from scripts.running.launch import ROOT, Run, launch
 from scripts.running.outputs import Metrics, code_version
-from scripts.tuning.collection import Site, chosen_workloads, cpu_site, gpu_site
+from scripts.tuning.collection import Site, chosen_tasks, cpu_site, gpu_site
 from scripts.tuning.gpu_resources import GpuBench
 
 BENCH = GpuBench()
@@ -72,8 +72,10 @@ class Collect:
 
 def run(run: Run[Collect]) -> Metrics:
     """Collect, count, and publish if asked to."""
-    config, site = run.config, _site(run.config)
-    workloads = chosen_workloads(Path(config.tasks), config.only, config.num_tasks, site.target)
+    config = run.config
+    tasks = chosen_tasks(Path(config.tasks), config.only, config.num_tasks)
+    site = _site(config)
+    workloads = [make_workload(task, site.target) for task in tasks]
     start_s, num_records, num_failed = time.monotonic(), 0, 0
     with (
         open_store(config.store) as store,

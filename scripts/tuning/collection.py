@@ -15,8 +15,8 @@ from codegen.schedule import Space
 from codegen.target import compiler_name
 from codegen.triton.compile import triton_version
 from costmodel.gpu_prior import GpuPrior
-from datasets.collect import Conditions, Pool, Workload, make_workload
-from datasets.tasks import load_tasks
+from datasets.collect import Conditions, Pool, Workload
+from datasets.tasks import Task, load_tasks
 from scripts.learning.guide import Guide
 from scripts.options.gpu_target import GpuTargetConfig
 from scripts.options.groups import TargetConfig
@@ -82,11 +82,11 @@ def gpu_site(
     return Site(named, conditions, lambda: bench.processes(measure), start)
 
 
-def chosen_workloads(path: Path, only: Sequence[str], num: int | None, target: AnyTarget) -> list[Workload]:
+def chosen_tasks(path: Path, only: Sequence[str], num: int | None) -> list[Task]:
     """The (first ``num``) tasks of a list whose names match a pattern; ValueError if none does."""
     tasks = load_tasks(path)
     chosen = [task for task in tasks if any(fnmatchcase(task.name, pattern) for pattern in only)]
     if not chosen:
         names = ", ".join(task.name for task in tasks)
         raise ValueError(f"only={list(only)} matches none of the {len(tasks)} tasks in {path}: {names}")
-    return [make_workload(task, target) for task in chosen[:num]]
+    return chosen[:num]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,13 @@ REACH = 0.15
 
 
 def draw_table(path: Path, rows: Sequence[Row], ceilings: Ceilings) -> None:
-    """Pairwise accuracy with its interval after the longest training, a line per model and loss."""
+    """Pairwise accuracy with its interval after the longest training, a line per model and loss.
+
+    What was judged on tasks without pairs has none, and no line; without any line there is no picture.
+    """
+    rows = [row for row in rows if math.isfinite(row.pairwise_accuracy)]
+    if not rows:
+        return
     plot = pyplot()
     splits = list(dict.fromkeys(row.split for row in rows))
     shown = {split: [row for row in at_largest(rows) if row.split == split] for split in splits}

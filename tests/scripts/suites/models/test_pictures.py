@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import math
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from scripts.running.plotting import pyplot
-from scripts.suites.models.pictures import REACH, draw_split
+from scripts.suites.models.pictures import REACH, draw_split, draw_table
 from scripts.suites.models.row import Row
 
 
@@ -47,3 +49,10 @@ def test_without_a_model_that_learns_all_that_are_near_are_shown() -> None:
     panel = drawn([row("roofline", 0.7, num_train=0), row("other", 0.65, num_train=0)])
     assert panel.get_xlim()[0] < 0.64
     assert not panel.texts
+
+
+def test_what_has_no_accuracy_is_left_out_of_the_picture(tmp_path: Path) -> None:
+    rows = [row("good", 0.9), row("nothing", math.nan), replace(row("nothing", math.nan), split="folds")]
+    draw_table(tmp_path / "some.png", rows, {})
+    draw_table(tmp_path / "none.png", rows[1:], {})
+    assert [path.name for path in tmp_path.iterdir()] == ["some.png"]
