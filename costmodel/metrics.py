@@ -7,7 +7,7 @@ constant per task, so the predicted label is ``exp(score - best score)``. Metric
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -147,11 +147,13 @@ def bootstrap_intervals(
     groups: Sequence[str] | None = None,
     num_samples: int = 1000,
     level: float = 0.95,
+    further: Callable[[str, int], FloatArray] | None = None,
 ) -> dict[str, tuple[float, float]]:
-    """Interval of each average when the tasks are drawn anew, with replacement.
+    """Interval of each average when the tasks are drawn anew, with replacement; NaN where there is one group.
 
     Tasks of one group are drawn together: one program on two targets is hardly more evidence than on one.
-    Without ``groups`` each task is one.
+    Without ``groups`` each task is one. ``further`` gives, for a metric, so many draws of what else the
+    average owes to chance, which are added.
     """
     if not tasks:
         return {}
@@ -166,8 +168,10 @@ def bootstrap_intervals(
         sums = np.bincount(owners, np.where(present, values, 0.0), num_groups)[draws].sum(axis=1)
         counts = np.bincount(owners, present, num_groups)[draws].sum(axis=1)
         means = sums[counts > 0] / counts[counts > 0]
+        if further is not None:
+            means = means + further(name, len(means))
         low, high = (1 - level) / 2, (1 + level) / 2
-        is_known = len(means) > 0
+        is_known = num_groups > 1 and len(means) > 0
         intervals[name] = (
             (float(np.quantile(means, low)), float(np.quantile(means, high)))
             if is_known
@@ -179,20 +183,24 @@ def bootstrap_intervals(
 def ceiling_metrics(
     latency_s: FloatArray, repeat_pairs: FloatArray, rng: np.random.Generator, num_draws: int = 8
 ) -> TaskMetrics | None:
-    """The metrics between two measurements of all candidates: what is missing to 1 is noise of measuring.
+    """The metrics between two measurements of all candidates: how far measuring agrees with itself.
 
     The second measurement is the first, shape (N,), changed by ratios that are drawn from those between
-    two measurements of the candidates that were measured twice, ``repeat_pairs``, shape (M, 2), seconds.
-    The mean of several draws; None if no candidate was measured twice.
+    two measurements of the candidates that were measured twice, ``repeat_pairs``, shape (M, 2), seconds,
+    either way round. Two candidates that draw the same of few ratios would never change places, so each is
+    varied about as much as M of them leave open (a smoothed bootstrap, Silverman and Young 1987). The mean of
+    several draws; None if no candidate was measured twice.
     """
     known = repeat_pairs[np.isfinite(repeat_pairs).all(axis=1)]
     succeeded = latency_s[np.isfinite(latency_s)]
     if not len(known) or len(succeeded) < 2:
         return None
     changes = np.log(known[:, 1] / known[:, 0])
-    draws = rng.choice(np.concatenate([changes, -changes]), size=(num_draws, len(succeeded)))
+    size = (num_draws, len(succeeded))
+    width = float(np.median(np.abs(changes)) / np.sqrt(len(changes)))
+    drawn = rng.choice(np.concatenate([changes, -changes]), size=size) + width * rng.standard_normal(size)
     scores = -np.log(succeeded)
-    return average([task_metrics(scores, labels_of(succeeded * np.exp(drawn))) for drawn in draws])
+    return average([task_metrics(scores, labels_of(succeeded * np.exp(each))) for each in drawn])
 
 
 def prefixed(metrics: Mapping[str, float], prefix: str) -> TaskMetrics:

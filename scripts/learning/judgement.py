@@ -92,8 +92,9 @@ class Judgement:
         rows: list[tuple[object, ...]] = []
         for name in SHOWN:
             low, high = self.intervals[name]
+            interval = f"{low:.3f} to {high:.3f}" if math.isfinite(low) else "of one program: none"
             known = self.ceiling.get(name, math.nan)
-            rows.append((name, self.model[name], f"{low:.3f} to {high:.3f}", self.random[name], known))
+            rows.append((name, self.model[name], interval, self.random[name], known))
         return rows
 
 

@@ -26,16 +26,15 @@ from scripts.suites.laboratory.comparison import LaboratoryConfig
 from scripts.suites.laboratory.report import search_suite
 from scripts.suites.models.report import (
     FAILED,
-    SCREEN,
-    ceilings_of,
-    coverage_sentences,
     flat,
     ranked_rows,
-    rows_of,
     screen_cells,
+    screen_header,
+    sentences,
     write_tables,
 )
 from scripts.suites.models.selection import ModelTableConfig
+from scripts.suites.models.statistics import ceilings_of, rows_of
 from scripts.suites.models.trainings import run_cells
 from scripts.suites.recorded_ranking import RecordedRankingConfig, ranking_suite
 from scripts.suites.transfer import (
@@ -134,9 +133,12 @@ def models(run: Run[Evaluate]) -> Metrics:
     write_tables(run.folder, rows, ceilings, config.reference, failed)
     for split in dict.fromkeys(row.split for row in rows):
         ranked = ranked_rows(rows, split)
-        show_table(split, SCREEN, [screen_cells(row) for row in ranked])
-        for sentence in coverage_sentences(ranked):
+        show_table(split, screen_header(config.reference), [screen_cells(row) for row in ranked])
+        for sentence in sentences(ranked):
             say(sentence)
+    if not any(row.model == config.reference for row in rows):
+        names = ", ".join(dict.fromkeys(row.model for row in rows))
+        say(f"no differences: {config.reference} does not take part; table.reference can be one of {names}")
     say(f"tables: {run.folder / 'models.csv'}, {run.folder / 'models.md'}; plot: {run.folder / 'models.png'}")
     if failed:
         show_table("trainings that failed", FAILED, [astuple(each) for each in failed])

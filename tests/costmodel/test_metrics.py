@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
+from costmodel.dataset import labels_of
 from costmodel.metrics import (
     average,
     bootstrap_intervals,
@@ -157,6 +159,36 @@ def test_the_ceiling_is_below_one_where_repeats_differ() -> None:
     assert 0.5 < noisy["pairwise_accuracy"] < 1
     assert ceiling_metrics(latency_s, shaky[1:], np.random.default_rng(0)) is None
     assert ceiling_metrics(latency_s[:1], steady, np.random.default_rng(0)) is None
+
+
+@pytest.mark.parametrize("num_pairs", [1, 3, 40])
+def test_the_ceiling_hardly_depends_on_how_many_were_measured_twice(num_pairs: int) -> None:
+    rng = np.random.default_rng(0)
+    times = np.exp(rng.normal(0, 0.1, (40, 60)))
+
+    def measured(shape: tuple[int, ...]) -> NDArray[np.float64]:
+        return np.exp(rng.normal(0, 0.02, shape))
+
+    agreement = [
+        task_metrics(-np.log(each * measured((60,))), labels_of(each * measured((60,)))) for each in times
+    ]
+    ceilings = [ceiling_metrics(each * measured((60,)), measured((num_pairs, 2)), rng) for each in times]
+    found = average([ceiling for ceiling in ceilings if ceiling is not None])["pairwise_accuracy"]
+    assert found == pytest.approx(average(agreement)["pairwise_accuracy"], abs=0.02)
+
+
+def test_one_group_has_no_interval() -> None:
+    ends = bootstrap_intervals([{"a": 0.5}, {"a": 0.7}], np.random.default_rng(0), ["same", "same"])["a"]
+    assert all(math.isnan(end) for end in ends)
+
+
+def test_further_chance_widens_an_interval() -> None:
+    tasks = [{"a": value} for value in np.linspace(0, 1, 30)]
+    plain = bootstrap_intervals(tasks, np.random.default_rng(0))["a"]
+    wide = bootstrap_intervals(
+        tasks, np.random.default_rng(0), further=lambda _, size: np.random.default_rng(1).normal(0, 1, size)
+    )["a"]
+    assert np.diff(wide) > 5 * np.diff(plain)
 
 
 def test_shapes_that_differ_and_scores_that_are_not_finite_are_refused() -> None:

@@ -51,7 +51,7 @@ def draw_split(panel: Axes, rows: Sequence[Row], ceiling: float | None) -> None:
     lines = sorted(rows, key=lambda row: row.pairwise_accuracy)
     left, right = _bounds(lines, ceiling)
     for place, row in enumerate(lines):
-        value, low, high = row.pairwise_accuracy, row.low_pairwise_accuracy, row.high_pairwise_accuracy
+        value, (low, high) = row.pairwise_accuracy, _ends(row)
         if value < left:
             panel.plot(left, place, "<", color="tab:gray", clip_on=False)
             panel.annotate(
@@ -70,11 +70,17 @@ def draw_split(panel: Axes, rows: Sequence[Row], ceiling: float | None) -> None:
 def _bounds(rows: Sequence[Row], ceiling: float | None) -> tuple[float, float]:
     """Of the axis: the intervals of what has learnt, or of all if nothing has, no further than ``REACH``."""
     learnt = [row for row in rows if row.num_train] or rows
-    lowest = min(row.low_pairwise_accuracy for row in learnt)
-    highest = max([row.high_pairwise_accuracy for row in rows] + ([] if ceiling is None else [ceiling]))
+    lowest = min(_ends(row)[0] for row in learnt)
+    highest = max([_ends(row)[1] for row in rows] + ([] if ceiling is None else [ceiling]))
     left = max(lowest, max(row.pairwise_accuracy for row in rows) - REACH)
     margin = 0.05 * (highest - left) + 1e-3
     return left - margin, highest + margin
+
+
+def _ends(row: Row) -> tuple[float, float]:
+    """Of the interval; of what has none, tasks of a single program, the value twice."""
+    value, low, high = row.pairwise_accuracy, row.low_pairwise_accuracy, row.high_pairwise_accuracy
+    return (low, high) if math.isfinite(low) else (value, value)
 
 
 def draw_curves(path: Path, rows: Sequence[Row], ceilings: Ceilings) -> None:
@@ -90,7 +96,7 @@ def draw_curves(path: Path, rows: Sequence[Row], ceilings: Ceilings) -> None:
                 continue
             sizes = [row.num_train for row in points]
             (line,) = panel.plot(sizes, [row.pairwise_accuracy for row in points], "o-", label=label)
-            low, high = ([getattr(r, f"{end}_pairwise_accuracy") for r in points] for end in ("low", "high"))
+            low, high = zip(*map(_ends, points), strict=True)
             panel.fill_between(sizes, low, high, color=line.get_color(), alpha=0.15)
         if "pairwise_accuracy" in ceilings.get(split, {}):
             panel.axhline(ceilings[split]["pairwise_accuracy"], color="black", linestyle="--", linewidth=0.8)

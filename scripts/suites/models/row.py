@@ -10,14 +10,15 @@ METRICS = ("pairwise_accuracy", "top1", "top5", "kendall_tau", "trials95")
 
 @dataclass(frozen=True)
 class Row:
-    """One model with one loss on one split, the mean of its seeds; intervals (95 %) are over groups of tasks.
+    """One model with one loss on one split, the mean of its seeds; intervals (95 %) as in ``statistics``.
 
     ``trials95``: candidates measured in the order of its scores until one comes to 95 % of the best known.
     ``ahead_<metric>``: its metric minus that of the reference on the same tasks. NaN where unknown.
     ``num_train``: candidates that it learnt from, 0 for a model that learns nothing.
     ``train_s`` and ``candidates_per_s`` are by the clock, ``train_cpu_s`` and ``candidates_per_cpu_s`` count
     the time of processors, all threads together. ``coverage``: share of times within the model's intervals,
-    None for a model that gives none.
+    None for a model that gives none. ``seed_deviation``: the standard deviation of pairwise accuracy between
+    trainings of its kind, which the intervals allow for; None if none has two seeds: then they do not.
     """
 
     split: str
@@ -62,6 +63,7 @@ class Row:
     candidates_per_cpu_s: float
     num_parameters: int
     coverage: float | None
+    seed_deviation: float | None
 
     @property
     def label(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,6 +12,10 @@ from typing import TypeAlias
 
 import numpy as np
 
+import costmodel.metrics
+import datasets.grouping
+import datasets.table
+import scripts.learning.judgement
 from costmodel.dataset import FeatureDataset
 from costmodel.metrics import TaskMetrics
 from datasets.splits import Split, by_operator, by_target, folds
@@ -18,6 +23,7 @@ from datasets.table import RecordTable
 from scripts.learning.judgement import judge, scoring_effort, uncertainty_metrics
 from scripts.learning.training import comparable_features, fit_model
 from scripts.options.data import DataConfig
+from scripts.running.code_hash import code_hash
 from scripts.running.display import say
 from scripts.running.mistakes import sentence
 from scripts.running.outputs import write_text
@@ -30,6 +36,9 @@ WITHIN_TASK = 0.2
 
 PER_TASK = 16
 """Candidates that a task has, on average, in a smaller training set: fewer would hardly be comparable."""
+
+JUDGES = (costmodel.metrics, datasets.table, datasets.grouping, scripts.learning.judgement)
+"""What a result depends on beside its model and this module, which hands both sides to the model."""
 
 Training: TypeAlias = tuple[Contestant, int, int]
 """Who, number of records and seed."""
@@ -164,12 +173,13 @@ def _planned(
     """Each division with the trainings on it, by their files: what two selections share stands once."""
     table, records = data.table(), data.file_hash()
     by_split = _trainings_by_split(config)
+    judges = code_hash(modules=[*JUDGES, sys.modules[__name__]])
     plan = []
     for name, trainings in by_split.items():
         for split in divisions(name, table, data, seed):
             wanted: dict[Path, Training] = {}
             for contestant, size, number in trainings:
-                facts = [records, name, split.digest, size, number, seed]
+                facts = [records, name, split.digest, size, number, seed, judges]
                 path = folder / f"{contestant.digest(facts)}.json"
                 wanted.setdefault(path, (contestant, size, number))
             plan.append((name, split, wanted))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from scripts.running.plotting import pyplot
-from scripts.suites.models.pictures import REACH, draw_split, draw_table
+from scripts.suites.models.pictures import REACH, draw_curves, draw_split, draw_table
 from scripts.suites.models.row import Row
 
 
@@ -49,6 +49,14 @@ def test_without_a_model_that_learns_all_that_are_near_are_shown() -> None:
     panel = drawn([row("roofline", 0.7, num_train=0), row("other", 0.65, num_train=0)])
     assert panel.get_xlim()[0] < 0.64
     assert not panel.texts
+
+
+def test_what_has_no_interval_is_a_point(tmp_path: Path) -> None:
+    alone = replace(row("alone", 0.8), low_pairwise_accuracy=math.nan, high_pairwise_accuracy=math.nan)
+    left, right = drawn([alone]).get_xlim()
+    assert left < 0.8 < right
+    draw_curves(tmp_path / "curves.png", [alone, replace(alone, num_train=10)], {})
+    assert (tmp_path / "curves.png").exists()
 
 
 def test_what_has_no_accuracy_is_left_out_of_the_picture(tmp_path: Path) -> None:

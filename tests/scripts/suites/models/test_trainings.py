@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,23 +15,11 @@ from costmodel.dataset import FeatureDataset
 from datasets.parquet import save_records
 from scripts.learning.effort import Effort
 from scripts.suites.models import trainings
-from scripts.suites.models.report import markdown, rows_of
-from scripts.suites.models.row import at_largest
 from scripts.suites.models.selection import ModelTableConfig, Selection
-from scripts.suites.models.trainings import Cell
 from tests.costmodel.synthetic import task
 from tests.scripts.tiny import TASKS, Scripts, other_target, records_of, refusal, write_data
 
 SUITE = ["suite=models", "debug=tiny", "data.path=tiny.parquet"]
-
-
-def cell(model: str, seed: int = 0, accuracy: float = 0.8, size: int = 0) -> Cell:
-    names = {"pairwise_accuracy": accuracy, "top1": 0.5, "top5": 0.9, "kendall_tau": 0.6, "trials95": 4.0}
-    tasks = {"first": names, "second": {**names, "pairwise_accuracy": accuracy - 0.2}}
-    groups = {name: name for name in tasks}
-    efforts = (1.0 + seed, 2.0 + seed, 50.0, 25.0)
-    ceiling = {"top1": 0.99}
-    return Cell("by_task", model, "-", seed, size, size or 100, *efforts, 7, tasks, groups, ceiling)
 
 
 def test_a_run_that_was_killed_goes_on(
@@ -67,6 +57,23 @@ def test_a_run_that_was_killed_goes_on(
     assert found[f"by_task_treegru_pairwise_{size}_top1"] == float(rows[0]["top1"])
     assert "| noise ceiling |" in (scripts.folder / "run" / "models.md").read_text()
     assert (scripts.folder / "run" / "models.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("module", ["costmodel.metrics", "datasets.table", "scripts.suites.models.trainings"])
+def test_what_other_code_judged_is_judged_again(
+    scripts: Scripts,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    module: str,
+) -> None:
+    few = [*SUITE, "table.splits=[by_task]", "table.models=[xgboost,roofline]", "table.num_seeds=1"]
+    scripts("evaluate", "run", *few)
+    changed = scripts.folder / "changed.py"
+    changed.write_text(Path(str(sys.modules[module].__file__)).read_text() + "# changed\n")
+    monkeypatch.setattr(sys.modules[module], "__file__", str(changed))
+    capsys.readouterr()
+    scripts("evaluate", "run", *few)
+    assert "2 trainings to be made, 0 are kept in" in capsys.readouterr().out
 
 
 def test_models_that_give_intervals_have_a_coverage_and_others_none(
@@ -216,47 +223,6 @@ def test_options_may_follow_the_name_of_a_model(scripts: Scripts, capsys: pytest
     assert numbers[0] > 2 * numbers[1]
     assert "nothing" in refusal(capsys, scripts, "evaluate", *few, "table.models=[nothing]")
     assert "by_luck" in refusal(capsys, scripts, "evaluate", *SUITE, "table.splits=[by_luck]")
-
-
-def test_a_row_is_the_mean_of_seeds_and_an_interval_over_tasks() -> None:
-    rows = rows_of([cell("a", 0, 0.8), cell("a", 1, 0.6), cell("b", 0, 0.5)], "b", seed=0)
-    assert [(row.model, row.num_seeds, row.num_tasks) for row in rows] == [("a", 2, 2), ("b", 1, 2)]
-    assert rows[0].pairwise_accuracy == pytest.approx(0.6)
-    assert (rows[0].low_pairwise_accuracy, rows[0].high_pairwise_accuracy) == pytest.approx((0.5, 0.7))
-    row = rows[0]
-    ahead = (row.ahead_pairwise_accuracy, row.low_ahead_pairwise_accuracy, row.high_ahead_pairwise_accuracy)
-    assert ahead == pytest.approx((0.2, 0.2, 0.2))
-    assert (row.train_s, row.train_cpu_s) == (1.5, 2.5)
-    assert rows[1].ahead_top1 == 0
-    lines = markdown(rows, {"by_task": {"top1": 0.99}}, "b").splitlines()
-    assert lines[0] == "## by_task, 2 tasks"
-    assert lines[4].startswith("| a | - | 2 | 0.600 (0.500 to 0.700) | 0.500 (0.500 to 0.500) |")
-    assert lines[4].endswith("| 100 | 2.5 | 25 | 7 |")
-    assert lines[6].startswith("| noise ceiling |  |  |  | 0.990 |")
-    differences = lines[lines.index("### by_task: ahead of b, task by task") :]
-    assert [line.split(" | ")[0] for line in differences if " | - | " in line] == ["| a"]
-    assert "+0.200 (+0.200 to +0.200)" in differences[4]
-
-
-def test_a_model_is_compared_with_the_reference_learnt_from_as_much() -> None:
-    cells = [cell("a", size=10), cell("b", accuracy=0.7, size=10), cell("b", accuracy=0.9, size=20)]
-    rows = rows_of(cells, "b", seed=0)
-    assert rows[0].ahead_pairwise_accuracy == pytest.approx(0.1)
-    assert rows_of(cells, "c", seed=0)[0].ahead_pairwise_accuracy != 0  # NaN: there is no reference
-    assert [(row.model, row.num_train) for row in at_largest(rows)] == [("a", 10), ("b", 20)]
-    text = markdown(rows, {}, "b")
-    assert "### by_task: learning curves" in text
-    assert text.count("| b | - |") == 3  # at most candidates, and the two sizes of its curve
-
-
-def test_losses_of_the_reference_are_compared_with_its_first() -> None:
-    cells = [
-        replace(cell("a", accuracy=accuracy), loss=loss) for loss, accuracy in (("one", 0.8), ("two", 0.7))
-    ]
-    text = markdown(rows_of(cells, "a", seed=0), {}, "a")
-    differences = text.split("### by_task: ahead of a, task by task")[1].splitlines()
-    assert [line[:9] for line in differences if line.startswith("| a |")] == ["| a | two"]
-    assert "-0.100 (-0.100 to -0.100)" in differences[4]
 
 
 def test_a_selection_beside_the_first_adds_what_it_differs_in(scripts: Scripts) -> None:
