@@ -19,12 +19,12 @@ from costmodel.augmentation import with_exchanged_operands
 from costmodel.batching import forest_of
 from costmodel.dataset import FeatureDataset
 from costmodel.losses import Loss, RankAndTime
-from costmodel.metrics import average, task_metrics
 from costmodel.model import Progress
-from costmodel.network import Dropout, ForestTensors, score_in_blocks, tensors_of
+from costmodel.network import Dropout, ForestTensors, tensors_of
 from costmodel.precision import PRECISIONS, arithmetic, check_bfloat16
 from costmodel.snapshot import TrainingState, load_snapshot, save_snapshot
 from costmodel.steps import Step, epoch_steps, num_pieces
+from costmodel.validation import divided, quality_of
 
 COUNTS = ("num_done", "num_epochs", "num_worse")
 FLOAT32_BELOW = 0.5
@@ -131,7 +131,7 @@ def train(
         raise ValueError(
             f"nothing to learn from: none of {len(data.tasks)} tasks has two comparable candidates"
         )
-    learning, validation = _divide(learnable, config.validation_fraction, rng)
+    learning, validation = divided(learnable, config.validation_fraction, rng)
     network.train()
     run = _Training(network, learning, config, rng, progress)
     identity = run.identity() if snapshot is not None else ""
@@ -139,7 +139,7 @@ def train(
         run.restore(load_snapshot(snapshot, identity))
     while not run.is_over:
         run.epoch()
-        run.judge(_quality(network, validation) if validation is not None else -math.inf)
+        run.judge(quality_of(network, validation) if validation is not None else -math.inf)
         if snapshot is not None:
             save_snapshot(snapshot, identity, run.state())
     if run.best_weights is not None:
@@ -292,18 +292,3 @@ def schedule(done: float, warmup: float) -> float:
 def seed_of(rng: np.random.Generator) -> int:
     """A seed for torch, drawn from the generator."""
     return int(rng.integers(2**62))
-
-
-def _divide(
-    data: FeatureDataset, fraction: float, rng: np.random.Generator
-) -> tuple[FeatureDataset, FeatureDataset | None]:
-    if not fraction:
-        return data, None  # nothing is drawn, so that the generator's state does not depend on the option
-    learning, validation = data.divided(fraction, rng)
-    return learning, validation if validation.tasks else None
-
-
-def _quality(network: nn.Module, data: FeatureDataset) -> float:
-    tasks = [task_metrics(score_in_blocks(network, task.trees), task.labels) for task in data.tasks]
-    quality = average(tasks)["pairwise_accuracy"]
-    return quality if math.isfinite(quality) else -math.inf

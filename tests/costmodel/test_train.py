@@ -65,13 +65,13 @@ def test_a_row_holds_candidates_of_one_task_with_their_labels() -> None:
 
 def test_validation_keeps_the_best_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     epochs: list[tuple[float, torch.Tensor]] = []
-    judge = training._quality
+    judge = training.quality_of
 
     def watched(network: Ranker, data: FeatureDataset) -> float:
         epochs.append((judge(network, data), network.score.weight.detach().clone()))
         return epochs[-1][0]
 
-    monkeypatch.setattr(training, "_quality", watched)
+    monkeypatch.setattr(training, "quality_of", watched)
     config = TrainConfig(
         num_epochs=4,
         tasks_per_step=2,
@@ -196,7 +196,7 @@ def test_training_ends_when_the_validation_tasks_have_gained_nothing_for_a_while
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     qualities = iter([0.5, 0.7, 0.6, 0.7, 0.9])
-    monkeypatch.setattr(training, "_quality", lambda network, data: next(qualities))
+    monkeypatch.setattr(training, "quality_of", lambda network, data: next(qualities))
     done: list[int] = []
     config = TrainConfig(num_epochs=5, candidates_per_task=64, validation_fraction=0.4, patience=2)
     NeuralModel(SMALL, config).fit(
