@@ -6,7 +6,7 @@ import copy
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -20,7 +20,7 @@ from costmodel.batching import forest_of
 from costmodel.dataset import FeatureDataset
 from costmodel.losses import Loss, RankAndTime
 from costmodel.model import Progress
-from costmodel.network import Dropout, ForestTensors, tensors_of
+from costmodel.network import Dropout, ForestTensors, Ranker, tensors_of
 from costmodel.precision import PRECISIONS, arithmetic, check_bfloat16
 from costmodel.snapshot import TrainingState, load_snapshot, save_snapshot
 from costmodel.steps import Step, epoch_steps, num_pieces
@@ -109,7 +109,7 @@ class RefitConfig:
 
 
 def train(
-    network: nn.Module,
+    network: Ranker,
     data: FeatureDataset,
     config: TrainConfig,
     rng: np.random.Generator,
@@ -152,7 +152,7 @@ class _Training:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Ranker,
         data: FeatureDataset,
         config: TrainConfig,
         rng: np.random.Generator,
@@ -195,8 +195,10 @@ class _Training:
 
     def identity(self) -> str:
         """16 hex digits over what fixes the training at its start."""
+        # Shapes alone do not tell networks apart: heads of attention, say, share the arrays of all.
+        encoder = (self.network.config.name, asdict(self.network.config))
         shapes = [tuple(parameter.shape) for parameter in self.network.parameters()]
-        facts = (self.data.hash, self.config, shapes, self.rng.bit_generator.state)
+        facts = (self.data.hash, self.config, encoder, shapes, self.rng.bit_generator.state)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
     def state(self) -> TrainingState:

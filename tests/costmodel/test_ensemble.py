@@ -9,6 +9,7 @@ import pytest
 
 from costmodel.checkpoint import load_checkpoint, save_checkpoint
 from costmodel.encoders.gnn import GNNConfig
+from costmodel.encoders.transformer import TransformerConfig
 from costmodel.encoders.treegru import TreeGRUConfig
 from costmodel.ensemble import EnsembleConfig, EnsembleModel
 from costmodel.neural import NeuralModel
@@ -70,6 +71,16 @@ def test_a_checkpoint_keeps_members_and_factor(trained: EnsembleModel, tmp_path:
     assert len(loaded.members) == 3
     with pytest.raises(ValueError, match="ensemble of treegru, not of gnn"):
         load_checkpoint(tmp_path / "e.safetensors", EnsembleModel(NeuralModel(GNNConfig())))
+
+
+def test_members_do_not_go_on_with_the_training_of_another_encoder(tmp_path: Path) -> None:
+    heads = (TransformerConfig(hidden=8, num_heads=number, readout=8) for number in (4, 2))
+    first, second = (EnsembleModel(NeuralModel(each, TrainConfig(num_epochs=1))) for each in heads)
+    for model in (first, second):
+        model.snapshot = tmp_path / "training.safetensors"
+    first.fit(dataset("matmul", "conv2d"), np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"training-0\.safetensors is of a training with other data"):
+        second.fit(dataset("matmul", "conv2d"), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("options", [{"num_members": 1}, {"coverage": 1.0}, {"calibration_fraction": 1.0}])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -141,57 +140,6 @@ def test_settings_that_cannot_be_are_refused(field: str, value: float) -> None:
         TrainConfig(**{field: value})  # type: ignore[arg-type]
 
 
-LONG = TrainConfig(
-    num_epochs=4,
-    tasks_per_step=2,
-    candidates_per_task=32,
-    validation_fraction=0.4,
-    exchange_probability=0.5,
-    dropout=0.2,
-)
-
-
-class StopAt:
-    """Interrupts a training before some step."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def __call__(self, done: int, of: int, loss: float) -> None:
-        if done == self.step:
-            raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize("share", [0.4, 0.6, 0.99])
-def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(tmp_path: Path, share: float) -> None:
-    data = dataset("matmul", "small_matmul", "conv2d")
-    steps: list[int] = []
-    whole = NeuralModel(SMALL, LONG)
-    whole.fit(data, np.random.default_rng(3), lambda done, of, loss: steps.append(of))
-    resumed = NeuralModel(SMALL, LONG)
-    resumed.snapshot = tmp_path / "training.safetensors"
-    with pytest.raises(KeyboardInterrupt):
-        resumed.fit(data, np.random.default_rng(3), StopAt(int(share * steps[0])))
-    first: list[int] = []
-    resumed.fit(data, np.random.default_rng(3), lambda done, of, loss: first.append(done))
-    assert first[0] > 1
-    for name, array in whole.state().arrays.items():
-        np.testing.assert_array_equal(resumed.state().arrays[name], array, err_msg=name)
-
-
-def test_a_snapshot_of_another_training_is_refused(tmp_path: Path) -> None:
-    model = NeuralModel(SMALL, TrainConfig(num_epochs=1))
-    model.snapshot = tmp_path / "training.safetensors"
-    model.fit(dataset("matmul"), np.random.default_rng(0))
-    with pytest.raises(ValueError, match=r"training\.safetensors is of a training with other data"):
-        model.fit(dataset("conv2d"), np.random.default_rng(0))
-    with pytest.raises(ValueError, match="other data or options"):
-        model.fit(dataset("matmul"), np.random.default_rng(1))
-    model.snapshot.write_bytes(b"nothing")
-    with pytest.raises(ValueError, match="no snapshot of a training"):
-        model.fit(dataset("matmul"), np.random.default_rng(0))
-
-
 def test_training_ends_when_the_validation_tasks_have_gained_nothing_for_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -233,27 +181,6 @@ def test_bfloat16_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(precision, "_times", lambda step: (2e-3, 1e-3))
     with pytest.raises(ValueError, match=r"takes 2\.0 ms in bfloat16 and 1\.0 ms in float32"):
         losses(config)
-
-
-def test_a_training_in_bfloat16_that_goes_on_does_not_ask_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    checks: list[int] = []
-    monkeypatch.setattr(training, "check_bfloat16", lambda steps: checks.append(1))
-    config = TrainConfig(num_epochs=4, tasks_per_step=2, candidates_per_task=32, precision="bfloat16_first")
-    data = dataset("matmul", "conv2d")
-    steps: list[int] = []
-    whole = NeuralModel(SMALL, config)
-    whole.fit(data, np.random.default_rng(3), lambda done, of, loss: steps.append(of))
-    resumed = NeuralModel(SMALL, config)
-    resumed.snapshot = tmp_path / "training.safetensors"
-    with pytest.raises(KeyboardInterrupt):
-        resumed.fit(data, np.random.default_rng(3), StopAt(int(0.4 * steps[0])))
-    assert len(checks) == 2
-    resumed.fit(data, np.random.default_rng(3))
-    assert len(checks) == 2
-    for name, array in whole.state().arrays.items():
-        np.testing.assert_array_equal(resumed.state().arrays[name], array, err_msg=name)
 
 
 def test_exchanged_operands_are_each_others_and_nothing_else_changes() -> None:
