@@ -122,8 +122,8 @@ def train(
     given the same network, data and generator as at first, and ends in the same weights to the bit.
 
     Raises:
-        ValueError: if no task has two candidates, one of which succeeded, or ``snapshot`` is of another
-            training, or the precision does not suit the CPU.
+        ValueError: if no task has two candidates, one of which succeeded, or none is left to validate on, or
+            ``snapshot`` is of another training, or the precision does not suit the CPU.
         FloatingPointError: if the loss stops being finite.
     """
     learnable = data.learnable()
