@@ -65,8 +65,11 @@ class TrainConfig:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if self.candidates_per_task < 2:
             raise ValueError(f"candidates_per_task must be at least 2, got {self.candidates_per_task}")
-        if not 0 <= self.validation_fraction < 1:
-            raise ValueError(f"validation_fraction must be in [0, 1), got {self.validation_fraction}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay must be 0 or more and finite, got {self.weight_decay}")
+        for name in ("warmup_fraction", "validation_fraction", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
         if self.patience < 0 or (self.patience and not self.validation_fraction):
             raise ValueError(
                 f"patience must not be negative and needs validation_fraction > 0, got {self.patience}"
@@ -75,8 +78,6 @@ class TrainConfig:
             raise ValueError(f"precision must be {' or '.join(PRECISIONS)}, got {self.precision!r}")
         if not 0 <= self.exchange_probability <= 1:
             raise ValueError(f"exchange_probability must be in [0, 1], got {self.exchange_probability}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
 
 
 @dataclass(frozen=True, kw_only=True)
