@@ -9,10 +9,10 @@ import numpy as np
 
 from costmodel.dataset import FeatureDataset, dataset_of
 from costmodel.feature_cache import FeatureCache
-from costmodel.model import CostModel
+from costmodel.model import CostModel, KnowsUncertainty
 from datasets.table import RecordTable
 from scripts.learning.effort import Effort, Stopwatch
-from scripts.running.display import progress
+from scripts.running.display import progress, say
 
 
 def comparable_features(
@@ -63,8 +63,15 @@ def fit_model(
         except FloatingPointError as error:
             raise ValueError(f"training {model.name} diverged: {error}") from error
     effort = watch.elapsed()
+    warn_of_intervals(model)
     if not all(np.isfinite(model.score(task.trees)).all() for task in data.tasks):
         raise ValueError(
             f"training {model.name} diverged: its scores are not finite; a lower learning_rate may help"
         )
     return effort
+
+
+def warn_of_intervals(model: CostModel) -> None:
+    """Say why a model that should know how sure it is does not: its coverage is left out of all tables."""
+    if isinstance(model, KnowsUncertainty) and model.uncalibrated:
+        say(f"warning: the intervals of {model.name} are not calibrated: {model.uncalibrated}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from costmodel.checkpoint import load_checkpoint, save_checkpoint
+from costmodel.dataset import FeatureDataset
 from costmodel.encoders.gnn import GNNConfig
 from costmodel.encoders.transformer import TransformerConfig
 from costmodel.encoders.treegru import TreeGRUConfig
@@ -52,6 +54,20 @@ def test_intervals_hold_on_the_calibration_tasks_as_often_as_they_say() -> None:
     model.fit(data, np.random.default_rng(0))
     shares = [float(model.covers(each).mean()) for each in data.tasks]
     assert min(abs(share - 0.8) for share in shares) < 0.02
+
+
+def test_failures_alone_calibrate_nothing() -> None:
+    failed = [
+        replace(task("conv2d"), latency_s=np.full(120, np.nan), group=str(number)) for number in range(4)
+    ]
+    config = EnsembleConfig(num_members=2, calibration_fraction=0.2)
+    model = EnsembleModel(NeuralModel(MEMBER, TrainConfig(num_epochs=1)), config)
+    model.fit(FeatureDataset((task("matmul"), *failed)), np.random.default_rng(0))
+    assert np.isnan(model.factor)
+    assert "=0.2 keeps 1 of 5 tasks apart, none with two candidates to compare" in model.uncalibrated
+    model.fit(dataset("matmul", "conv2d"), np.random.default_rng(0))
+    assert "keeps none apart" in model.uncalibrated
+    assert model.uncalibrated == model.tuned(dataset("pool2d"), np.random.default_rng(0)).uncalibrated
 
 
 def test_coverage_and_width_are_reported(trained: EnsembleModel) -> None:

@@ -193,6 +193,7 @@ def test_the_coverage_of_an_ensemble_is_shown_where_it_is_trained_and_where_it_i
     shown = capsys.readouterr().out.splitlines()
     judged = scripts("evaluate", "run", *DATA, *intervals, CHECKPOINT)
     seen = capsys.readouterr().out.splitlines()
+    assert not any("not calibrated" in line for line in (*shown, *seen))
     for name in ("coverage", "interval_ratio"):
         assert judged[name] == trained[name]
         assert f"{trained[name]:.4g}" in next(line for line in shown if f" {name} " in line)
@@ -200,6 +201,20 @@ def test_the_coverage_of_an_ensemble_is_shown_where_it_is_trained_and_where_it_i
     assert f" {trained['coverage']:.4g} " in next(line for line in seen if " ensemble " in line)
     (said,) = (line for line in seen if line.startswith("predicted against measured times: "))
     assert said.endswith("run/predictions.png")
+
+
+def test_an_ensemble_whose_intervals_are_not_calibrated_says_why_and_what_to_set(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = ["model=ensemble", "model.ensemble.num_members=2"]
+    assert "coverage" not in scripts("train", "train", *TRAIN, *pair)
+    warning = "warning: the intervals of ensemble are not calibrated: "
+    shares = "calibration_fraction=0.1 of 3 groups of tasks alike keeps none apart; calibration_fraction=0.33"
+    assert f"{warning}{shares} keeps one" in capsys.readouterr().out
+    assert "coverage" not in scripts("evaluate", "judged", *DATA, *pair, CHECKPOINT)
+    assert f"{warning}its calibration_fraction=0.1 kept no task" in capsys.readouterr().out
+    scripts("train", "none", *TRAIN, *pair, "model.ensemble.calibration_fraction=0")
+    assert warning not in capsys.readouterr().out
 
 
 def test_trees_have_no_loss_to_show(scripts: Scripts, capsys: pytest.CaptureFixture[str]) -> None:
