@@ -70,14 +70,18 @@ def load_checkpoint(path: Path, model: AnyModel, data_hash: str | None = None) -
 
     Raises:
         ValueError: if the file is missing, damaged or no checkpoint, or holds another model or other
-            features, or (if a hash is given) was trained on other data; it names both values.
+            features, or (if a hash is given) was trained on other data; it names both values. Or the model
+            refuses its arrays.
     """
     header, state = _read(path)
     if header.model != model.name:
         raise ValueError(f"{path} holds a {header.model!r} model, not {model.name!r}")
     if data_hash is not None and header.data_hash != data_hash:
         raise ValueError(f"{path} was trained on data {header.data_hash}, not on {data_hash}")
-    return model.restored(state)
+    try:
+        return model.restored(state)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be used: {error}") from None
 
 
 def _read(path: Path) -> tuple[CheckpointHeader, ModelState]:

@@ -113,14 +113,26 @@ class FeatureDataset:
         kept = [np.sort(rng.permutation(len(t))[: max(round(share * len(t)), 1)]) for t in self.tasks]
         return FeatureDataset(tuple(task.take(rows) for task, rows in zip(self.tasks, kept)))
 
+    @cached_property
+    def groups(self) -> tuple[str, ...]:
+        """The groups of the tasks, each once."""
+        return tuple(dict.fromkeys(task.group for task in self.tasks))
+
     def divided(self, fraction: float, rng: np.random.Generator) -> tuple[FeatureDataset, FeatureDataset]:
         """All tasks but those of a share of the groups, drawn at random, and these; one is always left."""
-        groups = list(dict.fromkeys(task.group for task in self.tasks))
-        num_kept = max(0, min(round(fraction * len(groups)), len(groups) - 1))
-        kept = {groups[number] for number in rng.permutation(len(groups))[:num_kept]}
+        num = len(self.groups)
+        num_kept = max(0, min(round(fraction * num), num - 1))
+        kept = {self.groups[number] for number in rng.permutation(num)[:num_kept]}
         sides = ([t for t in self.tasks if (t.group in kept) is is_kept] for is_kept in (False, True))
         learning, apart = (FeatureDataset(tuple(side)) for side in sides)
         return learning, apart
+
+    def share_of_none(self, name: str, fraction: float) -> str:
+        """A sentence for a fraction by which ``divided`` keeps none, with one that would do."""
+        num = len(self.groups)
+        advice = f"{name}={1 / num:.2g} keeps one" if num > 1 else "one group cannot be divided"
+        groups = f"{num} group{'s' * (num != 1)} of tasks alike"
+        return f"{name}={fraction} of {groups} keeps none apart; {advice}"
 
     def learnable(self) -> FeatureDataset:
         """The tasks with at least two candidates, not all failed: others hold no comparison."""

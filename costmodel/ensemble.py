@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,7 +42,8 @@ class EnsembleModel:
     """Deep ensemble (Lakshminarayanan et al. 2017) of one kind of network, with calibrated intervals.
 
     The width of an interval is the members' disagreement times a factor that covers the calibration tasks
-    (split conformal prediction with normalised residuals, Papadopoulos et al. 2002).
+    (split conformal prediction with normalised residuals, Papadopoulos et al. 2002). ``uncalibrated``: as in
+    ``KnowsUncertainty``.
     """
 
     name: ClassVar[str] = "ensemble"
@@ -50,6 +52,7 @@ class EnsembleModel:
         self.config = config or EnsembleConfig()
         self.members = [member, *(_fresh(member) for _ in range(1, self.config.num_members))]
         self.factor = float("nan")
+        self.uncalibrated = ""
         self.snapshot: Path | None = None
 
     def fit(self, data: FeatureDataset, rng: np.random.Generator, progress: Progress | None = None) -> None:
@@ -61,6 +64,7 @@ class EnsembleModel:
             told = _part_of(progress, number, len(self.members))
             member.fit(learning, np.random.default_rng(seed), told)
         self.factor = self._calibrated(calibration)
+        self.uncalibrated = "" if self._is_as_asked else self._gap(data, calibration)
 
     @property
     def is_fitted(self) -> bool:
@@ -115,12 +119,29 @@ class EnsembleModel:
             members.append(member.restored(ModelState(state.config["network"], mine)))
         result = ensemble._with_members(members)
         result.factor = float(state.arrays["factor"][0])
+        if not result._is_as_asked:
+            fraction = result.config.calibration_fraction
+            result.uncalibrated = f"its calibration_fraction={fraction} kept no task apart to learn them from"
         return result
 
     def _with_members(self, members: list[NeuralModel]) -> Self:
         model = type(self)(members[0], self.config)
-        model.members, model.factor = members, self.factor
+        model.members, model.factor, model.uncalibrated = members, self.factor, self.uncalibrated
         return model
+
+    @property
+    def _is_as_asked(self) -> bool:
+        """Whether intervals are calibrated if that was asked for."""
+        return math.isfinite(self.factor) or not self.config.calibration_fraction
+
+    def _gap(self, data: FeatureDataset, calibration: FeatureDataset) -> str:
+        """Why what was kept apart of the data calibrates nothing, and what would."""
+        fraction = self.config.calibration_fraction
+        if not calibration.tasks:
+            return data.share_of_none("calibration_fraction", fraction)
+        kept = f"{len(calibration.tasks)} of {len(data.tasks)} tasks"
+        reason = f"calibration_fraction={fraction} keeps {kept} apart, none with two candidates to compare"
+        return f"{reason}; a larger one keeps more"
 
     def _disagreement(self, batch: TreeBatch) -> NDArray[np.float64]:
         """Standard deviation of the members, plus its mean: to agree by chance is not to be sure."""

@@ -84,7 +84,12 @@ class Resumes(Protocol):
 
 @runtime_checkable
 class KnowsUncertainty(Protocol):
-    """A model that says how far it may be off; widths are of log time, for candidates of one task."""
+    """A model that says how far it may be off; widths are of log time, for candidates of one task.
+
+    ``uncalibrated`` says why widths mean nothing although they should; else it is empty.
+    """
+
+    uncalibrated: str
 
     def half_widths(self, batch: TreeBatch, /) -> NDArray[np.float64]:
         """Shape (N,); NaN where it was not calibrated."""

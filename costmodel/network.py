@@ -169,6 +169,7 @@ class Ranker(nn.Module):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
+        self.config = config
         self.node_scaling = InputScaling(len(NODE_COLUMNS))
         self.program_scaling = InputScaling(len(PROGRAM_COLUMNS))
         self.encoder: Any = config.build(len(NODE_COLUMNS))

@@ -97,6 +97,9 @@ class NeuralModel:
         if expected != found:
             wrong = {name for name in expected | found if expected.get(name) != found.get(name)}
             raise ValueError(f"the arrays {sorted(wrong)} do not fit the model {config.name} with {config}")
+        broken = sorted(name for name, array in state.arrays.items() if not np.isfinite(array).all())
+        if broken:
+            raise ValueError(f"the arrays {broken} hold numbers that are not finite; train the model anew")
         tensors = {names[name]: torch.from_numpy(np.array(array)) for name, array in state.arrays.items()}
         model.network.load_state_dict(tensors)
         return model

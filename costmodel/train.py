@@ -6,7 +6,7 @@ import copy
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -19,12 +19,12 @@ from costmodel.augmentation import with_exchanged_operands
 from costmodel.batching import forest_of
 from costmodel.dataset import FeatureDataset
 from costmodel.losses import Loss, RankAndTime
-from costmodel.metrics import average, task_metrics
 from costmodel.model import Progress
-from costmodel.network import Dropout, ForestTensors, score_in_blocks, tensors_of
+from costmodel.network import Dropout, ForestTensors, Ranker, tensors_of
 from costmodel.precision import PRECISIONS, arithmetic, check_bfloat16
 from costmodel.snapshot import TrainingState, load_snapshot, save_snapshot
 from costmodel.steps import Step, epoch_steps, num_pieces
+from costmodel.validation import divided, quality_of
 
 COUNTS = ("num_done", "num_epochs", "num_worse")
 FLOAT32_BELOW = 0.5
@@ -65,8 +65,11 @@ class TrainConfig:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if self.candidates_per_task < 2:
             raise ValueError(f"candidates_per_task must be at least 2, got {self.candidates_per_task}")
-        if not 0 <= self.validation_fraction < 1:
-            raise ValueError(f"validation_fraction must be in [0, 1), got {self.validation_fraction}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay must be 0 or more and finite, got {self.weight_decay}")
+        for name in ("warmup_fraction", "validation_fraction", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
         if self.patience < 0 or (self.patience and not self.validation_fraction):
             raise ValueError(
                 f"patience must not be negative and needs validation_fraction > 0, got {self.patience}"
@@ -75,8 +78,6 @@ class TrainConfig:
             raise ValueError(f"precision must be {' or '.join(PRECISIONS)}, got {self.precision!r}")
         if not 0 <= self.exchange_probability <= 1:
             raise ValueError(f"exchange_probability must be in [0, 1], got {self.exchange_probability}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +110,7 @@ class RefitConfig:
 
 
 def train(
-    network: nn.Module,
+    network: Ranker,
     data: FeatureDataset,
     config: TrainConfig,
     rng: np.random.Generator,
@@ -122,8 +123,8 @@ def train(
     given the same network, data and generator as at first, and ends in the same weights to the bit.
 
     Raises:
-        ValueError: if no task has two candidates, one of which succeeded, or ``snapshot`` is of another
-            training, or the precision does not suit the CPU.
+        ValueError: if no task has two candidates, one of which succeeded, or none is left to validate on, or
+            ``snapshot`` is of another training, or the precision does not suit the CPU.
         FloatingPointError: if the loss stops being finite.
     """
     learnable = data.learnable()
@@ -131,7 +132,7 @@ def train(
         raise ValueError(
             f"nothing to learn from: none of {len(data.tasks)} tasks has two comparable candidates"
         )
-    learning, validation = _divide(learnable, config.validation_fraction, rng)
+    learning, validation = divided(learnable, config.validation_fraction, rng)
     network.train()
     run = _Training(network, learning, config, rng, progress)
     identity = run.identity() if snapshot is not None else ""
@@ -139,7 +140,7 @@ def train(
         run.restore(load_snapshot(snapshot, identity))
     while not run.is_over:
         run.epoch()
-        run.judge(_quality(network, validation) if validation is not None else -math.inf)
+        run.judge(quality_of(network, validation) if validation is not None else -math.inf)
         if snapshot is not None:
             save_snapshot(snapshot, identity, run.state())
     if run.best_weights is not None:
@@ -152,7 +153,7 @@ class _Training:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Ranker,
         data: FeatureDataset,
         config: TrainConfig,
         rng: np.random.Generator,
@@ -195,8 +196,10 @@ class _Training:
 
     def identity(self) -> str:
         """16 hex digits over what fixes the training at its start."""
+        # Shapes alone do not tell networks apart: heads of attention, say, share the arrays of all.
+        encoder = (self.network.config.name, asdict(self.network.config))
         shapes = [tuple(parameter.shape) for parameter in self.network.parameters()]
-        facts = (self.data.hash, self.config, shapes, self.rng.bit_generator.state)
+        facts = (self.data.hash, self.config, encoder, shapes, self.rng.bit_generator.state)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
     def state(self) -> TrainingState:
@@ -292,18 +295,3 @@ def schedule(done: float, warmup: float) -> float:
 def seed_of(rng: np.random.Generator) -> int:
     """A seed for torch, drawn from the generator."""
     return int(rng.integers(2**62))
-
-
-def _divide(
-    data: FeatureDataset, fraction: float, rng: np.random.Generator
-) -> tuple[FeatureDataset, FeatureDataset | None]:
-    if not fraction:
-        return data, None  # nothing is drawn, so that the generator's state does not depend on the option
-    learning, validation = data.divided(fraction, rng)
-    return learning, validation if validation.tasks else None
-
-
-def _quality(network: nn.Module, data: FeatureDataset) -> float:
-    tasks = [task_metrics(score_in_blocks(network, task.trees), task.labels) for task in data.tasks]
-    quality = average(tasks)["pairwise_accuracy"]
-    return quality if math.isfinite(quality) else -math.inf

@@ -39,7 +39,11 @@ def test_the_encoder_of_the_documentation_learns(tmp_path: Path, monkeypatch: py
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, name, module)
     spec.loader.exec_module(module)
-    config = NeuralOption(network=yaml.safe_load(block("yaml"))["network"]).encoder()
+    network = yaml.safe_load(block("yaml"))["network"]
+    for wrong in ({"hidden": 0}, {"hidden": -4}, {"readout": -1}):
+        with pytest.raises(ValueError, match=r"(hidden must be at least 1|readout must be 0 .*), got"):
+            NeuralOption(network={**network, **wrong})
+    config = NeuralOption(network=network).encoder()
     assert config.name == "node_sum"
     model = NeuralModel(config, TrainConfig(num_epochs=15, tasks_per_step=3, candidates_per_task=40))
     model.fit(dataset("matmul", "conv2d"), np.random.default_rng(0))

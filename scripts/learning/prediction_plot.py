@@ -11,6 +11,8 @@ from costmodel.dataset import FeatureDataset
 from costmodel.model import CostModel
 from scripts.running.plotting import pyplot
 
+FASTEST = 0.5
+"""Predictions below this are drawn at the edge."""
 WORST = 16.0
 """Candidates that are this many times slower than the best of their task are drawn at the edge."""
 
@@ -34,22 +36,26 @@ def relative_times(model: CostModel, data: FeatureDataset) -> tuple[FloatArray, 
 
 
 def draw_predictions(path: Path, model: CostModel, data: FeatureDataset) -> None:
-    """How many candidates lie where, on logarithmic axes; on the diagonal the model is right."""
+    """How many candidates lie where, on logarithmic axes; on the diagonal the model is right.
+
+    The labels say that the level of each task is given, not predicted: points look better than times would.
+    """
     plot = pyplot()
-    measured, predicted = (np.clip(times, 0.5, WORST) for times in relative_times(model, data))
+    measured, predicted = (np.clip(times, FASTEST, WORST) for times in relative_times(model, data))
     figure, panel = plot.subplots(figsize=(5, 4.2), layout="constrained")
     drawn = panel.hexbin(
         measured, predicted, xscale="log", yscale="log", gridsize=60, bins="log", mincnt=1, cmap="viridis"
     )
-    panel.plot([0.5, WORST], [0.5, WORST], color="tab:red", linewidth=0.8)
-    ticks = [0.5, 1, 2, 4, 8, WORST]
+    panel.plot([FASTEST, WORST], [FASTEST, WORST], color="tab:red", linewidth=0.8)
+    ticks = [FASTEST, 1, 2, 4, 8, WORST]
     for axis in (panel.xaxis, panel.yaxis):
         axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.set_ticks([], minor=True)
     panel.set(
         xlabel="measured time / best of the task",
-        ylabel=f"time predicted by {model.name} / best of the task",
-        title=f"{len(measured):,} candidates of {len(data.learnable().tasks)} tasks",
+        ylabel=f"time predicted by {model.name} / best of the task\n(up to a constant per task)",
+        title=f"{len(measured):,} candidates of {len(data.learnable().tasks)} tasks\n"
+        f"(at the edges: below {FASTEST:g} or above {WORST:g})",
     )
     figure.colorbar(drawn, label="candidates")
     figure.savefig(path, dpi=120)

@@ -9,10 +9,10 @@ import numpy as np
 
 from costmodel.dataset import FeatureDataset, dataset_of
 from costmodel.feature_cache import FeatureCache
-from costmodel.model import CostModel
+from costmodel.model import CostModel, KnowsUncertainty
 from datasets.table import RecordTable
 from scripts.learning.effort import Effort, Stopwatch
-from scripts.running.display import progress
+from scripts.running.display import progress, say
 
 
 def comparable_features(
@@ -34,9 +34,10 @@ def comparable_features(
         data = dataset_of(table, on_task, cache)
     if not data.learnable().tasks:
         raise ValueError(
-            f"there is nothing to {purpose}: of the {len(data.tasks)} tasks on that side of the split none "
-            "has two comparable candidates; change data.test_fraction, data.held_out or data.split "
-            "(within_task divides the candidates of each task)"
+            f"there is nothing to {purpose}: of the records in data.path that side of the split gets "
+            f"{_counted(len(data.tasks), 'task')} with {_counted(len(data), 'candidate')}; each side needs a "
+            "task with at least two candidates, not all failed: add records, or change data.test_fraction, "
+            "data.held_out or data.split (within_task divides the candidates of each task)"
         )
     return data
 
@@ -63,8 +64,19 @@ def fit_model(
         except FloatingPointError as error:
             raise ValueError(f"training {model.name} diverged: {error}") from error
     effort = watch.elapsed()
+    warn_of_intervals(model)
     if not all(np.isfinite(model.score(task.trees)).all() for task in data.tasks):
         raise ValueError(
             f"training {model.name} diverged: its scores are not finite; a lower learning_rate may help"
         )
     return effort
+
+
+def warn_of_intervals(model: CostModel) -> None:
+    """Say why a model that should know how sure it is does not: its coverage is left out of all tables."""
+    if isinstance(model, KnowsUncertainty) and model.uncalibrated:
+        say(f"warning: the intervals of {model.name} are not calibrated: {model.uncalibrated}")
+
+
+def _counted(num: int, noun: str) -> str:
+    return f"{num:,} {noun}{'s' * (num != 1)}"

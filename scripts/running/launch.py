@@ -37,6 +37,9 @@ ConfigT = TypeVar("ConfigT")
 MISTAKE = 2
 """Exit code of a run that a user's mistake ended."""
 
+NUM_SEEDS = 2**32
+"""NumPy's global generator takes no others."""
+
 USER_ERRORS = (ValueError, ScheduleError, OSError, HydraException, OmegaConfBaseException)
 
 
@@ -117,6 +120,8 @@ def _short(folder: Path) -> Path:
 def _run_once(config: DictConfig, folder: Path, work: Callable[[Run[Any]], Metrics]) -> None:
     reject_added_keys(config)
     settings: Any = OmegaConf.to_object(config)
+    if not 0 <= settings.seed < NUM_SEEDS:
+        raise ValueError(f"seed must be from 0 to {NUM_SEEDS - 1}, got {settings.seed}")
     random.seed(settings.seed)
     np.random.seed(settings.seed)  # noqa: NPY002 - for libraries that take no generator
     torch.manual_seed(settings.seed)

@@ -17,7 +17,7 @@ from scripts.learning.guide import checkpoint_file, open_trained
 from scripts.learning.judgement import SHOWN, judge, scoring_rate, uncertainty_metrics
 from scripts.learning.prediction_plot import draw_predictions
 from scripts.learning.seen_tasks import num_seen
-from scripts.learning.training import comparable_features
+from scripts.learning.training import comparable_features, warn_of_intervals
 from scripts.options.data import DataConfig
 from scripts.running.display import say, show_table
 from scripts.running.launch import Run
@@ -80,6 +80,7 @@ def checkpoint(run: Run[Evaluate]) -> Metrics:
     """Metrics on the test side of the split, of the model and of what learns nothing; ``predictions.png``."""
     config = run.config
     model = open_trained(config.model, config.loss, config.checkpoint)
+    warn_of_intervals(model)
     split = config.data.divide(config.data.table(), config.seed)
     file = checkpoint_file(config.model, config.loss, config.checkpoint)
     seen = num_seen(file, split, config.data.split, config.allow_seen)

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
 
 import costmodel.checkpoint
 from costmodel.checkpoint import load_checkpoint, read_header, save_checkpoint
 from costmodel.encoders.baselines import RandomModel, RooflineModel
 from costmodel.encoders.treegru import TreeGRUConfig
+from costmodel.ensemble import EnsembleModel
 from costmodel.features.columns import FEATURES_VERSION
+from costmodel.global_local import GlobalLocalModel
 from costmodel.model import ModelState
 from costmodel.neural import NeuralModel
 
@@ -85,6 +88,23 @@ def test_arrays_of_another_size_are_refused() -> None:
         SMALL.restored(ModelState({"hidden": 16, "readout": 8}, state.arrays))
     with pytest.raises(ValueError, match="hidden and readout"):
         SMALL.restored(ModelState({"width": 16}, state.arrays))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused_with_the_file_and_their_names(
+    tmp_path: Path, value: float
+) -> None:
+    network = NeuralModel(SMALL.config)
+    with torch.no_grad():
+        network.network.score.weight[0, 3] = value
+    path = tmp_path / "broken.safetensors"
+    words = (
+        r"broken\.safetensors cannot be used: the arrays \['(0\.|global\.)?score\.weight'\] hold numbers that"
+    )
+    for model in (network, EnsembleModel(network), GlobalLocalModel(network)):
+        save_checkpoint(path, model, "abc")
+        with pytest.raises(ValueError, match=words):
+            load_checkpoint(path, model)
 
 
 def test_a_failed_write_leaves_the_old_checkpoint(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

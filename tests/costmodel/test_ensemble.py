@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from costmodel.checkpoint import load_checkpoint, save_checkpoint
+from costmodel.dataset import FeatureDataset
 from costmodel.encoders.gnn import GNNConfig
+from costmodel.encoders.transformer import TransformerConfig
 from costmodel.encoders.treegru import TreeGRUConfig
 from costmodel.ensemble import EnsembleConfig, EnsembleModel
 from costmodel.neural import NeuralModel
@@ -53,6 +56,20 @@ def test_intervals_hold_on_the_calibration_tasks_as_often_as_they_say() -> None:
     assert min(abs(share - 0.8) for share in shares) < 0.02
 
 
+def test_failures_alone_calibrate_nothing() -> None:
+    failed = [
+        replace(task("conv2d"), latency_s=np.full(120, np.nan), group=str(number)) for number in range(4)
+    ]
+    config = EnsembleConfig(num_members=2, calibration_fraction=0.2)
+    model = EnsembleModel(NeuralModel(MEMBER, TrainConfig(num_epochs=1)), config)
+    model.fit(FeatureDataset((task("matmul"), *failed)), np.random.default_rng(0))
+    assert np.isnan(model.factor)
+    assert "=0.2 keeps 1 of 5 tasks apart, none with two candidates to compare" in model.uncalibrated
+    model.fit(dataset("matmul", "conv2d"), np.random.default_rng(0))
+    assert "keeps none apart" in model.uncalibrated
+    assert model.uncalibrated == model.tuned(dataset("pool2d"), np.random.default_rng(0)).uncalibrated
+
+
 def test_coverage_and_width_are_reported(trained: EnsembleModel) -> None:
     data = dataset("small_matmul", "winograd")
     found = uncertainty_metrics(trained, data)
@@ -70,6 +87,16 @@ def test_a_checkpoint_keeps_members_and_factor(trained: EnsembleModel, tmp_path:
     assert len(loaded.members) == 3
     with pytest.raises(ValueError, match="ensemble of treegru, not of gnn"):
         load_checkpoint(tmp_path / "e.safetensors", EnsembleModel(NeuralModel(GNNConfig())))
+
+
+def test_members_do_not_go_on_with_the_training_of_another_encoder(tmp_path: Path) -> None:
+    heads = (TransformerConfig(hidden=8, num_heads=number, readout=8) for number in (4, 2))
+    first, second = (EnsembleModel(NeuralModel(each, TrainConfig(num_epochs=1))) for each in heads)
+    for model in (first, second):
+        model.snapshot = tmp_path / "training.safetensors"
+    first.fit(dataset("matmul", "conv2d"), np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"training-0\.safetensors is of a training with other data"):
+        second.fit(dataset("matmul", "conv2d"), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("options", [{"num_members": 1}, {"coverage": 1.0}, {"calibration_fraction": 1.0}])

@@ -64,6 +64,8 @@ MISTAKES: list[tuple[str, list[str], str]] = [
     ("train", ["data.held_out=abc"], "data.held_out must be a list, such as data.held_out=[one,two]"),
     ("measure", ["knobs=[1]"], "knobs must be names with values, such as knobs={one:1,two:2}, got '[1]'"),
     ("collect", ["only=[nothing]"], "tasks.yaml: resnet18_c1, "),
+    ("train", [*DATA, "seed=-1"], "seed must be from 0 to 4294967295, got -1"),
+    ("measure", [*MATMUL, "seed=4294967296"], "seed must be from 0 to 4294967295, got 4294967296"),
     ("describe", ["search=random"], "describe.py has no search=...; its groups are data, logger"),
     (
         "attribute",

@@ -90,19 +90,21 @@ def test_a_checkpoint_that_does_not_say_what_it_has_seen_is_judged_with_a_warnin
     assert "does not say which tasks it was trained on" in capsys.readouterr().out
 
 
+def too_little(purpose: str, held: str) -> str:
+    """How the sentence begins that refuses a side of a split."""
+    return f"there is nothing to {purpose}: of the records in data.path that side of the split gets {held};"
+
+
 @pytest.mark.parametrize(
-    ("held_out", "words"),
-    [
-        ("[]", "nothing to be judged on: of the 0 tasks"),
-        ("[first,second,third,matmul_tiny]", "nothing to learn from: of the 0 tasks"),
-    ],
+    ("held_out", "purpose"), [("[]", "be judged on"), ("[first,second,third,matmul_tiny]", "learn from")]
 )
 @pytest.mark.parametrize("model", ["treegru", "constant"])
 def test_an_empty_side_is_refused_before_training(
-    scripts: Scripts, capsys: pytest.CaptureFixture[str], model: str, held_out: str, words: str
+    scripts: Scripts, capsys: pytest.CaptureFixture[str], model: str, held_out: str, purpose: str
 ) -> None:
     split = [f"data.held_out={held_out}", "data.split=by_task", f"model={model}"]
-    assert words in refusal(capsys, scripts, "train", *DATA, *split)
+    sentence = refusal(capsys, scripts, "train", *DATA, *split)
+    assert too_little(purpose, "0 tasks with 0 candidates") in sentence
 
 
 def test_a_side_on_which_all_candidates_failed_is_refused_before_training(
@@ -112,7 +114,19 @@ def test_a_side_on_which_all_candidates_failed_is_refused_before_training(
         [*records_of("first"), *records_of("matmul_tiny", all_fail=True)], scripts.folder / "f.parquet"
     )
     sentence = refusal(capsys, scripts, "train", *DATA, "data.path=f.parquet")
-    assert "nothing to be judged on: of the 1 tasks" in sentence
+    assert too_little("be judged on", "1 task with 24 candidates") in sentence
+    assert "each side needs a task with at least two candidates, not all failed" in sentence
+
+
+@pytest.mark.parametrize(
+    ("task", "held"), [("first", "1 task with 1 candidate"), ("matmul_tiny", "0 tasks with 0 candidates")]
+)
+def test_a_single_record_is_too_little_to_learn_from(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str], task: str, held: str
+) -> None:
+    save_records(records_of(task)[:1], scripts.folder / "one.parquet")
+    sentence = refusal(capsys, scripts, "train", "data.path=one.parquet")
+    assert too_little("learn from", held) in sentence
 
 
 def test_what_was_learnt_is_saved_before_it_is_judged(
@@ -193,6 +207,7 @@ def test_the_coverage_of_an_ensemble_is_shown_where_it_is_trained_and_where_it_i
     shown = capsys.readouterr().out.splitlines()
     judged = scripts("evaluate", "run", *DATA, *intervals, CHECKPOINT)
     seen = capsys.readouterr().out.splitlines()
+    assert not any("not calibrated" in line for line in (*shown, *seen))
     for name in ("coverage", "interval_ratio"):
         assert judged[name] == trained[name]
         assert f"{trained[name]:.4g}" in next(line for line in shown if f" {name} " in line)
@@ -200,6 +215,20 @@ def test_the_coverage_of_an_ensemble_is_shown_where_it_is_trained_and_where_it_i
     assert f" {trained['coverage']:.4g} " in next(line for line in seen if " ensemble " in line)
     (said,) = (line for line in seen if line.startswith("predicted against measured times: "))
     assert said.endswith("run/predictions.png")
+
+
+def test_an_ensemble_whose_intervals_are_not_calibrated_says_why_and_what_to_set(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = ["model=ensemble", "model.ensemble.num_members=2"]
+    assert "coverage" not in scripts("train", "train", *TRAIN, *pair)
+    warning = "warning: the intervals of ensemble are not calibrated: "
+    shares = "calibration_fraction=0.1 of 3 groups of tasks alike keeps none apart; calibration_fraction=0.33"
+    assert f"{warning}{shares} keeps one" in capsys.readouterr().out
+    assert "coverage" not in scripts("evaluate", "judged", *DATA, *pair, CHECKPOINT)
+    assert f"{warning}its calibration_fraction=0.1 kept no task" in capsys.readouterr().out
+    scripts("train", "none", *TRAIN, *pair, "model.ensemble.calibration_fraction=0")
+    assert warning not in capsys.readouterr().out
 
 
 def test_trees_have_no_loss_to_show(scripts: Scripts, capsys: pytest.CaptureFixture[str]) -> None:

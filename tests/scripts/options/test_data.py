@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -107,3 +108,19 @@ def test_a_few_tasks_of_each_side_are_drawn_alike(tmp_path: Path) -> None:
     assert few.file_hash() != whole.file_hash()
     with pytest.raises(ValueError, match=r"data\.num_tasks must be at least 1, got 0"):
         DataConfig(num_tasks=0)
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        ("by_operator", "data.split=by_operator needs data.held_out to name operators; there are matmul"),
+        ("by_target", f"name targets by their fingerprints; there are {TARGET.fingerprint} (here)"),
+        ("by_name", "data.split=by_name needs data.held_out to name tasks; there are a, b"),
+    ],
+)
+def test_patterns_that_nobody_gave_are_not_what_a_split_complains_about(
+    two_files: Path, split: str, words: str
+) -> None:
+    config = DataConfig(path=str(two_files / "*.parquet"), split=split)
+    with pytest.raises(ValueError, match=f"{re.escape(words)}$"):
+        config.divide(config.table(), seed=0)
