@@ -12,6 +12,15 @@ from costmodel.metrics import FloatArray, TaskMetrics, average, bootstrap_interv
 from scripts.suites.models.row import METRICS, Row
 from scripts.suites.models.trainings import Cell
 
+BOUNDS = {
+    "pairwise_accuracy": (0.0, 1.0),
+    "top1": (0.0, 1.0),
+    "top5": (0.0, 1.0),
+    "kendall_tau": (-1.0, 1.0),
+    "trials95": (1.0, np.inf),
+}
+"""Values that a metric can have; a symmetric error would lead beyond."""
+
 Family: TypeAlias = tuple[str, int, bool]
 """Trainings that owe alike much to chance: split, size of the training set, and whether by our losses."""
 
@@ -137,7 +146,8 @@ def _row(entry: Entry, reference: Entry | None, seed: int) -> Row:
     ahead, ahead_intervals = difference(entry, reference, seed)
     values: dict[str, Any] = {}
     for metric in METRICS:
-        values |= _named(metric, ranked[metric], intervals[metric])
+        low, high = np.clip(intervals[metric], *BOUNDS[metric]).tolist()
+        values |= _named(metric, ranked[metric], (low, high))
         values |= _named(f"ahead_{metric}", ahead[metric], ahead_intervals[metric])
     first, covered = cells[0], [cell.coverage for cell in cells if cell.coverage is not None]
     return Row(

@@ -118,6 +118,12 @@ def test_what_learns_nothing_owes_nothing_to_its_seed() -> None:
     assert (rows[0].low_top1, rows[0].high_top1) == (0.5, 0.5)
 
 
+def test_no_interval_leads_where_a_metric_cannot_be() -> None:
+    rng = np.random.default_rng(0)
+    row = rows_of(trained("a", [0.7, 0.9], 40, rng), "a", seed=0)[0]
+    assert (row.low_pairwise_accuracy, row.high_pairwise_accuracy) == (0, 1)
+
+
 def test_tasks_of_one_program_give_no_interval() -> None:
     alone = replace(cell("a"), groups={"first": "same", "second": "same"})
     row = rows_of([alone], "a", seed=0)[0]
