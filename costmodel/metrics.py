@@ -149,7 +149,7 @@ def bootstrap_intervals(
     level: float = 0.95,
     further: Callable[[str, int], FloatArray] | None = None,
 ) -> dict[str, tuple[float, float]]:
-    """Interval of each average when the tasks are drawn anew, with replacement; NaN where there is one group.
+    """Interval of each average when the tasks are drawn anew, with replacement; NaN where one group has it.
 
     Tasks of one group are drawn together: one program on two targets is hardly more evidence than on one.
     Without ``groups`` each task is one. ``further`` gives, for a metric, so many draws of what else the
@@ -171,7 +171,7 @@ def bootstrap_intervals(
         if further is not None:
             means = means + further(name, len(means))
         low, high = (1 - level) / 2, (1 + level) / 2
-        is_known = num_groups > 1 and len(means) > 0
+        is_known = len(np.unique(owners[present])) > 1
         intervals[name] = (
             (float(np.quantile(means, low)), float(np.quantile(means, high)))
             if is_known

@@ -85,7 +85,7 @@ def run(run: Run[Train]) -> Metrics:
 
 
 def _fit(model: CostModel, data: FeatureDataset) -> TaskMetrics:
-    """The accuracy on what the model learnt from, the mean over tasks that hold pairs; nothing if none does.
+    """The accuracy on the side to learn from, the mean over tasks that hold pairs; nothing if none does.
 
     Beside the accuracy on other tasks it tells what could help: more records where it is far higher, other
     features or a larger model where it is not.

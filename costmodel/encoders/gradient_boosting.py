@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -24,7 +24,7 @@ NUM_LOOPS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class RefitConfig:
+class BoostingRefit:
     """Boosting on the few measurements of a task that is tuned, by fewer and larger steps and smaller leaves.
 
     The settings for a published set would leave so few nearly unlearnt.
@@ -57,7 +57,7 @@ class GradientBoostingConfig:
     column_share: float = 0.3
     ranks_pairs: bool = False
     features: str = "flat"
-    refit: RefitConfig = field(default_factory=RefitConfig)
+    refit: BoostingRefit = field(default_factory=BoostingRefit)
 
     def __post_init__(self) -> None:
         if self.features not in FEATURES:
@@ -114,8 +114,10 @@ class GradientBoostingModel:
 
     def restored(self, state: ModelState) -> Self:
         config: dict[str, Any] = dict(state.config)
-        refit = RefitConfig(**config.pop("refit", {}))  # checkpoints of before do not name it
-        model = type(self)(GradientBoostingConfig(**config, refit=refit))
+        # Checkpoints of before refits had settings of their own were refitted by those of their training.
+        names = [each.name for each in fields(BoostingRefit)]
+        refit = config.pop("refit", None) or {name: config[name] for name in names}
+        model = type(self)(GradientBoostingConfig(**config, refit=BoostingRefit(**refit)))
         if "booster" in state.arrays:
             model._booster = xgboost.Booster()
             model._booster.load_model(bytearray(state.arrays["booster"].tobytes()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -211,10 +211,12 @@ def _configured(target: str, sizes: Mapping[str, Any]) -> EncoderConfig:
 
 def _check_options(checkpoint: Path, path: str, asked: Any, held: Any) -> None:
     """A checkpoint fixes these options: what was asked for besides would be ignored in silence."""
-    for name, value in asdict(held).items():
-        given = getattr(asked, name)
-        if given != value:
+    for each in fields(held):
+        name, value, given = f"{path}.{each.name}", getattr(held, each.name), getattr(asked, each.name)
+        if is_dataclass(value):
+            _check_options(checkpoint, name, given, value)
+        elif given != value:
             raise ValueError(
-                f"{path}.{name} is {given}, but {checkpoint} holds a model with {value}; "
-                f"give {path}.{name}={value}, or train one with {given}"
+                f"{name} is {given}, but {checkpoint} holds a model with {value}; "
+                f"give {name}={value}, or train one with {given}"
             )

@@ -10,10 +10,10 @@ import pytest
 import xgboost
 
 from costmodel.dataset import FeatureDataset
-from costmodel.encoders.gradient_boosting import GradientBoostingConfig, GradientBoostingModel, RefitConfig
+from costmodel.encoders.gradient_boosting import BoostingRefit, GradientBoostingConfig, GradientBoostingModel
 from tests.costmodel.synthetic import task
 
-SMALL = GradientBoostingConfig(num_rounds=7, refit=RefitConfig(num_rounds=3, learning_rate=0.2))
+SMALL = GradientBoostingConfig(num_rounds=7, refit=BoostingRefit(num_rounds=3, learning_rate=0.2))
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_a_refit_boosts_on_with_steps_of_its_own(
 
 
 def test_few_measurements_are_learnt_from(data: FeatureDataset) -> None:
-    untrained = GradientBoostingModel(replace(SMALL, refit=RefitConfig(num_rounds=30)))
+    untrained = GradientBoostingModel(replace(SMALL, refit=BoostingRefit(num_rounds=30)))
     scores = untrained.tuned(data, np.random.default_rng(0)).score(data.tasks[0].trees)
     assert np.corrcoef(scores, data.tasks[0].labels)[0, 1] > 0.5
 
@@ -53,12 +53,13 @@ def test_what_was_saved_before_refits_had_settings_is_read(data: FeatureDataset)
     state = model.state()
     old = replace(state, config={name: value for name, value in state.config.items() if name != "refit"})
     opened = GradientBoostingModel().restored(old)
-    assert opened.config == replace(SMALL, refit=RefitConfig())
+    refit = BoostingRefit(num_rounds=7, learning_rate=0.05, min_child_weight=20.0, column_share=0.3)
+    assert opened.config == replace(SMALL, refit=refit)
     assert np.array_equal(opened.score(data.tasks[0].trees), model.score(data.tasks[0].trees))
 
 
 def test_steps_that_lead_nowhere_are_refused() -> None:
     with pytest.raises(ValueError, match="learning_rate"):
-        RefitConfig(learning_rate=0)
+        BoostingRefit(learning_rate=0)
     with pytest.raises(ValueError, match="learning_rate"):
         GradientBoostingConfig(learning_rate=-0.1)

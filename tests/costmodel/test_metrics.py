@@ -180,6 +180,8 @@ def test_the_ceiling_hardly_depends_on_how_many_were_measured_twice(num_pairs: i
 def test_one_group_has_no_interval() -> None:
     ends = bootstrap_intervals([{"a": 0.5}, {"a": 0.7}], np.random.default_rng(0), ["same", "same"])["a"]
     assert all(math.isnan(end) for end in ends)
+    rare = [{"a": 0.5}, {"a": math.nan}, {"a": math.nan}]
+    assert all(math.isnan(end) for end in bootstrap_intervals(rare, np.random.default_rng(0))["a"])
 
 
 def test_further_chance_widens_an_interval() -> None:

@@ -26,6 +26,7 @@ def draw_table(path: Path, rows: Sequence[Row], ceilings: Ceilings) -> None:
     """
     rows = [row for row in rows if math.isfinite(row.pairwise_accuracy)]
     if not rows:
+        path.unlink(missing_ok=True)  # of an earlier table
         return
     plot = pyplot()
     splits = list(dict.fromkeys(row.split for row in rows))

@@ -89,10 +89,15 @@ def ranked_rows(rows: Sequence[Row], split: str) -> list[Row]:
 
 def sentences(rows: Sequence[Row]) -> list[str]:
     """What to know beside the table of a split: of its own intervals, and of those that models give."""
-    learnt = [row for row in rows if row.num_train]
-    known = {_kind(row): row.seed_deviation for row in learnt if row.seed_deviation is not None}
+    deviations: dict[str, list[float | None]] = {}
+    for row in rows:
+        if row.num_train:
+            deviations.setdefault(row.kind, []).append(row.seed_deviation)
+    missing = [kind for kind, each in deviations.items() if None in each]
+    known = {
+        kind: max(filter(None, each), default=0.0) for kind, each in deviations.items() if kind not in missing
+    }
     words = [f"{deviation:.4f} ({kind})" for kind, deviation in known.items()]
-    missing = [kind for kind in dict.fromkeys(map(_kind, learnt)) if kind not in known]
     found = []
     if words:
         found.append(
@@ -105,10 +110,6 @@ def sentences(rows: Sequence[Row]) -> list[str]:
             "(table.num_seeds) tells nothing."
         )
     return [*found, *_coverage_sentences(rows)]
-
-
-def _kind(row: Row) -> str:
-    return "boosted trees" if row.loss == "-" else "networks"
 
 
 def _coverage_sentences(rows: Sequence[Row]) -> list[str]:

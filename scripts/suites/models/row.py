@@ -66,9 +66,21 @@ class Row:
     seed_deviation: float | None
 
     @property
+    def kind(self) -> str:
+        """As ``kind_of``."""
+        return kind_of(self.loss, self.coverage)
+
+    @property
     def label(self) -> str:
         """Model and loss."""
         return self.model if self.loss == "-" else f"{self.model}, {self.loss}"
+
+
+def kind_of(loss: str, coverage: float | None) -> str:
+    """Of a model that learns: those of a kind owe about as much to the chance of their training."""
+    if loss == "-":
+        return "boosted trees"
+    return "networks" if coverage is None else "ensembles"
 
 
 def at_largest(rows: Sequence[Row]) -> list[Row]:

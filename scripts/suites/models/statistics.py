@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from costmodel.metrics import FloatArray, TaskMetrics, average, bootstrap_intervals
-from scripts.suites.models.row import METRICS, Row
+from scripts.suites.models.row import METRICS, Row, kind_of
 from scripts.suites.models.trainings import Cell
 
 BOUNDS = {
@@ -21,8 +22,8 @@ BOUNDS = {
 }
 """Values that a metric can have; a symmetric error would lead beyond."""
 
-Family: TypeAlias = tuple[str, int, bool]
-"""Trainings that owe alike much to chance: split, size of the training set, and whether by our losses."""
+Family: TypeAlias = tuple[str, int, str]
+"""Trainings that owe alike much to chance: split, size of the training set, and kind of model."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,12 @@ class SeedChance:
     degrees: int
 
     def deviation(self, metric: str) -> float:
-        """The standard deviation of a training."""
+        """The standard deviation of a training; NaN where a mean over tasks has none."""
         return float(np.sqrt(self.squares[metric] / self.degrees))
 
-    def draws(self, metric: str, num_seeds: int, size: int, rng: np.random.Generator) -> FloatArray:
-        """Errors of the mean of so many trainings, by Student's t; shape (size,)."""
-        scale = self.deviation(metric) / np.sqrt(num_seeds)
+    def draws(self, metric: str, variance: float, size: int, rng: np.random.Generator) -> FloatArray:
+        """Errors of so many times the variance of a training, by Student's t; shape (size,)."""
+        scale = self.deviation(metric) * np.sqrt(variance)
         return np.asarray(scale * rng.standard_t(self.degrees, size), dtype=np.float64)
 
 
@@ -65,10 +66,6 @@ class Entry:
     def tasks(self) -> dict[str, TaskMetrics]:
         """The metrics of every task, averaged over seeds."""
         return seed_means(self.cells)
-
-    def errors(self, metric: str, size: int, rng: np.random.Generator) -> FloatArray:
-        """Draws of what the mean owes to chance of training; zeros where it is not known."""
-        return self.chance.draws(metric, self.num_seeds, size, rng) if self.chance else np.zeros(size)
 
 
 def rows_of(cells: Sequence[Cell], reference: str, seed: int) -> list[Row]:
@@ -97,10 +94,12 @@ def seed_chances(trainings: Iterable[Sequence[Cell]]) -> dict[Family, SeedChance
     for same in trainings:
         seeds = dict.fromkeys(cell.seed for cell in same)
         if len(seeds) > 1:
-            parts = ([cell for cell in same if cell.seed == seed] for seed in seeds)
-            found.setdefault(_family(same[0]), []).append(
-                [average(list(seed_means(part).values())) for part in parts]
-            )
+            parts = [seed_means([cell for cell in same if cell.seed == seed]) for seed in seeds]
+            # Where a training on a part of the split failed, its seed lacks tasks, which is no chance.
+            shared = [task for task in parts[0] if all(task in part for part in parts)]
+            if shared:
+                means = [average([part[task] for task in shared]) for part in parts]
+                found.setdefault(_family(same[0]), []).append(means)
     return {family: _pooled(models) for family, models in found.items()}
 
 
@@ -163,13 +162,18 @@ def _row(entry: Entry, reference: Entry | None, seed: int) -> Row:
         candidates_per_cpu_s=float(np.mean([cell.candidates_per_cpu_s for cell in cells])),
         num_parameters=first.num_parameters,
         coverage=float(np.mean(covered)) if covered else None,
-        seed_deviation=entry.chance.deviation("pairwise_accuracy") if entry.chance else None,
+        seed_deviation=_known_deviation(entry.chance),
         **values,
     )
 
 
 def _family(cell: Cell) -> Family:
-    return cell.split, cell.num_records, cell.loss != "-"
+    return cell.split, cell.num_records, kind_of(cell.loss, cell.coverage)
+
+
+def _known_deviation(chance: SeedChance | None) -> float | None:
+    deviation = chance.deviation("pairwise_accuracy") if chance else math.nan
+    return deviation if math.isfinite(deviation) else None
 
 
 def _pooled(models: Sequence[Sequence[TaskMetrics]]) -> SeedChance:
@@ -185,13 +189,21 @@ def _intervals(
 ) -> dict[str, tuple[float, float]]:
     """Of averages over tasks, with the chance of all trainings that they come from."""
     rng = np.random.default_rng(seed)
+    # What a model and its reference owe to the chance of one family is as uncertain as its one deviation.
+    variances: dict[Family, float] = {}
+    chances: dict[Family, SeedChance] = {}
+    for entry in trained:
+        if entry.chance is not None:
+            family = _family(entry.cells[0])
+            chances[family] = entry.chance
+            variances[family] = variances.get(family, 0.0) + 1 / entry.num_seeds
 
     def errors(metric: str, size: int) -> FloatArray:
-        return sum((entry.errors(metric, size, rng) for entry in trained), np.zeros(size))
+        parts = (chance.draws(metric, variances[family], size, rng) for family, chance in chances.items())
+        return sum(parts, np.zeros(size))
 
-    further: Callable[[str, int], FloatArray] | None = errors if trained else None
     return bootstrap_intervals(
-        [{metric: task[metric] for metric in METRICS} for task in tasks], rng, groups, further=further
+        [{metric: task[metric] for metric in METRICS} for task in tasks], rng, groups, further=errors
     )
 
 

@@ -15,7 +15,9 @@ import numpy as np
 import costmodel.metrics
 import datasets.grouping
 import datasets.table
+import scripts.learning.effort
 import scripts.learning.judgement
+import scripts.learning.training
 from costmodel.dataset import FeatureDataset
 from costmodel.metrics import TaskMetrics
 from datasets.splits import Split, by_operator, by_target, folds
@@ -37,7 +39,14 @@ WITHIN_TASK = 0.2
 PER_TASK = 16
 """Candidates that a task has, on average, in a smaller training set: fewer would hardly be comparable."""
 
-JUDGES = (costmodel.metrics, datasets.table, datasets.grouping, scripts.learning.judgement)
+JUDGES = (
+    costmodel.metrics,
+    datasets.grouping,
+    datasets.table,
+    scripts.learning.effort,
+    scripts.learning.judgement,
+    scripts.learning.training,
+)
 """What a result depends on beside its model and this module, which hands both sides to the model."""
 
 Training: TypeAlias = tuple[Contestant, int, int]

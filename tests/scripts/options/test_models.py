@@ -8,7 +8,7 @@ import pytest
 
 from costmodel.checkpoint import save_checkpoint
 from costmodel.encoders.baselines import RooflineConfig, RooflineModel
-from costmodel.encoders.gradient_boosting import GradientBoostingConfig
+from costmodel.encoders.gradient_boosting import BoostingRefit, GradientBoostingConfig
 from costmodel.encoders.treegru import TreeGRUConfig
 from costmodel.losses import RankAndTime
 from costmodel.model import CostModel
@@ -41,6 +41,11 @@ def treegru(**sizes: object) -> NeuralOption:
             GradientBoostingOption(boosting=GradientBoostingConfig(max_depth=3)),
             r"model\.boosting\.max_depth is 3, but .* holds a model with 8",
         ),
+        (
+            GradientBoostingOption().build(None),
+            GradientBoostingOption(boosting=GradientBoostingConfig(refit=BoostingRefit(num_rounds=3))),
+            r"model\.boosting\.refit\.num_rounds is 3, but .* give model\.boosting\.refit\.num_rounds=200",
+        ),
     ],
 )
 def test_options_that_a_checkpoint_contradicts_are_refused_with_both_values(
@@ -50,6 +55,14 @@ def test_options_that_a_checkpoint_contradicts_are_refused_with_both_values(
     save_checkpoint(path, model, "0")
     with pytest.raises(ValueError, match=words):
         open_model(option, RankAndTime(), str(path))
+
+
+def test_the_options_of_training_open_boosted_trees_again(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    option = GradientBoostingOption(boosting=GradientBoostingConfig(refit=BoostingRefit(num_rounds=3)))
+    save_checkpoint(path, option.build(None), "0")
+    opened = open_model(option, RankAndTime(), str(path))
+    assert opened.state().config == option.build(None).state().config
 
 
 def test_the_options_of_training_open_a_checkpoint_again(tmp_path: Path) -> None:

@@ -110,6 +110,26 @@ def test_one_seed_takes_its_chance_from_others_of_its_kind_and_says_so_if_there_
     assert f"standard deviation of {beside.seed_deviation:.4f} (networks)" in said
 
 
+def test_ensembles_owe_less_to_their_training_than_networks() -> None:
+    rng = np.random.default_rng(0)
+    ensembles = [replace(each, coverage=0.9) for each in trained("e", [0.8, 0.801, 0.799], 40, rng)]
+    rows = rows_of([*ensembles, *trained("a", [0.78, 0.8, 0.82], 40, rng)], "a", seed=0)
+    assert rows[0].seed_deviation is not None
+    assert rows[1].seed_deviation == pytest.approx(0.02, rel=0.3)
+    assert rows[0].seed_deviation < 0.01
+    assert "(ensembles) and 0.0" in " ".join(sentences(rows))
+
+
+def test_seeds_are_compared_on_the_tasks_that_all_of_them_have() -> None:
+    rng = np.random.default_rng(0)
+    first, second = trained("a", [0.8, 0.8], 40, rng)
+    easy = [task for task, known in first.tasks.items() if known["pairwise_accuracy"] > 0.85]
+    part = replace(second, tasks={task: second.tasks[task] for task in easy})
+    deviation = rows_of([first, part], "a", seed=0)[0].seed_deviation
+    assert deviation is not None
+    assert deviation < 0.01
+
+
 def test_what_learns_nothing_owes_nothing_to_its_seed() -> None:
     rng = np.random.default_rng(0)
     nothing = replace(cell("roofline"), num_train=0)
