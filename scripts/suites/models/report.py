@@ -102,7 +102,7 @@ def sentences(rows: Sequence[Row]) -> list[str]:
     if words:
         found.append(
             "From seed to seed pairwise accuracy has a standard deviation of "
-            f"{' and '.join(words)}, which the intervals allow for."
+            f"{', '.join(words)}, which the intervals allow for."
         )
     if missing:
         found.append(

@@ -117,7 +117,7 @@ def test_ensembles_owe_less_to_their_training_than_networks() -> None:
     assert rows[0].seed_deviation is not None
     assert rows[1].seed_deviation == pytest.approx(0.02, rel=0.3)
     assert rows[0].seed_deviation < 0.01
-    assert "(ensembles) and 0.0" in " ".join(sentences(rows))
+    assert "(ensembles), 0.0" in " ".join(sentences(rows))
 
 
 def test_seeds_are_compared_on_the_tasks_that_all_of_them_have() -> None:
