@@ -57,7 +57,9 @@ MODELS: dict[str, Callable[[], CostModel]] = {
     "random": RandomModel,
     "roofline": RooflineModel,
     "xgboost": lambda: GradientBoostingModel(GradientBoostingConfig(num_rounds=20)),
-    "xgboost_pairs": lambda: GradientBoostingModel(GradientBoostingConfig(num_rounds=20, ranks_pairs=True)),
+    "xgboost_pairs": lambda: GradientBoostingModel(
+        GradientBoostingConfig(num_rounds=20, min_child_weight=1, ranks_pairs=True)
+    ),
     "xgboost_relations": lambda: GradientBoostingModel(
         GradientBoostingConfig(num_rounds=20, features="relations")
     ),
