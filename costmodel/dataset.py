@@ -127,13 +127,6 @@ class FeatureDataset:
         learning, apart = (FeatureDataset(tuple(side)) for side in sides)
         return learning, apart
 
-    def share_of_none(self, name: str, fraction: float) -> str:
-        """A sentence for a fraction by which ``divided`` keeps none, with one that would do."""
-        num = len(self.groups)
-        advice = f"{name}={1 / num:.2g} keeps one" if num > 1 else "one group cannot be divided"
-        groups = f"{num} group{'s' * (num != 1)} of tasks alike"
-        return f"{name}={fraction} of {groups} keeps none apart; {advice}"
-
     def learnable(self) -> FeatureDataset:
         """The tasks with at least two candidates, not all failed: others hold no comparison."""
         return FeatureDataset(tuple(t for t in self.tasks if len(t) > 1 and np.isfinite(t.latency_s).any()))

@@ -18,6 +18,7 @@ from costmodel.model import ModelState, Progress, Scores
 from costmodel.native import NativeSketch
 from costmodel.neural import NeuralModel
 from costmodel.train import seed_of
+from costmodel.validation import none_apart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +139,7 @@ class EnsembleModel:
         """Why what was kept apart of the data calibrates nothing, and what would."""
         fraction = self.config.calibration_fraction
         if not calibration.tasks:
-            return data.share_of_none("calibration_fraction", fraction)
+            return none_apart(data, "calibration_fraction", fraction)
         kept = f"{len(calibration.tasks)} of {len(data.tasks)} tasks"
         reason = f"calibration_fraction={fraction} keeps {kept} apart, none with two candidates to compare"
         return f"{reason}; a larger one keeps more"

@@ -20,7 +20,7 @@ from costmodel.batching import forest_of
 from costmodel.dataset import FeatureDataset
 from costmodel.losses import Loss, RankAndTime
 from costmodel.model import Progress
-from costmodel.network import Dropout, ForestTensors, Ranker, tensors_of
+from costmodel.network import Dropout, ForestTensors, Ranker, score_in_blocks, tensors_of
 from costmodel.precision import PRECISIONS, arithmetic, check_bfloat16
 from costmodel.snapshot import TrainingState, load_snapshot, save_snapshot
 from costmodel.steps import Step, epoch_steps, num_pieces
@@ -140,7 +140,9 @@ def train(
         run.restore(load_snapshot(snapshot, identity))
     while not run.is_over:
         run.epoch()
-        run.judge(quality_of(network, validation) if validation is not None else -math.inf)
+        run.judge(
+            quality_of(partial(score_in_blocks, network), validation) if validation is not None else -math.inf
+        )
         if snapshot is not None:
             save_snapshot(snapshot, identity, run.state())
     if run.best_weights is not None:

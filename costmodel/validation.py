@@ -1,13 +1,15 @@
-"""The tasks that choose the weights of a training: apart from those that it learns from."""
+"""Tasks that are kept apart from those that a training learns from, and how well they are ranked."""
 
 from __future__ import annotations
 
-import numpy as np
-from torch import nn
+from collections.abc import Callable
 
+import numpy as np
+
+from costmodel.batching import TreeBatch
 from costmodel.dataset import FeatureDataset
 from costmodel.metrics import average, task_metrics
-from costmodel.network import score_in_blocks
+from costmodel.model import Scores
 
 
 def divided(
@@ -23,9 +25,7 @@ def divided(
         return data, None  # nothing is drawn, so that the generator's state does not depend on the option
     learning, validation = data.divided(fraction, rng)
     if not validation.tasks:
-        raise ValueError(
-            f"{data.share_of_none('validation_fraction', fraction)}, or give 0 for no validation"
-        )
+        raise ValueError(f"{none_apart(data, 'validation_fraction', fraction)}, or give 0 for no validation")
     if all(len(np.unique(task.labels)) < 2 for task in validation.tasks):
         raise ValueError(
             f"validation_fraction={fraction} of {len(data.tasks)} tasks keeps {len(validation.tasks)} apart, "
@@ -34,7 +34,15 @@ def divided(
     return learning, validation
 
 
-def quality_of(network: nn.Module, data: FeatureDataset) -> float:
-    """The pairwise accuracy, the mean over the tasks that hold pairs."""
-    tasks = [task_metrics(score_in_blocks(network, task.trees), task.labels) for task in data.tasks]
+def none_apart(data: FeatureDataset, name: str, fraction: float) -> str:
+    """A sentence for an option of this name, a fraction by which ``FeatureDataset.divided`` keeps none."""
+    num = len(data.groups)
+    advice = f"{name}={1 / num:.2g} keeps one" if num > 1 else "one group cannot be divided"
+    groups = f"{num} group{'s' * (num != 1)} of tasks alike"
+    return f"{name}={fraction} of {groups} keeps none apart; {advice}"
+
+
+def quality_of(score: Callable[[TreeBatch], Scores], data: FeatureDataset) -> float:
+    """The pairwise accuracy, the mean over the tasks that hold pairs; NaN if none does."""
+    tasks = [task_metrics(score(task.trees), task.labels) for task in data.tasks]
     return average(tasks)["pairwise_accuracy"]

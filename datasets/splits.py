@@ -231,8 +231,14 @@ def _refuse(what: str, unknown: Sequence[str], known: Collection[str]) -> None:
     """ValueError names those that do not occur, if there are any, and what does: of many the most alike."""
     if not unknown:
         return
-    shown = ", ".join(sorted(known))
-    if len(known) > NUM_SHOWN:
-        alike = get_close_matches(unknown[0], sorted(known), n=NUM_SHOWN, cutoff=0)
-        shown = f"{', '.join(sorted(alike))} and {len(known) - NUM_SHOWN} others"
+    shown = listed(known, unknown[0])
     raise ValueError(f"no {what} {' and no '.join(map(repr, unknown))} in the table; it has {shown}")
+
+
+def listed(known: Collection[str], like: str = "") -> str:
+    """Names for an error: of many those most like one, or the first."""
+    names = sorted(known)
+    if len(names) <= NUM_SHOWN:
+        return ", ".join(names)
+    shown = sorted(get_close_matches(like, names, n=NUM_SHOWN, cutoff=0)) if like else names[:NUM_SHOWN]
+    return f"{', '.join(shown)} and {len(names) - NUM_SHOWN} others"

@@ -22,8 +22,9 @@ from omegaconf import MISSING
 
 from costmodel.checkpoint import save_checkpoint
 from costmodel.dataset import FeatureDataset
-from costmodel.metrics import TaskMetrics, average, task_metrics
+from costmodel.metrics import TaskMetrics
 from costmodel.model import CostModel, Resumes
+from costmodel.validation import quality_of
 from scripts.learning.judgement import Judgement, judge, scoring_rate, uncertainty_metrics
 from scripts.learning.seen_tasks import training_notes
 from scripts.learning.training import comparable_features, fit_model
@@ -90,8 +91,7 @@ def _fit(model: CostModel, data: FeatureDataset) -> TaskMetrics:
     Beside the accuracy on other tasks it tells what could help: more records where it is far higher, other
     features or a larger model where it is not.
     """
-    tasks = [task_metrics(model.score(task.trees), task.labels) for task in data.learnable().tasks]
-    accuracy = average(tasks)["pairwise_accuracy"]
+    accuracy = quality_of(model.score, data.learnable())
     return {"train_pairwise_accuracy": accuracy} if math.isfinite(accuracy) else {}
 
 

@@ -14,7 +14,7 @@ from costmodel.feature_cache import FeatureCache
 from datasets.columns import concatenate_columns
 from datasets.connection import is_url, shown_location
 from datasets.parquet import file_hash
-from datasets.splits import HELD_OUT, NUM_SHOWN, Split, by_name, by_operator, by_target, by_task, within_task
+from datasets.splits import HELD_OUT, Split, by_name, by_operator, by_target, by_task, listed, within_task
 from datasets.table import RecordTable, table_from_columns
 from scripts.options.locations import open_existing, read_columns
 from scripts.running.launch import ROOT
@@ -108,28 +108,26 @@ def _within_task(table: RecordTable, config: DataConfig, rng: np.random.Generato
 
 
 def _by_name(table: RecordTable, config: DataConfig, rng: np.random.Generator) -> Split:
-    names = sorted(name for task in table.tasks for name in task.names)
-    shown = [*names[:NUM_SHOWN], f"{len(names) - NUM_SHOWN} others"] if len(names) > NUM_SHOWN else names
-    _check_named("tasks", config, shown)
+    _check_named("tasks", config, {name for task in table.tasks for name in task.names})
     return by_name(table, config.held_out)
 
 
 def _by_operator(table: RecordTable, config: DataConfig, rng: np.random.Generator) -> Split:
-    _check_named("operators", config, sorted({task.operator for task in table.tasks}))
+    _check_named("operators", config, {task.operator for task in table.tasks})
     return by_operator(table, config.held_out)
 
 
 def _by_target(table: RecordTable, config: DataConfig, rng: np.random.Generator) -> Split:
-    known = sorted({f"{task.target.fingerprint} ({task.target.name})" for task in table.tasks})
+    known = {f"{task.target.fingerprint} ({task.target.name})" for task in table.tasks}
     _check_named("targets by their fingerprints", config, known)
     return by_target(table, config.held_out)
 
 
-def _check_named(what: str, config: DataConfig, known: list[str]) -> None:
+def _check_named(what: str, config: DataConfig, known: set[str]) -> None:
     """ValueError if ``held_out`` has its default: patterns for ``by_task``, which nobody gave."""
     if tuple(config.held_out) == HELD_OUT:
         raise ValueError(
-            f"data.split={config.split} needs data.held_out to name {what}; there are {', '.join(known)}"
+            f"data.split={config.split} needs data.held_out to name {what}; there are {listed(known)}"
         )
 
 

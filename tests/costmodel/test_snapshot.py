@@ -32,6 +32,11 @@ class Renamed(TreeGRUConfig):
     name = "renamed"
 
 
+def assert_same_weights(first: NeuralModel, second: NeuralModel) -> None:
+    for name, array in second.state().arrays.items():
+        np.testing.assert_array_equal(first.state().arrays[name], array, err_msg=name)
+
+
 class StopAt:
     """Interrupts a training before some step."""
 
@@ -56,8 +61,7 @@ def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(tmp_path: Path, 
     first: list[int] = []
     resumed.fit(data, np.random.default_rng(3), lambda done, of, loss: first.append(done))
     assert first[0] > 1
-    for name, array in whole.state().arrays.items():
-        np.testing.assert_array_equal(resumed.state().arrays[name], array, err_msg=name)
+    assert_same_weights(resumed, whole)
 
 
 def test_a_snapshot_of_another_training_is_refused(tmp_path: Path) -> None:
@@ -116,5 +120,4 @@ def test_a_training_in_bfloat16_that_goes_on_does_not_ask_again(
     assert len(checks) == 2
     resumed.fit(data, np.random.default_rng(3))
     assert len(checks) == 2
-    for name, array in whole.state().arrays.items():
-        np.testing.assert_array_equal(resumed.state().arrays[name], array, err_msg=name)
+    assert_same_weights(resumed, whole)

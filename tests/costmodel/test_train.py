@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from costmodel.augmentation import with_exchanged_operands
 from costmodel.dataset import FeatureDataset, TaskFeatures
 from costmodel.encoders.treegru import TreeGRUConfig
 from costmodel.features.columns import NODE_COLUMNS, column_index
-from costmodel.network import Dropout, Ranker
+from costmodel.model import Scores
+from costmodel.network import Dropout
 from costmodel.neural import NeuralModel
 from costmodel.precision import arithmetic
 from costmodel.steps import epoch_steps
@@ -66,8 +68,9 @@ def test_validation_keeps_the_best_weights(monkeypatch: pytest.MonkeyPatch) -> N
     epochs: list[tuple[float, torch.Tensor]] = []
     judge = training.quality_of
 
-    def watched(network: Ranker, data: FeatureDataset) -> float:
-        epochs.append((judge(network, data), network.score.weight.detach().clone()))
+    def watched(score: partial[Scores], data: FeatureDataset) -> float:
+        (network,) = score.args
+        epochs.append((judge(score, data), network.score.weight.detach().clone()))
         return epochs[-1][0]
 
     monkeypatch.setattr(training, "quality_of", watched)
