@@ -30,9 +30,10 @@ class EndUseConfig:
     """Who takes part, each under a name of its own in the tables.
 
     ``models`` are named as in ``table.models``, options included, and guide the annealer after training on
-    the side of ``data`` to learn from. Those of ``from_trials`` start untrained, as in the papers, and are
-    shown as ``<model>_from_trials``. ``searches`` are names of files under ``configs/search`` that ask no
-    model. ``overrides`` are for all networks. ``reference`` is what the others' savings are counted against.
+    the side of ``data`` to learn from; each seed of the figure has a training of its own. Those of
+    ``from_trials`` start untrained, as in the papers, and are shown as ``<model>_from_trials``. ``searches``
+    are names of files under ``configs/search`` that ask no model. ``overrides`` are for all networks.
+    ``reference`` is what the others' savings are counted against.
     In each of ``num_sittings`` every schedule that was the fastest of its run at some time, and is not far
     from the best of all, is timed again ``num_rounds`` times.
     """
@@ -89,16 +90,19 @@ def end_use_methods(
 ) -> dict[str, Method]:
     """The contenders by name; models are trained here, or read if ``folder`` has them already."""
     trained, untrained = config.contestants(config.models), config.contestants(config.from_trials)
-    checkpoints = _checkpoints(trained, figure.workloads, data, seed, folder)
-    guides = {each.model: Guide(each.option, each.loss_option, checkpoints[each.model]) for each in trained}
+    checkpoints = _checkpoints(trained, figure, data, seed, folder)
+    guides = {
+        each.model: [Guide(each.option, each.loss_option, path) for path in checkpoints[each.model]]
+        for each in trained
+    }
     guides |= {
-        f"{each.model}_{FROM_TRIALS}": Guide(each.option, each.loss_option, "none") for each in untrained
+        f"{each.model}_{FROM_TRIALS}": [Guide(each.option, each.loss_option, "none")] for each in untrained
     }
     guided = replace(annealer, trials=figure.guided_trials)
-    methods = {name: Method(guided, guide, figure.guided_trials) for name, guide in guides.items()}
+    methods = {name: Method(guided, same, figure.guided_trials) for name, same in guides.items()}
     nobody = Guide(RandomOption(), None, "none")
     for name in config.searches:
-        methods[name] = Method(_search_option(name, figure.random_trials), nobody, figure.random_trials)
+        methods[name] = Method(_search_option(name, figure.random_trials), [nobody], figure.random_trials)
     return methods
 
 
@@ -109,24 +113,26 @@ def _search_option(name: str, trials: int) -> SearchOption:
 
 
 def _checkpoints(
-    models: Sequence[Contestant], workloads: Sequence[str], data: DataConfig, seed: int, folder: Path
-) -> dict[str, str]:
-    """Trained on the side to learn from, a file per model that learns; ``none`` for the others."""
+    models: Sequence[Contestant], figure: ComparisonConfig, data: DataConfig, seed: int, folder: Path
+) -> dict[str, list[str]]:
+    """Trained on the side to learn from, by model a file per seed; ``none`` for those that learn nothing."""
     split, features = data.divide(data.table(), seed), None
     known = {task.program_hash for task in split.train.tasks}
-    if learnt := [name for name in workloads if WORKLOADS[name].program().hash in known]:
+    if learnt := [name for name in figure.workloads if WORKLOADS[name].program().hash in known]:
         raise ValueError(f"data.split={data.split} would learn from the workload {learnt[0]}; hold it out")
     facts = [data.file_hash(), data.split, data.test_fraction, data.held_out, seed]
-    paths = {}
+    paths: dict[str, list[str]] = {}
     for each in models:
-        model = each.build()
-        if model.is_fitted:
-            paths[each.model] = "none"
+        if each.build().is_fitted:
+            paths[each.model] = ["none"]
             continue
-        path = folder / "checkpoints" / f"{each.digest(facts)}.safetensors"
-        paths[each.model] = str(path)
-        if not path.exists():
-            features = features or comparable_features("learn from", split.train, data.feature_cache())
-            fit_model(model, features, seed)
-            save_checkpoint(path, model, features.hash, training_notes(split.train, data, seed))
+        paths[each.model] = []
+        for training in range(seed, seed + figure.num_seeds):
+            path = folder / "checkpoints" / f"{each.digest([*facts, training])}.safetensors"
+            paths[each.model].append(str(path))
+            if not path.exists():
+                features = features or comparable_features("learn from", split.train, data.feature_cache())
+                model = each.build()
+                fit_model(model, features, training)
+                save_checkpoint(path, model, features.hash, training_notes(split.train, data, seed))
     return paths

@@ -34,7 +34,7 @@ def workload_rows(runs: Sequence[WorkloadRuns]) -> tuple[list[str], list[Row]]:
 
 
 def standing_rows(standings: Sequence[Standing], reference: str) -> tuple[list[str], list[Row]]:
-    """Header and rows: a contender a row, means over workloads and seeds with 95 % intervals."""
+    """Header and rows: a contender a row, means over workloads and seeds, with 95 % intervals if it can."""
     after = [f"speed after {trial}" for trial in standings[0].speeds]
     header = ["contender", "trials to 95 %", "seconds to 95 %", f"trials of {reference} / its", "got there"]
     rows: list[Row] = [
@@ -120,6 +120,8 @@ def draw(path: Path, runs: Sequence[WorkloadRuns], flops: Callable[[str], int]) 
 
 
 def _shown(estimate: Estimate, digits: int) -> str:
+    if np.isnan(estimate.low):
+        return f"{estimate.mean:.{digits}f}"
     return f"{estimate.mean:.{digits}f} ({estimate.low:.{digits}f} to {estimate.high:.{digits}f})"
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t as student_t
 
 from scripts.suites.search_efficiency.curves import Curves
 from search.curves import trials_to_reach
@@ -16,7 +17,7 @@ Array = NDArray[np.float64]
 SHARE = 0.95
 """Of the best known speed, that has to be reached."""
 
-RESAMPLES = 2_000
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,11 @@ class WorkloadRuns:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its 95 % bootstrap interval over the seeds of each workload."""
+    """A mean with its 95 % interval by Student's t over the seeds; NaN bounds for a single seed.
+
+    A seed is a training of the model and a search on every workload, so that chance of training, which
+    all workloads of a seed share, is in it.
+    """
 
     mean: float
     low: float
@@ -85,22 +90,20 @@ class Standing:
     speeds: Mapping[int, float]
 
 
-def standings(
-    runs: Sequence[WorkloadRuns], reference: str, trials: Sequence[int], rng: np.random.Generator
-) -> list[Standing]:
+def standings(runs: Sequence[WorkloadRuns], reference: str, trials: Sequence[int]) -> list[Standing]:
     """Of every contender, with speeds after each of ``trials``."""
-    theirs = _means([each.trials_needed(reference) for each in runs], rng)
+    theirs = np.stack([each.trials_needed(reference) for each in runs])
     found = []
     for name in runs[0].curves:
-        is_reference = name == reference
-        ours = theirs if is_reference else _means([each.trials_needed(name) for each in runs], rng)
-        seconds = _means([each.seconds_needed(name) for each in runs], rng)
+        ours = np.stack([each.trials_needed(name) for each in runs])
+        seconds = np.stack([each.seconds_needed(name) for each in runs])
+        budget = max(each.curves[name].shape[1] for each in runs)
         found.append(
             Standing(
                 name,
-                trials=_estimate(ours.mean(axis=0)),
-                seconds=_estimate(seconds.mean(axis=0)),
-                saving=_estimate(np.exp(np.log(theirs / ours).mean(axis=0))),
+                trials=_mean(ours, low=1.0, high=budget + 1.0),
+                seconds=_mean(seconds),
+                saving=_ratio(theirs, ours),
                 share_reached=float(np.mean([each.is_reached(name).mean() for each in runs])),
                 speeds={t: float(np.mean([each.speeds(name, t).mean() for each in runs])) for t in trials},
             )
@@ -108,13 +111,28 @@ def standings(
     return found
 
 
-def _means(values: Sequence[Array], rng: np.random.Generator) -> Array:
-    """Means over the seeds, shape (workloads, 1 + resamples): of all, then of seeds drawn again."""
-    return np.stack(
-        [np.append(each.mean(), rng.choice(each, (RESAMPLES, len(each))).mean(axis=1)) for each in values]
-    )
+def _mean(values: Array, low: float = 0.0, high: float = np.inf) -> Estimate:
+    """Of values of shape (workloads, seeds), which lie between ``low`` and ``high``."""
+    mean = float(values.mean())
+    factor = _factor(values.mean(axis=0) / mean)
+    return Estimate(mean, float(np.maximum(low, mean / factor)), float(np.minimum(high, mean * factor)))
 
 
-def _estimate(statistics: Array) -> Estimate:
-    low, high = np.quantile(statistics[1:], (0.025, 0.975))
-    return Estimate(float(statistics[0]), float(low), float(high))
+def _ratio(theirs: Array, ours: Array) -> Estimate:
+    """The geometric mean over workloads of the ratios of means over seeds; both of (workloads, seeds)."""
+    means = [values.mean(axis=1, keepdims=True) for values in (theirs, ours)]
+    ratio = float(np.exp(np.log(means[0] / means[1]).mean()))
+    # What each seed adds to the logarithm, to first order.
+    factor = _factor((theirs / means[0] - ours / means[1]).mean(axis=0))
+    return Estimate(ratio, ratio / factor, ratio * factor)
+
+
+def _factor(relative: Array) -> float:
+    """How many times its value a quantity may be off, from what each seed says of it, relative to it.
+
+    The interval is symmetric on the logarithm, since counts and seconds are positive and skewed.
+    """
+    if len(relative) < 2:
+        return float("nan")
+    error = relative.std(ddof=1) / np.sqrt(len(relative))
+    return float(np.exp(student_t.ppf((1 + CONFIDENCE) / 2, len(relative) - 1) * error))

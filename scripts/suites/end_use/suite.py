@@ -62,7 +62,7 @@ def end_use_suite(
     ]
     longest = max(method.num_trials for method in methods.values())
     shown = [*(trials for trials in TRIALS_SHOWN if trials < longest), longest]
-    found = standings(runs, config.reference, shown, np.random.default_rng(seed))
+    found = standings(runs, config.reference, shown)
     tables = [standing_rows(found, config.reference), workload_rows(runs)]
     for title, table in zip(("in the tuner", "by workload"), tables, strict=True):
         show_table(f"{title}, on {target.name}", *table)

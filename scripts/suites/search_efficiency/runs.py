@@ -31,11 +31,15 @@ from search.tuner import TuneResult
 
 @dataclass(frozen=True)
 class Method:
-    """What proposes so many trials, and the model that it asks."""
+    """What proposes so many trials, and the model that it asks: one for all seeds, or one for each."""
 
     search: SearchOption
-    guide: Guide
+    guides: Sequence[Guide]
     num_trials: int
+
+    def guide(self, seed: int) -> Guide:
+        """The model of the run with this seed."""
+        return self.guides[seed % len(self.guides)]
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,8 @@ def compare_searches(
     """Make all runs, or what is left of them; writes the curves and the plot to ``folder``."""
     num_random, num_guided = config.random_trials, config.guided_trials
     methods = {
-        "random": Method(RandomConfig(trials=num_random, plan=guided.plan), guide, num_random),
-        "annealer": Method(replace(guided, trials=num_guided), guide, num_guided),
+        "random": Method(RandomConfig(trials=num_random, plan=guided.plan), [guide], num_random),
+        "annealer": Method(replace(guided, trials=num_guided), [guide], num_guided),
     }
     comparisons = [
         Comparison(
@@ -101,8 +105,9 @@ def searched_workloads(
                     done += 1
                     tick(done, num_trials, run)
 
-                identity = search_identity(method.search, method.guide, measurer, measure, seed)
-                predictor = method.guide.predictor(space, seed)
+                guide = method.guide(seed)
+                identity = search_identity(method.search, guide, measurer, measure, seed)
+                predictor = guide.predictor(space, seed)
                 with open_journal(folder / f"{run}.jsonl", identity) as journal:
                     result = search_schedules(method.search, predictor, measurer, seed, journal, on_trial)
                 results[name].append(result)
