@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,11 @@ from scripts.suites.end_use.standings import Estimate, Standing, WorkloadRuns
 from search.curves import median_band
 
 Row = Sequence[object]
+MAX_BANDS = 6
+NUM_COLOURS = 10
+"""In Matplotlib's cycle; the next contenders have another of ``LINE_STYLES``."""
+
+LINE_STYLES = ("-", "--", "-.")
 CURVE_COLUMNS = ("workload", "contender", "seed", "trial", "best_latency_s", "elapsed_s")
 
 
@@ -68,9 +74,14 @@ def end_use_metrics(
     return metrics
 
 
-def write_page(path: Path, tables: Sequence[tuple[Sequence[str], Sequence[Row]]]) -> None:
-    """The tables as Markdown."""
+def write_page(path: Path, tables: Sequence[tuple[Sequence[str], Sequence[Row]]], num_seeds: int) -> None:
+    """The tables as Markdown, and what their intervals are."""
     blocks = ["\n".join(markdown_table(header, len(header), rows)) for header, rows in tables]
+    if num_seeds > 1:
+        blocks.append(
+            f"Intervals of 95 % by Student's t over {num_seeds} seeds, each a training of every model and a "
+            "search on every workload."
+        )
     write_text(path, "\n\n".join(blocks) + "\n")
 
 
@@ -90,33 +101,43 @@ def write_curves(path: Path, runs: Sequence[WorkloadRuns]) -> None:
 
 
 def draw(path: Path, runs: Sequence[WorkloadRuns], flops: Callable[[str], int]) -> None:
-    """One panel per workload: GFLOP/s of the best so far, median of the seeds and quartiles."""
+    """One panel per workload: GFLOP/s of the best so far, median of the seeds.
+
+    Where there are no more than ``MAX_BANDS`` contenders, with quartiles; more of them would hide each other.
+    """
     plot = pyplot()
     columns = min(4, len(runs))
     lines = -(-len(runs) // columns)
     figure, panels = plot.subplots(
-        lines, columns, figsize=(3.4 * columns, 2.8 * lines), squeeze=False, layout="constrained"
+        lines, columns, figsize=(3.4 * columns, 2.8 * lines + 0.5), squeeze=False, layout="constrained"
     )
     for panel in panels.flat[len(runs) :]:
         panel.set_axis_off()
     for panel, each in zip(panels.flat, runs, strict=False):
-        gflop = flops(each.workload) / 1e9
-        for name, curves in each.curves.items():
-            band = median_band(curves)
-            trials = np.arange(1, curves.shape[1] + 1)
-            (line,) = panel.plot(trials, gflop / band.median, label=name, linewidth=1)
-            panel.fill_between(
-                trials, gflop / band.high, gflop / band.low, color=line.get_color(), alpha=0.15
-            )
-        panel.axhline(gflop / each.best_s, color="grey", linewidth=0.8, linestyle=":")
-        panel.set(title=each.workload, xscale="log", ylim=(0, None))
+        _draw_workload(panel, each, flops(each.workload) / 1e9)
     for panel in panels[-1]:
         panel.set_xlabel("trials")
     for row in panels:
         row[0].set_ylabel("GFLOP/s of the best so far")
-    panels[0][0].legend(fontsize="x-small", loc="lower right")
+    figure.legend(
+        *panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=7, fontsize="small"
+    )
     figure.savefig(path, dpi=150)
     plot.close(figure)
+
+
+def _draw_workload(panel: Any, runs: WorkloadRuns, gflop: float) -> None:
+    for number, (name, curves) in enumerate(runs.curves.items()):
+        band = median_band(curves)
+        trials = np.arange(1, curves.shape[1] + 1)
+        style = LINE_STYLES[number // NUM_COLOURS % len(LINE_STYLES)]
+        (line,) = panel.plot(trials, gflop / band.median, style, label=name, linewidth=1)
+        if len(runs.curves) <= MAX_BANDS:
+            panel.fill_between(
+                trials, gflop / band.high, gflop / band.low, color=line.get_color(), alpha=0.15
+            )
+    panel.axhline(gflop / runs.best_s, color="grey", linewidth=0.8, linestyle=":")
+    panel.set(title=runs.workload, xscale="log", ylim=(0, None))
 
 
 def _shown(estimate: Estimate, digits: int) -> str:

@@ -66,7 +66,7 @@ def end_use_suite(
     tables = [standing_rows(found, config.reference), workload_rows(runs)]
     for title, table in zip(("in the tuner", "by workload"), tables, strict=True):
         show_table(f"{title}, on {target.name}", *table)
-    write_page(folder / "end_use.md", tables)
+    write_page(folder / "end_use.md", tables, figure.num_seeds)
     write_curves(folder / "end_use.csv", runs)
     draw(folder / "end_use.png", runs, lambda name: WORKLOADS[name].flops)
     return {**end_use_metrics(runs, found), "num_seeds": figure.num_seeds, "num_trials": longest}
