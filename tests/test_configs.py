@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from codegen.gpu_target import GPU_TARGETS
 from codegen.ops import OPERATORS, WORKLOADS, operator_parameters
 from codegen.precision import Precision
+from costmodel.checkpoint import save_checkpoint
 from scripts import (
     attribute,
     collect,
@@ -128,6 +129,16 @@ def test_every_schema_has_a_file_and_every_file_a_schema(group: str) -> None:
 def test_an_experiment_says_how_it_is_run_and_composes(name: str) -> None:
     assert f"experiment={name}\n" in (ROOT / "configs" / "experiment" / f"{name}.yaml").read_text()
     assert composed(EXPERIMENTS[name], f"experiment={name}")
+
+
+@pytest.mark.parametrize("name", options("model"))
+def test_the_options_of_a_model_open_its_checkpoint(name: str, tmp_path: Path) -> None:
+    config = composed("train", f"model={name}")
+    model = config.model.build(config.loss)
+    path = tmp_path / "checkpoint.safetensors"
+    save_checkpoint(path, model, "0")
+    opened = config.model.load(path, config.loss)
+    assert (opened.name, opened.state().config) == (model.name, model.state().config)
 
 
 def test_an_experiment_wins_over_the_groups_of_its_script() -> None:

@@ -134,7 +134,7 @@ class GradientBoostingOption:
         return GradientBoostingModel(self.boosting)
 
     def load(self, checkpoint: Path, loss: Any) -> CostModel:
-        model = load_checkpoint(checkpoint, GradientBoostingModel())
+        model = load_checkpoint(checkpoint, GradientBoostingModel(self.boosting))  # named by its features
         _check_options(checkpoint, "model.boosting", self.boosting, model.config)
         return model
 
