@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -72,25 +71,23 @@ def test_a_saving_is_relative_to_the_reference_with_an_interval_around_it() -> N
     assert good.speeds[3] == pytest.approx((1 / 1.0 + 1 / 1.05) / 2)
 
 
-def timed_runs(latencies_s: Mapping[str, FloatArray]) -> WorkloadRuns:
-    """Runs that reach the best known speed in their last trial, of so many seconds: shape (seeds,)."""
-    num_seeds = len(next(iter(latencies_s.values())))
-    curves = {name: np.ones((num_seeds, 1)) for name in latencies_s}
-    return WorkloadRuns("task", 1.0, curves, {name: s[:, None] for name, s in latencies_s.items()})
+def runs_of(seconds: FloatArray) -> WorkloadRuns:
+    """Runs of one contender that reach the best known speed after so long, in a trial each: shape (seeds,)."""
+    return WorkloadRuns("task", 1.0, {"one": np.ones((len(seconds), 1))}, {"one": seconds[:, None]})
 
 
 def test_an_interval_covers_the_truth_where_all_workloads_share_what_a_seed_learnt() -> None:
     rng, covered = np.random.default_rng(0), []
     for _ in range(300):
         seeds = rng.lognormal(sigma=0.3, size=5)  # of mean exp(0.045)
-        runs = [timed_runs({"one": seeds * rng.lognormal(sigma=0.3, size=5)}) for _ in range(8)]
+        runs = [runs_of(seeds * rng.lognormal(sigma=0.3, size=5)) for _ in range(8)]
         (one,) = standings(runs, "one", [1])
         covered.append(one.seconds.low <= np.exp(0.09) <= one.seconds.high)
     assert 0.9 <= np.mean(covered) <= 0.99
 
 
 def test_a_single_seed_has_no_interval() -> None:
-    found = standings([timed_runs({"one": np.array([2.0])})], "one", [1])
+    found = standings([runs_of(np.array([2.0]))], "one", [1])
     assert np.isnan([found[0].seconds.low, found[0].trials.high]).all()
     _, rows = standing_rows(found, "one")
     assert rows == [("one", "1.0", "2.0", "1.00", "100%", "1.00")]
