@@ -72,7 +72,7 @@ def test_a_saving_is_relative_to_the_reference_with_an_interval_around_it() -> N
 
 
 def runs_of(seconds: FloatArray) -> WorkloadRuns:
-    """Runs of one contender that reach the best known speed after so long, in a trial each: shape (seeds,)."""
+    """Runs of one contender that reach the best known speed after so long, in one trial: shape (seeds,)."""
     return WorkloadRuns("task", 1.0, {"one": np.ones((len(seconds), 1))}, {"one": seconds[:, None]})
 
 
