@@ -35,7 +35,7 @@ class EndUseConfig:
     are names of files under ``configs/search`` that ask no model. ``overrides`` are for all networks.
     ``reference`` is what the others' savings are counted against.
     In each of ``num_sittings`` every schedule that was the fastest of its run at some time, and is not far
-    from the best of all, is timed again ``num_rounds`` times.
+    from the best of all, is timed again ``num_rounds`` times; see ``hold_sittings``.
     """
 
     models: list[str] = field(default_factory=lambda: ["treegru", "xgboost", "roofline"])
@@ -44,8 +44,8 @@ class EndUseConfig:
     loss: str = "rank_and_time"
     overrides: list[str] = field(default_factory=list)
     reference: str = "random"
-    num_sittings: int = 1
-    num_rounds: int = 20
+    num_sittings: int = 4
+    num_rounds: int = 5
 
     def __post_init__(self) -> None:
         names = self.names()

@@ -26,47 +26,46 @@ CURVE_COLUMNS = ("workload", "contender", "seed", "trial", "best_latency_s", "el
 
 
 def workload_rows(runs: Sequence[WorkloadRuns]) -> tuple[list[str], list[Row]]:
-    """Header and rows: the best known time, how far apart the cores were when it was taken, mean trials.
-
-    ``>`` marks a bound.
-    """
+    """Header and rows: the best known time, of what sittings it is, mean trials; ``>`` marks a bound."""
     names = list(runs[0].curves)
     rows: list[Row] = []
     for each in runs:
         cells = [_bound(each.trials_needed(n).mean(), bool(each.is_reached(n).all()), 1) for n in names]
-        exchange = ", ".join("?" if s is None else f"{1e9 * s:.0f}" for s in each.exchange_s)
-        rows.append((each.workload, f"{1e3 * each.best_s:.4g}", exchange, *cells))
-    return ["trials to 95 %", "best, ms", "exchange, ns", *names], rows
+        exchange = f"{1e9 * each.exchange_s:.0f}" if np.isfinite(each.exchange_s) else "?"
+        scatter = "?" if np.isnan(each.scatter) else f"{each.scatter:.1%}"
+        rows.append((each.workload, f"{1e3 * each.best_s:.4g}", each.num_sittings, exchange, scatter, *cells))
+    return ["trials to 95 %", "best, ms", "sittings", "exchange, ns", "scatter", *names], rows
 
 
 def standing_rows(standings: Sequence[Standing], reference: str) -> tuple[list[str], list[Row]]:
     """Header and rows: a contender a row, means over workloads and seeds, with 95 % intervals if it can."""
     after = [f"speed after {trial}" for trial in standings[0].speeds]
-    header = ["contender", "trials to 95 %", "seconds to 95 %", f"trials of {reference} / its", "got there"]
+    needed = ["trials to 95 %", "seconds to 95 %", f"trials of {reference} / its", "got there"]
     rows: list[Row] = [
         (
             each.name,
+            *(_shown(speed, 2) for speed in each.speeds.values()),
             _shown(each.trials, 1),
             _shown(each.seconds, 1),
             _shown(each.saving, 2),
             f"{each.share_reached:.0%}",
-            *(f"{speed:.2f}" for speed in each.speeds.values()),
         )
         for each in standings
     ]
-    return [*header, *after], rows
+    return ["contender", *after, *needed], rows
 
 
 def end_use_metrics(
     runs: Sequence[WorkloadRuns], standings: Sequence[Standing]
 ) -> dict[str, float | int | str]:
-    """``<workload>_<contender>_trials95`` and, over all workloads, trials, seconds, saving and share."""
+    """``<workload>_<contender>_trials95`` and, over all workloads, speeds, trials, seconds, saving, share."""
     metrics: dict[str, float | int | str] = {
         f"{each.workload}_{name}_trials95": float(each.trials_needed(name).mean())
         for each in runs
         for name in each.curves
     }
     for standing in standings:
+        metrics |= {f"{standing.name}_speed{trial}": each.mean for trial, each in standing.speeds.items()}
         metrics[f"{standing.name}_trials95"] = standing.trials.mean
         metrics[f"{standing.name}_seconds95"] = standing.seconds.mean
         metrics[f"{standing.name}_saving"] = standing.saving.mean
@@ -75,8 +74,13 @@ def end_use_metrics(
 
 
 def write_page(path: Path, tables: Sequence[tuple[Sequence[str], Sequence[Row]]], num_seeds: int) -> None:
-    """The tables as Markdown, and what their intervals are."""
+    """The tables as Markdown, and what their times and intervals are."""
     blocks = ["\n".join(markdown_table(header, len(header), rows)) for header, rows in tables]
+    blocks.append(
+        "Speeds are shares of the best known. Times are means over sittings, each of which judges what the "
+        "others choose. *Exchange*: how far apart the cores were at most; *scatter*: of a time between "
+        "sittings, beyond what all times of a sitting share."
+    )
     if num_seeds > 1:
         blocks.append(
             f"Intervals of 95 % by Student's t over {num_seeds} seeds, each a training of every model and a "

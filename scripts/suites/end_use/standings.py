@@ -22,18 +22,20 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class WorkloadRuns:
-    """All runs on one workload; ``best_s`` is the best time known, of these runs or of others.
+    """All runs on one workload; ``best_s`` is the time of the best known, of these runs or of others.
 
-    ``curves`` are best times so far, shape (seeds, trials) in seconds, by contender, and ``elapsed_s`` the
-    seconds of tuning at the end of each trial, alike. ``exchange_s`` says how far apart the cores were before
-    and after each sitting in which the times were taken.
+    ``curves`` are times of what would have been delivered after each trial, shape (seeds, trials) in seconds,
+    by contender, and ``elapsed_s`` the seconds of tuning at the end of each trial, alike. The times are of
+    ``num_sittings``, between which they have a relative ``scatter``, with cores at most ``exchange_s`` apart.
     """
 
     workload: str
     best_s: float
     curves: Mapping[str, Curves]
     elapsed_s: Mapping[str, Array]
-    exchange_s: Sequence[float | None] = ()
+    num_sittings: int = 1
+    exchange_s: float = float("inf")
+    scatter: float = float("nan")
 
     def trials_needed(self, name: str) -> Array:
         """Trials of each run to ``SHARE``, shape (seeds,); one that never gets there: its budget + 1."""
@@ -79,15 +81,16 @@ class Standing:
     workloads of how many times the trials of the contender the reference needs. Where ``share_reached`` of
     the runs is below 1, ``trials`` and ``seconds`` are lower bounds and ``saving`` is an upper one; it is a
     lower one where only the reference's is below 1, and none where both are.
-    ``speeds`` are mean shares of the best speed after so many trials.
+    ``speeds`` are mean shares of the best speed after so many trials: what the timing tells best, since they
+    do not hang on which schedules pass a mark by a hair.
     """
 
     name: str
+    speeds: Mapping[int, Estimate]
     trials: Estimate
     seconds: Estimate
     saving: Estimate
     share_reached: float
-    speeds: Mapping[int, float]
 
 
 def standings(runs: Sequence[WorkloadRuns], reference: str, trials: Sequence[int]) -> list[Standing]:
@@ -101,11 +104,11 @@ def standings(runs: Sequence[WorkloadRuns], reference: str, trials: Sequence[int
         found.append(
             Standing(
                 name,
+                speeds={t: _mean(np.stack([each.speeds(name, t) for each in runs])) for t in trials},
                 trials=_mean(ours, low=1.0, high=budget + 1.0),
                 seconds=_mean(seconds),
                 saving=_ratio(theirs, ours),
                 share_reached=float(np.mean([each.is_reached(name).mean() for each in runs])),
-                speeds={t: float(np.mean([each.speeds(name, t).mean() for each in runs])) for t in trials},
             )
         )
     return found
@@ -114,6 +117,8 @@ def standings(runs: Sequence[WorkloadRuns], reference: str, trials: Sequence[int
 def _mean(values: Array, low: float = 0.0, high: float = np.inf) -> Estimate:
     """Of values of shape (workloads, seeds), which lie between ``low`` and ``high``."""
     mean = float(values.mean())
+    if mean == 0:
+        return Estimate(mean, mean, mean)
     factor = _factor(values.mean(axis=0) / mean)
     return Estimate(mean, float(np.maximum(low, mean / factor)), float(np.minimum(high, mean * factor)))
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,12 +24,13 @@ from scripts.suites.end_use.report import (
     write_page,
 )
 from scripts.suites.end_use.retiming import (
+    contending,
     elapsed_seconds,
-    key_of,
-    mean_latencies,
+    judgements,
     retimed_curves,
-    sittings_of,
+    scatter,
 )
+from scripts.suites.end_use.sittings import Contest, Sitting, hold_sittings, key_of
 from scripts.suites.end_use.standings import WorkloadRuns, standings
 from scripts.suites.search_efficiency.runs import Method, Searched, searched_workloads
 from scripts.tuning.stored_winners import StoredWinner
@@ -56,9 +56,15 @@ def end_use_suite(
     timing, so that the best known time is no worse than theirs.
     """
     methods = end_use_methods(config, figure, annealer, data, seed, folder)
+    searches = list(searched_workloads(figure, methods, target, measure, folder / "runs"))
+    contests = [
+        _contest(searched, known.get(searched.workload), config.num_rounds, folder / "retimed")
+        for searched in searches
+    ]
+    sittings = hold_sittings(contests, measure, config.num_sittings)
     runs = [
-        workload_runs(searched, methods, known.get(searched.workload), config, folder)
-        for searched in searched_workloads(figure, methods, target, measure, folder / "runs")
+        workload_runs(searched, methods, counting)
+        for searched, counting in zip(searches, sittings, strict=True)
     ]
     longest = max(method.num_trials for method in methods.values())
     shown = [*(trials for trials in TRIALS_SHOWN if trials < longest), longest]
@@ -72,32 +78,34 @@ def end_use_suite(
     return {**end_use_metrics(runs, found), "num_seeds": figure.num_seeds, "num_trials": longest}
 
 
+def _contest(searched: Searched, known: StoredWinner | None, num_rounds: int, folder: Path) -> Contest:
+    """Of what the runs on one workload held for their best, and of the schedule that is known."""
+    measurer = searched.measurer
+    named = list(contending(searched))
+    if known is not None and known.is_in(measurer.space):
+        named.append(known.candidate)
+    candidates = {key_of(each): each for each in named}
+    path = folder / f"{searched.workload}.json"
+    return Contest(searched.workload, measurer.operator, measurer.space, candidates, num_rounds, path)
+
+
 def workload_runs(
-    searched: Searched,
-    methods: Mapping[str, Method],
-    known: StoredWinner | None,
-    config: EndUseConfig,
-    folder: Path,
+    searched: Searched, methods: Mapping[str, Method], sittings: Sequence[Sitting]
 ) -> WorkloadRuns:
-    """The runs on one workload with their schedules timed again."""
-    rivals: list[Mapping[str, Any]] = []
-    if known is not None and known.is_in(searched.measurer.space):
-        rivals = [known.candidate]
-    path = folder / "retimed" / f"{searched.workload}.json"
-    sittings = sittings_of(searched, rivals, path, config.num_sittings, config.num_rounds)
-    latencies_s = mean_latencies(sittings)
-    curves = retimed_curves(searched, latencies_s, {n: m.num_trials for n, m in methods.items()})
-    best_s = [curve[-1] for each in curves.values() for curve in each]
-    best_s += [latencies_s[key_of(rival)] for rival in rivals if key_of(rival) in latencies_s]
-    if np.isnan(best_s).all():
-        raise ValueError(f"no schedule of {searched.workload} could be measured; {folder / 'runs'} says why")
-    elapsed_s = {
-        n: elapsed_seconds(results, methods[n].num_trials) for n, results in searched.results.items()
-    }
+    """The runs on one workload by the times of the sittings; ValueError where no schedule has any."""
+    judged = judgements(sittings)
+    best_s = float(np.mean([each.best_s() for each in judged]))
+    if np.isnan(best_s):
+        raise ValueError(f"no schedule of {searched.workload} could be timed; its journals say why")
     return WorkloadRuns(
         searched.workload,
-        float(np.nanmin(best_s)),
-        curves,
-        elapsed_s,
-        [s for sitting in sittings for s in sitting.exchange_s],
+        best_s,
+        retimed_curves(searched, judged, {name: method.num_trials for name, method in methods.items()}),
+        {
+            name: elapsed_seconds(results, methods[name].num_trials)
+            for name, results in searched.results.items()
+        },
+        len(sittings),
+        max(each.longest_exchange_s for each in sittings),
+        scatter(sittings),
     )
