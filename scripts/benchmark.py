@@ -31,12 +31,15 @@ def run(run: Run[Benchmark]) -> Metrics:
     metrics: dict[str, float | int | str] = {"target": target.name}
     for name in chosen:
         metrics.update(SUITES[name](run.config, target, run.folder))
-    show_table(f"benchmark on {target.name}", ["what", "value"], _not_shown_yet(run.config.suite, metrics))
+    if rows := _not_shown_yet(run.config.suite, metrics):
+        show_table(f"benchmark on {target.name}", ["what", "value"], rows)
     return metrics
 
 
 def _not_shown_yet(suite: str, metrics: Metrics) -> list[tuple[str, object]]:
-    """Without what a suite's own table says of each workload."""
+    """Without what a suite's own tables say: those of end_use all, others each workload."""
+    if suite == "end_use":
+        return []
     prefixes = tuple(f"{workload}_" for workload in STORED_SUITES.get(suite, ()))
     return [(name, value) for name, value in metrics.items() if not name.startswith(prefixes)]
 

@@ -1,33 +1,20 @@
-"""The comparison in the tuner counts the trials of every run, on times that were taken side by side."""
+"""The comparison in the tuner says how good every run was after each trial, and how soon it was good."""
 
 from __future__ import annotations
 
 import csv
 import json
-from types import SimpleNamespace
-from typing import Any, cast
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hydra.core.config_store import ConfigStore
 
-from codegen.measure.measurement import Failure, Measurement
 from costmodel.metrics import FloatArray
 from scripts.suites.end_use.contenders import EndUseConfig
 from scripts.suites.end_use.report import end_use_metrics, standing_rows, workload_rows
-from scripts.suites.end_use.retiming import (
-    Sitting,
-    elapsed_seconds,
-    incumbents,
-    key_of,
-    mean_latencies,
-    retimed_curves,
-)
 from scripts.suites.end_use.standings import WorkloadRuns, standings
 from scripts.suites.search_efficiency.curves import curves_of
-from scripts.suites.search_efficiency.runs import Searched
-from search.trials import Trial
-from search.tuner import TuneResult
 from tests.scripts.tiny import Scripts
 
 CURVES = {
@@ -68,7 +55,9 @@ def test_a_saving_is_relative_to_the_reference_with_an_interval_around_it() -> N
     assert (poor.saving.mean, poor.saving.low, poor.saving.high) == (1.0, 1.0, 1.0)
     assert (good.share_reached, poor.share_reached, hopeless.share_reached) == (1.0, 0.5, 0.0)
     assert list(good.speeds) == [1, 3]
-    assert good.speeds[3] == pytest.approx((1 / 1.0 + 1 / 1.05) / 2)
+    assert good.speeds[3].mean == pytest.approx((1 / 1.0 + 1 / 1.05) / 2)
+    assert good.speeds[3].low < good.speeds[3].mean < good.speeds[3].high
+    assert (hopeless.speeds[3].mean, hopeless.speeds[3].high) == (0.0, 0.0)
 
 
 def runs_of(seconds: FloatArray) -> WorkloadRuns:
@@ -90,59 +79,26 @@ def test_a_single_seed_has_no_interval() -> None:
     found = standings([runs_of(np.array([2.0]))], "one", [1])
     assert np.isnan([found[0].seconds.low, found[0].trials.high]).all()
     _, rows = standing_rows(found, "one")
-    assert rows == [("one", "1.0", "2.0", "1.00", "100%", "1.00")]
+    assert rows == [("one", "1.00", "1.0", "2.0", "1.00", "100%")]
 
 
 def test_tables_mark_what_is_only_a_bound() -> None:
     header, rows = workload_rows([RUNS])
-    assert header == ["trials to 95 %", "best, ms", "exchange, ns", "good", "poor", "hopeless"]
-    assert rows == [("task", "1000", "", "1.5", "> 3.0", "> 4.0")]
+    assert header[1:5] == ["best, ms", "sittings", "exchange, ns", "scatter"]
+    assert header[5:] == ["good", "poor", "hopeless"]
+    assert rows == [("task", "1000", 1, "?", "?", "1.5", "> 3.0", "> 4.0")]
+    (near,) = workload_rows([replace(RUNS, num_sittings=4, exchange_s=4.2e-8, scatter=0.031)])[1]
+    assert near[2:5] == (4, "42", "3.1%")
     found = standings([RUNS], "poor", [3])
     _, lines = standing_rows(found, "poor")
     assert [line[0] for line in lines] == ["good", "poor", "hopeless"]
-    assert [line[4] for line in lines] == ["100%", "50%", "0%"]
+    assert [line[-1] for line in lines] == ["100%", "50%", "0%"]
     metrics = end_use_metrics([RUNS], found)
     assert (metrics["task_poor_trials95"], metrics["hopeless_trials95"]) == (3.0, 4.0)
-    assert metrics["good_seconds95"] == 3.0
-
-
-def test_a_mean_is_over_the_sittings_in_which_a_candidate_ran() -> None:
-    sittings = [Sitting({"a": 1.0, "b": 2.0}, (None, 1e-8)), Sitting({"a": 3.0}, (1e-7, 1e-7))]
-    assert mean_latencies(sittings) == {"a": 2.0, "b": 2.0}
-
-
-def tuned(*latencies_s: float | None) -> TuneResult:
-    """A run of candidates 0, 1, ... at two seconds a trial; None failed."""
-    measurements = [
-        Measurement((), Failure("compile", "no")) if s is None else Measurement((s,)) for s in latencies_s
-    ]
-    trials = [
-        Trial(number, 2.0 * number, s, None, "ok" if s else "compile", "search")
-        for number, s in enumerate(latencies_s, start=1)
-    ]
-    candidates = cast(Any, range(len(latencies_s)))
-    return TuneResult(candidates, tuple(measurements), tuple(trials), "trials")
-
-
-def test_a_run_delivers_the_best_by_the_second_timing_of_what_it_held_for_its_best() -> None:
-    long, failed = tuned(None, 5.0, 7.0, 4.0, 3.0), tuned(None, None)
-    assert incumbents(long) == [None, 1, 1, 3, 4]
-    space = SimpleNamespace(named=lambda candidates, row: {"number": candidates[row]})
-    searched = Searched("task", cast(Any, SimpleNamespace(space=space)), {"one": [long, failed]})
-    again_s = {key_of({"number": number}): s for number, s in ((1, 4.5), (2, 0.1), (4, 4.75))}
-    never = [np.nan] * 6
-    # The third trial was slower than the second in the run; the fourth was not timed again.
-    expected = [np.nan, 4.5, 4.5, 4.0, 4.0, 4.0]
-    np.testing.assert_equal(retimed_curves(searched, again_s, {"one": 6})["one"], [expected, never])
-    assert elapsed_seconds([long, failed], 6).tolist() == [[2, 4, 6, 8, 10, 10], [2, 4, 4, 4, 4, 4]]
-
-
-def test_a_run_that_was_made_with_a_larger_budget_counts_up_to_the_one_that_is_asked_for() -> None:
-    run = tuned(5.0, 4.0, 3.0)
-    space = SimpleNamespace(named=lambda candidates, row: {"number": candidates[row]})
-    searched = Searched("task", cast(Any, SimpleNamespace(space=space)), {"one": [run]})
-    assert retimed_curves(searched, {}, {"one": 2})["one"].tolist() == [[5.0, 4.0]]
-    assert elapsed_seconds([run], 2).tolist() == [[2.0, 4.0]]
+    assert (metrics["good_seconds95"], metrics["poor_speed3"]) == (
+        3.0,
+        pytest.approx((1 / 1.2 + 1 / 1.01) / 2),
+    )
 
 
 @pytest.mark.parametrize(
@@ -152,7 +108,7 @@ def test_a_run_that_was_made_with_a_larger_budget_counts_up_to_the_one_that_is_a
         ({"models": ["random"]}, "must have different names"),
         ({"searches": ["annealer"]}, "end_use.searches must be among random, .*; got 'annealer'"),
         ({"reference": "genetic"}, "end_use.reference must be among treegru, xgboost, roofline, random"),
-        ({"num_rounds": 0}, "num_sittings and num_rounds must be at least 1, got 1 and 0"),
+        ({"num_rounds": 0}, "num_sittings and num_rounds must be at least 1, got 4 and 0"),
     ],
 )
 def test_who_takes_part_is_checked(options: dict[str, object], message: str) -> None:
