@@ -25,16 +25,25 @@ LINE_STYLES = ("-", "--", "-.")
 CURVE_COLUMNS = ("workload", "contender", "seed", "trial", "best_latency_s", "elapsed_s")
 
 
-def workload_rows(runs: Sequence[WorkloadRuns]) -> tuple[list[str], list[Row]]:
-    """Header and rows: the best known time, of what sittings it is, mean trials; ``>`` marks a bound."""
-    names = list(runs[0].curves)
-    rows: list[Row] = []
-    for each in runs:
-        cells = [_bound(each.trials_needed(n).mean(), bool(each.is_reached(n).all()), 1) for n in names]
-        exchange = f"{1e9 * each.exchange_s:.0f}" if np.isfinite(each.exchange_s) else "?"
-        scatter = "?" if np.isnan(each.scatter) else f"{each.scatter:.1%}"
-        rows.append((each.workload, f"{1e3 * each.best_s:.4g}", each.num_sittings, exchange, scatter, *cells))
-    return ["trials to 95 %", "best, ms", "sittings", "exchange, ns", "scatter", *names], rows
+def trial_rows(runs: Sequence[WorkloadRuns]) -> tuple[list[str], list[Row]]:
+    """Header and rows: a contender a row, its mean trials by workload; ``>`` marks a bound."""
+    rows: list[Row] = [(name, *(_mean_trials(each, name) for each in runs)) for name in runs[0].curves]
+    return ["trials to 95 %", *(each.workload for each in runs)], rows
+
+
+def timing_rows(runs: Sequence[WorkloadRuns]) -> tuple[list[str], list[Row]]:
+    """Header and rows: a workload a row, the best known time and of what sittings it is."""
+    rows: list[Row] = [
+        (
+            each.workload,
+            f"{1e3 * each.best_s:.4g}",
+            each.num_sittings,
+            f"{1e9 * each.exchange_s:.0f}" if np.isfinite(each.exchange_s) else "?",
+            "?" if np.isnan(each.scatter) else f"{each.scatter:.1%}",
+        )
+        for each in runs
+    ]
+    return ["workload", "best, ms", "sittings", "exchange, ns", "scatter"], rows
 
 
 def standing_rows(standings: Sequence[Standing], reference: str) -> tuple[list[str], list[Row]]:
@@ -150,5 +159,6 @@ def _shown(estimate: Estimate, digits: int) -> str:
     return f"{estimate.mean:.{digits}f} ({estimate.low:.{digits}f} to {estimate.high:.{digits}f})"
 
 
-def _bound(value: float, is_exact: bool, digits: int) -> str:
-    return f"{'' if is_exact else '> '}{value:.{digits}f}"
+def _mean_trials(runs: WorkloadRuns, name: str) -> str:
+    is_bound = not runs.is_reached(name).all()
+    return f"{'> ' if is_bound else ''}{runs.trials_needed(name).mean():.1f}"

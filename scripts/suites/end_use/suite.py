@@ -19,7 +19,8 @@ from scripts.suites.end_use.report import (
     draw,
     end_use_metrics,
     standing_rows,
-    workload_rows,
+    timing_rows,
+    trial_rows,
     write_curves,
     write_page,
 )
@@ -69,8 +70,8 @@ def end_use_suite(
     longest = max(method.num_trials for method in methods.values())
     shown = [*(trials for trials in TRIALS_SHOWN if trials < longest), longest]
     found = standings(runs, config.reference, shown)
-    tables = [standing_rows(found, config.reference), workload_rows(runs)]
-    for title, table in zip(("in the tuner", "by workload"), tables, strict=True):
+    tables = [standing_rows(found, config.reference), trial_rows(runs), timing_rows(runs)]
+    for title, table in zip(("in the tuner", "by workload", "best known"), tables, strict=True):
         show_table(f"{title}, on {target.name}", *table)
     write_page(folder / "end_use.md", tables, figure.num_seeds)
     write_curves(folder / "end_use.csv", runs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -133,33 +134,19 @@ def test_sittings_are_near_that_found_the_cores_so_before_and_after() -> None:
     assert near_sittings([unseen], float("inf")) == [unseen]
 
 
-class Meter:
-    """Always finds the cores near."""
-
-    def __init__(self, target: object) -> None:
-        pass
-
-    def exchange_s(self) -> float:
-        return 4e-8
-
-
 def hold(
     monkeypatch: pytest.MonkeyPatch, folder: Path, wanted: int, *states: tuple[float | None, float | None]
 ) -> tuple[int, list[Sitting]]:
     """How many sittings one contest has had when ``states`` follow each other, and which count."""
-    coming = iter(states)
+    exchanges = (s for state in states for s in state)
+    meter = SimpleNamespace(exchange_s=lambda: next(exchanges))
 
     def remeasured(jobs: object, num_rounds: int) -> list[Any]:
         return [SimpleNamespace(summary=SimpleNamespace(median_s=1.0)), SimpleNamespace(summary=None)]
 
-    class Scripted(Meter):
-        def exchange_s(self) -> Any:
-            return next(exchanges)
-
-    exchanges = (s for state in coming for s in state)
     pool = nullcontext(SimpleNamespace(remeasure_interleaved=remeasured))
     monkeypatch.setattr(sittings_module, "MeasurePool", lambda *options: pool)
-    monkeypatch.setattr(sittings_module, "ExchangeMeter", Scripted)
+    monkeypatch.setattr(sittings_module, "ExchangeMeter", lambda target: meter)
     monkeypatch.setattr(sittings_module, "wait_for_near", lambda *options: None)
     monkeypatch.setattr(sittings_module, "job_of", lambda *options: None)
     space = cast(Any, SimpleNamespace(target=None))
@@ -194,9 +181,8 @@ def test_cores_that_stay_far_or_unseen_end_the_sittings_all_the_same(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     unseen = (None, None)
-    assert [each.exchange_s for each in hold(monkeypatch, tmp_path / "a", 2, unseen, unseen)[1]] == [
-        unseen
-    ] * 2
+    _, counting = hold(monkeypatch, tmp_path / "a", 2, unseen, unseen)
+    assert [each.exchange_s for each in counting] == [unseen, unseen]
     num, counting = hold(monkeypatch, tmp_path / "b", 2, NEAR_S, FAR_S, FAR_S, FAR_S)
     assert (num, [each.exchange_s for each in counting]) == (4, [NEAR_S])
     num, counting = hold(monkeypatch, tmp_path / "c", 1, FAR_S, FAR_S)
@@ -205,7 +191,7 @@ def test_cores_that_stay_far_or_unseen_end_the_sittings_all_the_same(
 
 def test_waiting_for_near_cores_ends_when_they_are_or_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(sittings_module.time, "sleep", waits.append)
+    monkeypatch.setattr(time, "sleep", waits.append)
     seen = iter([2e-7, None, 4e-8])
     meter = cast(Any, SimpleNamespace(exchange_s=lambda: next(seen)))
     sittings_module.wait_for_near(meter, 4e-8)
