@@ -19,7 +19,7 @@ from scripts.options.groups import register_groups
 from scripts.running.display import show_table
 from scripts.running.launch import Run, launch
 from scripts.running.outputs import Metrics
-from scripts.suites.benchmarks import ALL, SUITES, Benchmark
+from scripts.suites.benchmarks import ALL, SUITES, TOLD_IN_TABLES, Benchmark
 from scripts.suites.names import SUITES_OF
 from scripts.suites.operators.suite import STORED_SUITES
 
@@ -37,8 +37,8 @@ def run(run: Run[Benchmark]) -> Metrics:
 
 
 def _not_shown_yet(suite: str, metrics: Metrics) -> list[tuple[str, object]]:
-    """Without what a suite's own tables say: those of end_use all, others each workload."""
-    if suite == "end_use":
+    """Without what a suite's own tables say: all, or that of each workload."""
+    if suite in TOLD_IN_TABLES:
         return []
     prefixes = tuple(f"{workload}_" for workload in STORED_SUITES.get(suite, ()))
     return [(name, value) for name, value in metrics.items() if not name.startswith(prefixes)]

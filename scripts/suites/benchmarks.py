@@ -66,6 +66,9 @@ BATCH = 4096
 ALL = ("throughput", "ranking", "tune", "search")
 """What suite=all runs, in this order."""
 
+TOLD_IN_TABLES = ("end_use",)
+"""Suites whose own tables say all that their metrics do."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:

@@ -34,8 +34,8 @@ class EndUseConfig:
     ``from_trials`` start untrained, as in the papers, and are shown as ``<model>_from_trials``. ``searches``
     are names of files under ``configs/search`` that ask no model. ``overrides`` are for all networks.
     ``reference`` is what the others' savings are counted against.
-    In each of ``num_sittings`` every schedule that was the fastest of its run at some time, and is not far
-    from the best of all, is timed again ``num_rounds`` times; see ``hold_sittings``.
+    In each sitting every schedule that was the fastest of its run at some time, and is not far from the best
+    of all, is timed again ``num_rounds`` times; ``num_sittings`` with near cores count (``hold_sittings``).
     """
 
     models: list[str] = field(default_factory=lambda: ["treegru", "xgboost", "roofline"])

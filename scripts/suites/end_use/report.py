@@ -13,6 +13,7 @@ import numpy as np
 from scripts.running.markdown import markdown_table
 from scripts.running.outputs import write_text
 from scripts.running.plotting import pyplot
+from scripts.suites.end_use.retiming import CONTENDING
 from scripts.suites.end_use.standings import Estimate, Standing, WorkloadRuns
 from search.curves import median_band
 
@@ -86,20 +87,21 @@ def write_page(path: Path, tables: Sequence[tuple[Sequence[str], Sequence[Row]]]
     """The tables as Markdown, and what their times and intervals are."""
     blocks = ["\n".join(markdown_table(header, len(header), rows)) for header, rows in tables]
     blocks.append(
-        "Speeds are shares of the best known. Times are means over sittings, each of which judges what the "
-        "others choose. *Exchange*: how far apart the cores were at most; *scatter*: of a time between "
-        "sittings, beyond what all times of a sitting share."
+        "Speeds are shares of the best known. Times are means over the sittings; of several, each judges "
+        f"what the others choose. What took more than {CONTENDING:g} times the best trial has the time "
+        "of its trial. *Exchange*: how far apart the cores were at most; *scatter*: standard deviation of a "
+        "time between sittings, beyond what all times of a sitting share."
     )
     if num_seeds > 1:
         blocks.append(
             f"Intervals of 95 % by Student's t over {num_seeds} seeds, each a training of every model and a "
-            "search on every workload."
+            "search on every workload; errors of the timing are not in them."
         )
     write_text(path, "\n\n".join(blocks) + "\n")
 
 
 def write_curves(path: Path, runs: Sequence[WorkloadRuns]) -> None:
-    """A row where the best so far changes and one at the end of a run; empty while nothing has succeeded."""
+    """A row where what a run would deliver changes and one at its end; empty while there is nothing."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CURVE_COLUMNS)
@@ -114,7 +116,7 @@ def write_curves(path: Path, runs: Sequence[WorkloadRuns]) -> None:
 
 
 def draw(path: Path, runs: Sequence[WorkloadRuns], flops: Callable[[str], int]) -> None:
-    """One panel per workload: GFLOP/s of the best so far, median of the seeds.
+    """One panel per workload: GFLOP/s of what would be delivered, median of the seeds.
 
     Where there are no more than ``MAX_BANDS`` contenders, with quartiles; more of them would hide each other.
     """
@@ -131,7 +133,7 @@ def draw(path: Path, runs: Sequence[WorkloadRuns], flops: Callable[[str], int]) 
     for panel in panels[-1]:
         panel.set_xlabel("trials")
     for row in panels:
-        row[0].set_ylabel("GFLOP/s of the best so far")
+        row[0].set_ylabel("GFLOP/s if it ended there")
     figure.legend(
         *panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=7, fontsize="small"
     )

@@ -6,26 +6,31 @@ sittings choose, the others judge.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import chi2
 
-from scripts.suites.end_use.sittings import Sitting, key_of
+from datasets.record import canonical_json
+from scripts.suites.end_use.sittings import Sitting
 from scripts.suites.search_efficiency.curves import Curves
 from scripts.suites.search_efficiency.runs import Searched
+from search.curves import stack_curves
 from search.tuner import TuneResult
 
 CONTENDING = 1.5
 """What took longer than so many times the best trial of all runs is not timed again."""
 
-Incumbents = Sequence[int | None]
-"""Of one run: after each trial, the row of the fastest so far by its own measurements."""
+
+def key_of(candidate: Mapping[str, Any]) -> str:
+    """Equal for candidates of the same sketch and knobs."""
+    return canonical_json(candidate)
 
 
-def incumbents(result: TuneResult) -> Incumbents:
-    """What the run would have delivered after each trial; None while nothing has succeeded."""
+def incumbents(result: TuneResult) -> Sequence[int | None]:
+    """The row of the fastest so far by the run's own measurements; None while nothing has succeeded."""
     rows: list[int | None] = []
     best_s, best = np.inf, None
     for row, trial in enumerate(result.history):
@@ -47,56 +52,46 @@ def contending(searched: Searched) -> Iterator[Mapping[str, Any]]:
 
 @dataclass(frozen=True)
 class Judgement:
-    """Seconds by candidate: those to choose by, and those that what was chosen counts with."""
+    """Seconds by candidate: those to choose by, and those that the chosen count with; NaN for what failed."""
 
     chosen_by_s: Mapping[str, float]
     counted_s: Mapping[str, float]
 
     def best_s(self) -> float:
-        """Of what was chosen among all; NaN if there is nothing."""
-        if not self.chosen_by_s:
-            return float("nan")
-        return self.counted_s[min(self.chosen_by_s, key=self.chosen_by_s.__getitem__)]
+        """Of what was chosen among all; NaN if there is nothing to choose from."""
+        sound = [key for key, seconds in self.chosen_by_s.items() if not np.isnan(seconds)]
+        best = min(sound, key=self.chosen_by_s.__getitem__, default=None)
+        return float("nan") if best is None else self.counted_s[best]
 
 
-def judgements(sittings: Sequence[Sitting]) -> list[Judgement]:
+def judgements(sittings: Sequence[Sitting], candidates: Collection[str]) -> list[Judgement]:
     """One per sitting, which judges what the mean of the others chooses; a single sitting does both.
 
-    A candidate that failed in the judging sitting counts with its mean over the others.
+    A candidate that failed in any of them is not chosen, as its mean would be over sittings of other speeds.
     """
-    if len(sittings) == 1:
-        return [Judgement(sittings[0].latencies_s, sittings[0].latencies_s)]
-    others = [
-        mean_latencies([*sittings[:number], *sittings[number + 1 :]]) for number in range(len(sittings))
-    ]
+    times_s = _times(sittings, candidates)
+    times_s[:, np.isnan(times_s).any(axis=0)] = np.nan
+    others_s = (times_s.sum(axis=0) - times_s) / (len(sittings) - 1) if len(sittings) > 1 else times_s
     return [
-        Judgement(chosen_by_s, {**chosen_by_s, **sitting.latencies_s})
-        for sitting, chosen_by_s in zip(sittings, others, strict=True)
+        Judgement(dict(zip(candidates, chosen_by_s)), dict(zip(candidates, counted_s)))
+        for chosen_by_s, counted_s in zip(others_s.tolist(), times_s.tolist())
     ]
 
 
-def mean_latencies(sittings: Sequence[Sitting]) -> dict[str, float]:
-    """Seconds by candidate, the mean over the sittings in which it ran."""
-    keys = dict.fromkeys(key for each in sittings for key in each.latencies_s)
-    return {
-        key: float(np.mean([each.latencies_s[key] for each in sittings if key in each.latencies_s]))
-        for key in keys
-    }
+def scatter(sittings: Sequence[Sitting], candidates: Collection[str]) -> float:
+    """Standard deviation of a time between sittings, relative: by the median of its squares over candidates.
 
-
-def scatter(sittings: Sequence[Sitting]) -> float:
-    """Of a time between sittings, relative: the median over candidates of the deviation of its logarithm.
-
-    Without what slows all candidates of a sitting alike; NaN for a single sitting.
+    Without what slows all candidates of a sitting alike; NaN for a single sitting, or for fewer than three
+    candidates that never failed.
     """
-    if len(sittings) < 2:
+    logs = np.log(_times(sittings, candidates))
+    logs = logs[:, ~np.isnan(logs).any(axis=0)]
+    num_free = len(sittings) - 1
+    if num_free < 1 or logs.shape[1] < 3:
         return float("nan")
-    everywhere = [key for key in sittings[0].latencies_s if all(key in each.latencies_s for each in sittings)]
-    logs = np.log([[each.latencies_s[key] for key in everywhere] for each in sittings])
-    if logs.size == 0:
-        return float("nan")
-    relative = logs - np.median(logs, axis=1, keepdims=True)
-    return float(np.median(relative.std(axis=0, ddof=1)))
+    variances = (logs - np.median(logs, axis=1, keepdims=True)).var(axis=0, ddof=1)
+    # The median of variances of so few times lies below the variance that they are of.
+    return float(np.sqrt(np.median(variances) * num_free / chi2.ppf(0.5, num_free)))
 
 
 def retimed_curves(
@@ -104,26 +99,34 @@ def retimed_curves(
 ) -> dict[str, Curves]:
     """By method, shape (runs, trials): the time of the best of what had been the fastest up to each trial.
 
-    As ``tune.py`` chooses between finalists when it ends; the mean over the judgements. What was not timed
-    again has the time of its trial. NaN while nothing has succeeded; a run that ended early stays with what
-    it had, and of one whose journal is of a larger budget the first trials count.
+    As ``tune.py`` chooses between finalists when it ends; the mean over the judgements, which may rise where
+    what the others chose is no better. What was not timed again has the time of its trial. NaN while nothing
+    has succeeded; a run that ended early stays with what it had, and of one whose journal is of a larger
+    budget the first trials count.
     """
-    curves = {}
-    for name, results in searched.results.items():
-        rows = np.full((len(results), num_trials[name]), np.nan)
-        for run, result in enumerate(results):
-            delivered_s = _delivered_s(searched, result, incumbents(result)[: num_trials[name]], judged)
-            rows[run, : len(delivered_s)] = delivered_s
-            rows[run, len(delivered_s) :] = delivered_s[-1:]
-        curves[name] = rows
-    return curves
+    return {
+        name: stack_curves([_delivered_s(searched, result, judged) for result in results], num_trials[name])
+        for name, results in searched.results.items()
+    }
 
 
-def _delivered_s(
-    searched: Searched, result: TuneResult, shown: Incumbents, judged: Sequence[Judgement]
-) -> Curves:
-    """Of the first trials of one run, shape (trials,)."""
-    named = searched.measurer.space.named
+def elapsed_seconds(results: Sequence[TuneResult], num_trials: int) -> Curves:
+    """Seconds of tuning at the end of each trial, shape (runs, trials); an early end counts for the rest."""
+    rows = np.zeros((len(results), num_trials))
+    for run, result in enumerate(results):
+        shown = result.history[:num_trials]
+        rows[run, : len(shown)] = [trial.elapsed_s for trial in shown]
+    return np.maximum.accumulate(rows, axis=1)
+
+
+def _times(sittings: Sequence[Sitting], candidates: Collection[str]) -> Curves:
+    """Shape (sittings, candidates); NaN for what failed."""
+    return np.array([[each.latencies_s.get(key, np.nan) for key in candidates] for each in sittings])
+
+
+def _delivered_s(searched: Searched, result: TuneResult, judged: Sequence[Judgement]) -> Curves:
+    """Of one run, shape (trials,)."""
+    named, shown = searched.measurer.space.named, incumbents(result)
     held = {row: key_of(named(result.candidates, row)) for row in dict.fromkeys(shown) if row is not None}
 
     def seconds(latencies_s: Mapping[str, float]) -> Curves:
@@ -138,12 +141,3 @@ def _delivered_s(
         delivered_s[number] = seconds(each.counted_s)[chosen]
     mean_s: Curves = delivered_s.mean(axis=0)
     return mean_s
-
-
-def elapsed_seconds(results: Sequence[TuneResult], num_trials: int) -> Curves:
-    """Seconds of tuning at the end of each trial, shape (runs, trials); an early end counts for the rest."""
-    rows = np.zeros((len(results), num_trials))
-    for run, result in enumerate(results):
-        shown = result.history[:num_trials]
-        rows[run, : len(shown)] = [trial.elapsed_s for trial in shown]
-    return np.maximum.accumulate(rows, axis=1)

@@ -4,15 +4,16 @@ Runs of a comparison take the better part of an hour, in which a machine's speed
 tells how the search went on, not how its finds compare with those of another run. One sitting does not tell
 that either: on a shared machine the cores are at times near each other and at times far, and each kernel is
 slower by its own factor then (``codegen/measure/steadiness.py``). So there are several, each of a few rounds,
-and those count in which the cores were near.
+between which the other workloads have theirs, and those count in which the cores were near.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,14 @@ from codegen.measure.exchange import ExchangeMeter
 from codegen.measure.pool import MeasurePool
 from codegen.ops import Operator
 from codegen.schedule.space import Space
+from codegen.target import Target
 from scripts.running.display import progress
 from scripts.running.outputs import write_text
 from scripts.tuning.measured_search import job_of, reproduce_command
 
 NEAR = 3.0
-"""How many times the shortest exchange of all sittings is still one of near cores: on the machines seen it
-takes 25 to 70 ns where they are near and 160 to 200 where they are not."""
+"""How many times the shortest exchange of all sittings is still one of near cores. On an EPYC of Zen 5 it
+took 24 to 69 ns with near cores and 160 to 200 with far ones, on one of Zen 4 38 to 51 and 156 to 166."""
 
 MAX_WAIT_S = 20.0
 WAIT_STEP_S = 0.5
@@ -41,13 +43,14 @@ MAX_FACTOR = 2
 
 @dataclass(frozen=True)
 class Sitting:
-    """Seconds by candidate (``key_of``), taken in turn in one run; what failed is left out.
+    """Seconds by candidate, taken in turn in one run; what failed is left out.
 
-    ``exchange_s`` is what ``ExchangeMeter`` said before and after; None where it had no answer.
+    ``exchange_s`` is how far apart the cores were before, as each of the rounds began (where trials look at
+    the machine, and there are two cores), and after; None where ``ExchangeMeter`` had no answer.
     """
 
     latencies_s: Mapping[str, float]
-    exchange_s: tuple[float | None, float | None]
+    exchange_s: tuple[float | None, ...]
 
     @property
     def longest_exchange_s(self) -> float:
@@ -55,11 +58,11 @@ class Sitting:
         return max(float("inf") if s is None else s for s in self.exchange_s)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Contest:
-    """The candidates of one workload, by ``key_of``, and the sittings that they have had.
+    """Candidates of one workload by name, timed ``num_rounds`` times in each sitting.
 
-    ``path`` keeps the sittings; what it has of the same candidates and as many rounds counts.
+    ``folder`` keeps the sittings, in a file for each set of candidates and number of rounds.
     """
 
     workload: str
@@ -67,26 +70,13 @@ class Contest:
     space: Space[Any]
     candidates: Mapping[str, Mapping[str, Any]]
     num_rounds: int
-    path: Path
-    sittings: list[Sitting] = field(init=False)
+    folder: Path
 
-    def __post_init__(self) -> None:
-        self.sittings = _read(self.path, self._identity())
-
-    def sit(self, pool: MeasurePool, meter: ExchangeMeter) -> None:
-        """Add a sitting, each time in it the median of the rounds."""
-        jobs = [job_of(self.operator, self.space, named, 0) for named in self.candidates.values()]
-        before_s = meter.exchange_s()
-        finalists = pool.remeasure_interleaved(jobs, self.num_rounds)
-        summaries = zip(self.candidates, (finalist.summary for finalist in finalists), strict=True)
-        latencies_s = {key: summary.median_s for key, summary in summaries if summary is not None}
-        self.sittings.append(Sitting(latencies_s, (before_s, meter.exchange_s())))
-        kept = {**self._identity(), "sittings": [asdict(sitting) for sitting in self.sittings]}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(self.path, json.dumps(kept, indent=1) + "\n")
-
-    def _identity(self) -> dict[str, Any]:
-        return {"num_rounds": self.num_rounds, "candidates": sorted(self.candidates)}
+    @property
+    def path(self) -> Path:
+        """Of the file with the sittings."""
+        facts = json.dumps([self.num_rounds, sorted(self.candidates)])
+        return self.folder / f"{self.workload}_{hashlib.sha256(facts.encode()).hexdigest()[:16]}.json"
 
 
 def hold_sittings(
@@ -94,33 +84,36 @@ def hold_sittings(
 ) -> list[list[Sitting]]:
     """Have all contests sit in turn until each has so many sittings with near cores; those that count.
 
-    One that has had ``MAX_FACTOR`` times as many makes do with what it has: sittings with near cores or, if
-    there are none, any. Near is what is so on this machine, by all sittings of all contests.
+    One that has had ``MAX_FACTOR`` times as many makes do with what it has. What was kept of earlier calls
+    counts. Near is what is so on this machine, by all sittings of all contests, which are of one target.
+
+    Raises:
+        ValueError: none of a contest's candidates could be timed.
     """
-    meters = [ExchangeMeter(contest.space.target) for contest in contests]
+    held = [_kept(contest) for contest in contests]
+    total = num_sittings * len(contests)
+    meter = ExchangeMeter(contests[0].space.target)
     with MeasurePool(measure, reproduce_command) as pool, progress("sittings") as tick:
-        while True:
-            least_s = _least_exchange_s(contests)
-            counts = [len(near_sittings(contest.sittings, least_s)) for contest in contests]
-            going_on = [
-                number
-                for number, (contest, count) in enumerate(zip(contests, counts, strict=True))
-                if count < num_sittings and len(contest.sittings) < MAX_FACTOR * num_sittings
-            ]
-            if not going_on:
-                break
-            done = sum(min(count, num_sittings) for count in counts)
+        while going_on := _going_on(held, num_sittings):
             for number in going_on:
-                tick(done, num_sittings * len(contests), contests[number].workload)
-                wait_for_near(meters[number], least_s)
-                contests[number].sit(pool, meters[number])
-    return [
-        (near_sittings(contest.sittings, least_s) or contest.sittings)[:num_sittings] for contest in contests
-    ]
+                wait_for_near(meter, _least_exchange_s(held))
+                held[number].append(_sit(contests[number], pool, meter))
+                _keep(contests[number], held[number])
+                tick(total - _num_missing(held, num_sittings), total, contests[number].workload)
+    least_s = _least_exchange_s(held)
+    return [counting_sittings(each, least_s, num_sittings) for each in held]
+
+
+def counting_sittings(sittings: Sequence[Sitting], least_s: float, num_sittings: int) -> list[Sitting]:
+    """The first with near cores or, where there are not even two to judge each other, the nearest."""
+    near = near_sittings(sittings, least_s)
+    if len(near) < min(2, num_sittings):
+        near = sorted(sittings, key=lambda sitting: sitting.longest_exchange_s)
+    return near[:num_sittings]
 
 
 def near_sittings(sittings: Sequence[Sitting], least_s: float) -> list[Sitting]:
-    """Those that found the cores near before and after; all, if no exchange was ever seen."""
+    """Those that found the cores near all the time; all, if no exchange was ever seen."""
     return [each for each in sittings if each.longest_exchange_s <= NEAR * least_s]
 
 
@@ -134,27 +127,61 @@ def wait_for_near(meter: ExchangeMeter, least_s: float) -> None:
         time.sleep(WAIT_STEP_S)
 
 
-def key_of(candidate: Mapping[str, Any]) -> str:
-    """Equal for candidates of the same sketch and knobs."""
-    return json.dumps(candidate, sort_keys=True, separators=(",", ":"))
+def _sit(contest: Contest, pool: MeasurePool, meter: ExchangeMeter) -> Sitting:
+    target = contest.space.target
+    jobs = [job_of(contest.operator, contest.space, named, 0) for named in contest.candidates.values()]
+    before_s = meter.exchange_s()
+    finalists = pool.remeasure_interleaved(jobs, contest.num_rounds)
+    rounds_s = _exchanges_of_rounds(pool, target, contest.num_rounds)
+    after_s = meter.exchange_s()
+    summaries = zip(contest.candidates, (finalist.summary for finalist in finalists), strict=True)
+    latencies_s = {key: summary.median_s for key, summary in summaries if summary is not None}
+    if not latencies_s:
+        failures = [finalist.measurement.failure for finalist in finalists]
+        why = next((failure.message for failure in failures if failure), "there is none")
+        raise ValueError(f"no schedule of {contest.workload} could be timed again: {why}")
+    return Sitting(latencies_s, (before_s, *rounds_s, after_s))
 
 
-def _least_exchange_s(contests: Sequence[Contest]) -> float:
-    seen = [s for contest in contests for each in contest.sittings for s in each.exchange_s if s is not None]
+def _exchanges_of_rounds(pool: MeasurePool, target: Target, num_rounds: int) -> Iterator[float]:
+    """The measuring process looks once a round, if it does; 0 stands for no second core."""
+    return (float(exchange_s) for _, exchange_s in pool.readings(target)[-num_rounds:] if exchange_s > 0)
+
+
+def _going_on(held: Sequence[Sequence[Sitting]], num_sittings: int) -> list[int]:
+    """The contests that need another sitting, and may have it."""
+    least_s = _least_exchange_s(held)
+    return [
+        number
+        for number, sittings in enumerate(held)
+        if len(near_sittings(sittings, least_s)) < num_sittings and len(sittings) < MAX_FACTOR * num_sittings
+    ]
+
+
+def _num_missing(held: Sequence[Sequence[Sitting]], num_sittings: int) -> int:
+    least_s = _least_exchange_s(held)
+    return sum(max(0, num_sittings - len(near_sittings(sittings, least_s))) for sittings in held)
+
+
+def _least_exchange_s(held: Sequence[Sequence[Sitting]]) -> float:
+    seen = [s for sittings in held for each in sittings for s in each.exchange_s if s is not None]
     return min(seen, default=float("inf"))
 
 
-def _read(path: Path, wanted: Mapping[str, Any]) -> list[Sitting]:
-    """None of them if there is no such file, or one of other candidates."""
+def _keep(contest: Contest, sittings: Sequence[Sitting]) -> None:
+    contest.folder.mkdir(parents=True, exist_ok=True)
+    write_text(contest.path, json.dumps([asdict(sitting) for sitting in sittings], indent=1) + "\n")
+
+
+def _kept(contest: Contest) -> list[Sitting]:
+    """None of them if there is no such file."""
     try:
-        value = json.loads(path.read_text())
-        if any(value[name] != wanted[name] for name in wanted):
-            return []
-        sittings = []
-        for each in value["sittings"]:
-            before_s, after_s = (None if s is None else float(s) for s in each["exchange_s"])
-            latencies_s = {str(key): float(seconds) for key, seconds in each["latencies_s"].items()}
-            sittings.append(Sitting(latencies_s, (before_s, after_s)))
+        return [
+            Sitting(
+                {str(key): float(seconds) for key, seconds in each["latencies_s"].items()},
+                tuple(None if s is None else float(s) for s in each["exchange_s"]),
+            )
+            for each in json.loads(contest.path.read_text())
+        ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
-    return sittings

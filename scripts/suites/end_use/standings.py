@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy.stats import t as student_t
 
 from scripts.suites.search_efficiency.curves import Curves
-from search.curves import trials_to_reach
 
 Array = NDArray[np.float64]
 
@@ -26,19 +25,20 @@ class WorkloadRuns:
 
     ``curves`` are times of what would have been delivered after each trial, shape (seeds, trials) in seconds,
     by contender, and ``elapsed_s`` the seconds of tuning at the end of each trial, alike. The times are of
-    ``num_sittings``, between which they have a relative ``scatter``, with cores at most ``exchange_s`` apart.
+    ``num_sittings``, between which they have a relative ``scatter`` (NaN: unknown), with cores at most
+    ``exchange_s`` apart (infinity: not seen).
     """
 
     workload: str
     best_s: float
     curves: Mapping[str, Curves]
     elapsed_s: Mapping[str, Array]
-    num_sittings: int = 1
-    exchange_s: float = float("inf")
-    scatter: float = float("nan")
+    num_sittings: int
+    exchange_s: float
+    scatter: float
 
     def trials_needed(self, name: str) -> Array:
-        """Trials of each run to ``SHARE``, shape (seeds,); one that never gets there: its budget + 1."""
+        """Trials of each run until it is at ``SHARE`` for good, shape (seeds,); if never, its budget + 1."""
         return np.array([trials or curve.size + 1 for curve, trials in self._reached(name)], dtype=np.float64)
 
     def seconds_needed(self, name: str) -> Array:
@@ -57,7 +57,7 @@ class WorkloadRuns:
         return np.nan_to_num(self.best_s / curves[:, min(trial, curves.shape[1]) - 1])
 
     def _reached(self, name: str) -> list[tuple[Array, int | None]]:
-        return [(curve, trials_to_reach(curve, self.best_s / SHARE)) for curve in self.curves[name]]
+        return [(curve, _trials_until_under(curve, self.best_s / SHARE)) for curve in self.curves[name]]
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def standings(runs: Sequence[WorkloadRuns], reference: str, trials: Sequence[int
         found.append(
             Standing(
                 name,
-                speeds={t: _mean(np.stack([each.speeds(name, t) for each in runs])) for t in trials},
+                speeds={t: _share(np.stack([each.speeds(name, t) for each in runs])) for t in trials},
                 trials=_mean(ours, low=1.0, high=budget + 1.0),
                 seconds=_mean(seconds),
                 saving=_ratio(theirs, ours),
@@ -114,11 +114,23 @@ def standings(runs: Sequence[WorkloadRuns], reference: str, trials: Sequence[int
     return found
 
 
+def _trials_until_under(curve: Array, mark_s: float) -> int | None:
+    """After which the curve stays at or under the mark; None if it ends above. It may rise in between."""
+    above = np.flatnonzero(~(curve <= mark_s))
+    if len(above) and above[-1] == len(curve) - 1:
+        return None
+    return int(above[-1]) + 2 if len(above) else 1
+
+
+def _share(values: Array) -> Estimate:
+    """The mean of shares of shape (workloads, seeds), whose interval is symmetric."""
+    mean, margin = float(values.mean()), _margin(values.mean(axis=0))
+    return Estimate(mean, mean - margin, mean + margin)
+
+
 def _mean(values: Array, low: float = 0.0, high: float = np.inf) -> Estimate:
     """Of values of shape (workloads, seeds), which lie between ``low`` and ``high``."""
     mean = float(values.mean())
-    if mean == 0:
-        return Estimate(mean, mean, mean)
     factor = _factor(values.mean(axis=0) / mean)
     return Estimate(mean, float(np.maximum(low, mean / factor)), float(np.minimum(high, mean * factor)))
 
@@ -137,7 +149,12 @@ def _factor(relative: Array) -> float:
 
     The interval is symmetric on the logarithm, since counts and seconds are positive and skewed.
     """
-    if len(relative) < 2:
+    return float(np.exp(_margin(relative)))
+
+
+def _margin(values: Array) -> float:
+    """Half of the interval around the mean of values of the seeds; NaN for a single one."""
+    if len(values) < 2:
         return float("nan")
-    error = relative.std(ddof=1) / np.sqrt(len(relative))
-    return float(np.exp(student_t.ppf((1 + CONFIDENCE) / 2, len(relative) - 1) * error))
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    return float(student_t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * error)

@@ -28,10 +28,11 @@ from scripts.suites.end_use.retiming import (
     contending,
     elapsed_seconds,
     judgements,
+    key_of,
     retimed_curves,
     scatter,
 )
-from scripts.suites.end_use.sittings import Contest, Sitting, hold_sittings, key_of
+from scripts.suites.end_use.sittings import Contest, Sitting, hold_sittings
 from scripts.suites.end_use.standings import WorkloadRuns, standings
 from scripts.suites.search_efficiency.runs import Method, Searched, searched_workloads
 from scripts.tuning.stored_winners import StoredWinner
@@ -53,8 +54,8 @@ def end_use_suite(
 ) -> dict[str, float | int | str]:
     """Compare; what ``folder`` holds is not made again.
 
-    ``known`` are good schedules of earlier runs by workload, of this target, which take part in the second
-    timing, so that the best known time is no worse than theirs.
+    ``known`` are good schedules of earlier runs by workload, of this target, which take part in the sittings,
+    so that they are among those of which the best is known.
     """
     methods = end_use_methods(config, figure, annealer, data, seed, folder)
     searches = list(searched_workloads(figure, methods, target, measure, folder / "runs"))
@@ -64,8 +65,8 @@ def end_use_suite(
     ]
     sittings = hold_sittings(contests, measure, config.num_sittings)
     runs = [
-        workload_runs(searched, methods, counting)
-        for searched, counting in zip(searches, sittings, strict=True)
+        _workload_runs(searched, methods, contest, counting)
+        for searched, contest, counting in zip(searches, contests, sittings, strict=True)
     ]
     longest = max(method.num_trials for method in methods.values())
     shown = [*(trials for trials in TRIALS_SHOWN if trials < longest), longest]
@@ -81,23 +82,24 @@ def end_use_suite(
 
 def _contest(searched: Searched, known: StoredWinner | None, num_rounds: int, folder: Path) -> Contest:
     """Of what the runs on one workload held for their best, and of the schedule that is known."""
-    measurer = searched.measurer
+    space = searched.measurer.space
     named = list(contending(searched))
-    if known is not None and known.is_in(measurer.space):
+    if not named:
+        raise ValueError(f"no trial of {searched.workload} succeeded; {folder.parent / 'runs'} says why")
+    if known is not None and known.is_in(space):
         named.append(known.candidate)
     candidates = {key_of(each): each for each in named}
-    path = folder / f"{searched.workload}.json"
-    return Contest(searched.workload, measurer.operator, measurer.space, candidates, num_rounds, path)
+    return Contest(searched.workload, searched.measurer.operator, space, candidates, num_rounds, folder)
 
 
-def workload_runs(
-    searched: Searched, methods: Mapping[str, Method], sittings: Sequence[Sitting]
+def _workload_runs(
+    searched: Searched, methods: Mapping[str, Method], contest: Contest, sittings: Sequence[Sitting]
 ) -> WorkloadRuns:
-    """The runs on one workload by the times of the sittings; ValueError where no schedule has any."""
-    judged = judgements(sittings)
+    """The runs on one workload by the times of the sittings; ValueError where none was without failures."""
+    judged = judgements(sittings, contest.candidates)
     best_s = float(np.mean([each.best_s() for each in judged]))
     if np.isnan(best_s):
-        raise ValueError(f"no schedule of {searched.workload} could be timed; its journals say why")
+        raise ValueError(f"every schedule of {searched.workload} failed when it was timed again")
     return WorkloadRuns(
         searched.workload,
         best_s,
@@ -108,5 +110,5 @@ def workload_runs(
         },
         len(sittings),
         max(each.longest_exchange_s for each in sittings),
-        scatter(sittings),
+        scatter(sittings, contest.candidates),
     )

@@ -85,10 +85,7 @@ def searched_workloads(
     measure: MeasureConfig,
     folder: Path,
 ) -> Iterator[Searched]:
-    """Workload by workload, all methods in turn with each seed; journals in ``folder`` go on.
-
-    The measuring process of the runs is there until the next workload is asked for.
-    """
+    """Workload by workload, all methods in turn with each seed; journals in ``folder`` go on."""
     runs = config.num_seeds * len(config.workloads)
     num_trials = runs * sum(method.num_trials for method in methods.values())
     done = 0

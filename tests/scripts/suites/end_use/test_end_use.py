@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hydra.core.config_store import ConfigStore
 
 from costmodel.metrics import FloatArray
+from scripts.suites.end_use import sittings as sittings_module
 from scripts.suites.end_use.contenders import EndUseConfig
 from scripts.suites.end_use.report import end_use_metrics, standing_rows, timing_rows, trial_rows
 from scripts.suites.end_use.standings import WorkloadRuns, standings
@@ -23,7 +25,7 @@ CURVES = {
     "hopeless": np.full((2, 3), np.nan),
 }
 ELAPSED_S = {name: np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]) for name in CURVES}
-RUNS = WorkloadRuns("task", 1.0, CURVES, ELAPSED_S)
+RUNS = WorkloadRuns("task", 1.0, CURVES, ELAPSED_S, 1, float("inf"), float("nan"))
 
 
 def test_trials_and_seconds_are_counted_to_95_percent_of_the_best_known_speed() -> None:
@@ -36,7 +38,14 @@ def test_trials_and_seconds_are_counted_to_95_percent_of_the_best_known_speed() 
 
 
 def test_a_better_time_known_from_elsewhere_raises_the_mark() -> None:
-    assert WorkloadRuns("task", 0.9, CURVES, ELAPSED_S).trials_needed("good").tolist() == [4, 4]
+    assert replace(RUNS, best_s=0.9).trials_needed("good").tolist() == [4, 4]
+
+
+def test_a_run_is_there_once_it_stays() -> None:
+    curves = np.array([[np.nan, 1.0, 1.2, 1.05], [1.0, 1.0, 1.0, 1.2]])
+    runs = replace(RUNS, curves={"one": curves}, elapsed_s={"one": np.ones((2, 4))})
+    assert runs.trials_needed("one").tolist() == [4, 5]
+    assert runs.is_reached("one").tolist() == [True, False]
 
 
 def test_speeds_are_shares_of_the_best_and_none_before_anything_has_succeeded() -> None:
@@ -57,12 +66,12 @@ def test_a_saving_is_relative_to_the_reference_with_an_interval_around_it() -> N
     assert list(good.speeds) == [1, 3]
     assert good.speeds[3].mean == pytest.approx((1 / 1.0 + 1 / 1.05) / 2)
     assert good.speeds[3].low < good.speeds[3].mean < good.speeds[3].high
-    assert (hopeless.speeds[3].mean, hopeless.speeds[3].high) == (0.0, 0.0)
+    assert (hopeless.speeds[3].low, hopeless.speeds[3].high) == (0.0, 0.0)
 
 
 def runs_of(seconds: FloatArray) -> WorkloadRuns:
     """Runs of one contender that reach the best known speed after so long, in one trial: shape (seeds,)."""
-    return WorkloadRuns("task", 1.0, {"one": np.ones((len(seconds), 1))}, {"one": seconds[:, None]})
+    return replace(RUNS, curves={"one": np.ones((len(seconds), 1))}, elapsed_s={"one": seconds[:, None]})
 
 
 def test_an_interval_covers_the_truth_where_all_workloads_share_what_a_seed_learnt() -> None:
@@ -80,6 +89,17 @@ def test_a_single_seed_has_no_interval() -> None:
     assert np.isnan([found[0].seconds.low, found[0].trials.high]).all()
     _, rows = standing_rows(found, "one")
     assert rows == [("one", "1.00", "1.0", "2.0", "1.00", "100%")]
+
+
+def test_the_interval_of_a_share_is_symmetric_and_covers_the_truth() -> None:
+    rng, covered = np.random.default_rng(0), []
+    for _ in range(300):
+        curves = 1 / rng.normal(0.9, 0.02, size=(3, 1))
+        (one,) = standings([replace(RUNS, curves={"one": curves}, elapsed_s={"one": curves})], "one", [1])
+        speed = one.speeds[1]
+        assert speed.high - speed.mean == pytest.approx(speed.mean - speed.low)
+        covered.append(speed.low <= 0.9 <= speed.high)
+    assert 0.9 <= np.mean(covered) <= 0.99
 
 
 def test_tables_mark_what_is_only_a_bound() -> None:
@@ -117,6 +137,9 @@ def test_who_takes_part_is_checked(options: dict[str, object], message: str) -> 
 
 
 def test_all_are_tried_and_timed_again_once(scripts: Scripts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        sittings_module, "ExchangeMeter", lambda target: SimpleNamespace(exchange_s=lambda: 4e-8)
+    )
     monkeypatch.delitem(ConfigStore.instance().repo, "evaluate_schema.yaml", raising=False)
     asked = ["suite=end_use", "debug=tiny", "data.path=tiny.parquet", "end_use.from_trials=[treegru]"]
     asked += ["figure.num_seeds=2"]
@@ -128,12 +151,13 @@ def test_all_are_tried_and_timed_again_once(scripts: Scripts, monkeypatch: pytes
     with (run / "end_use.csv").open(newline="") as file:
         assert list(dict.fromkeys(row["contender"] for row in csv.DictReader(file))) == names
     assert all(f"| {name} |" in (run / "end_use.md").read_text() for name in names)
-    retimed = run / "retimed" / "matmul_512.json"
-    assert json.loads(retimed.read_text())["sittings"][0]["latencies_s"]
+    (retimed,) = (run / "retimed").iterdir()
+    assert retimed.name.startswith("matmul_512_")
+    assert json.loads(retimed.read_text())[0]["latencies_s"]
     kept = sorted((path, path.stat().st_mtime_ns) for path in [retimed, *run.rglob("*.safetensors")])
     assert len(kept) == 3  # what treegru learnt with each seed, and the times
     again = scripts("benchmark", "run", *asked)
     assert {name: again[name] for name in again if "95" in name} == {n: found[n] for n in again if "95" in n}
     assert [(path, path.stat().st_mtime_ns) for path, _ in kept] == kept
     scripts("benchmark", "run", *asked, "end_use.num_sittings=2")
-    assert len(json.loads(retimed.read_text())["sittings"]) == 2
+    assert len(json.loads(retimed.read_text())) == 2
