@@ -26,6 +26,14 @@ LINE_STYLES = ("-", "--", "-.")
 CURVE_COLUMNS = ("workload", "contender", "seed", "trial", "best_latency_s", "elapsed_s")
 
 
+def speed_rows(runs: Sequence[WorkloadRuns], trial: int) -> tuple[list[str], list[Row]]:
+    """Header and rows: a contender a row, its mean share of the best speed after a trial, by workload."""
+    rows: list[Row] = [
+        (name, *(f"{each.speeds(name, trial).mean():.2f}" for each in runs)) for name in runs[0].curves
+    ]
+    return [f"speed after {trial}", *(each.workload for each in runs)], rows
+
+
 def trial_rows(runs: Sequence[WorkloadRuns]) -> tuple[list[str], list[Row]]:
     """Header and rows: a contender a row, its mean trials by workload; ``>`` marks a bound."""
     rows: list[Row] = [(name, *(_mean_trials(each, name) for each in runs)) for name in runs[0].curves]

@@ -18,6 +18,7 @@ from scripts.suites.end_use.contenders import EndUseConfig, end_use_methods
 from scripts.suites.end_use.report import (
     draw,
     end_use_metrics,
+    speed_rows,
     standing_rows,
     timing_rows,
     trial_rows,
@@ -71,10 +72,15 @@ def end_use_suite(
     longest = max(method.num_trials for method in methods.values())
     shown = [*(trials for trials in TRIALS_SHOWN if trials < longest), longest]
     found = standings(runs, config.reference, shown)
-    tables = [standing_rows(found, config.reference), trial_rows(runs), timing_rows(runs)]
-    for title, table in zip(("in the tuner", "by workload", "best known"), tables, strict=True):
+    tables = {
+        "in the tuner": standing_rows(found, config.reference),
+        "speeds by workload": speed_rows(runs, shown[0]),
+        "trials by workload": trial_rows(runs),
+        "best known": timing_rows(runs),
+    }
+    for title, table in tables.items():
         show_table(f"{title}, on {target.name}", *table)
-    write_page(folder / "end_use.md", tables, figure.num_seeds)
+    write_page(folder / "end_use.md", list(tables.values()), figure.num_seeds)
     write_curves(folder / "end_use.csv", runs)
     draw(folder / "end_use.png", runs, lambda name: WORKLOADS[name].flops)
     return {**end_use_metrics(runs, found), "num_seeds": figure.num_seeds, "num_trials": longest}

@@ -14,7 +14,7 @@ from hydra.core.config_store import ConfigStore
 from costmodel.metrics import FloatArray
 from scripts.suites.end_use import sittings as sittings_module
 from scripts.suites.end_use.contenders import EndUseConfig
-from scripts.suites.end_use.report import end_use_metrics, standing_rows, timing_rows, trial_rows
+from scripts.suites.end_use.report import end_use_metrics, speed_rows, standing_rows, timing_rows, trial_rows
 from scripts.suites.end_use.standings import WorkloadRuns, standings
 from scripts.suites.search_efficiency.curves import curves_of
 from tests.scripts.tiny import Scripts
@@ -106,6 +106,9 @@ def test_tables_mark_what_is_only_a_bound() -> None:
     header, rows = trial_rows([RUNS, RUNS])
     assert header == ["trials to 95 %", "task", "task"]
     assert rows == [("good", "1.5", "1.5"), ("poor", "> 3.0", "> 3.0"), ("hopeless", "> 4.0", "> 4.0")]
+    header, rows = speed_rows([RUNS], 2)
+    assert header == ["speed after 2", "task"]
+    assert rows == [("good", "0.96"), ("poor", "0.55"), ("hopeless", "0.00")]
     found = standings([RUNS], "poor", [3])
     _, lines = standing_rows(found, "poor")
     assert [line[0] for line in lines] == ["good", "poor", "hopeless"]
