@@ -48,11 +48,11 @@ def timing_rows(runs: Sequence[WorkloadRuns]) -> tuple[list[str], list[Row]]:
             f"{1e3 * each.best_s:.4g}",
             each.num_sittings,
             f"{1e9 * each.exchange_s:.0f}" if np.isfinite(each.exchange_s) else "?",
-            "?" if np.isnan(each.scatter) else f"{each.scatter:.1%}",
+            *(_percent(deviation) for deviation in (each.scatter, each.scatter / each.num_sittings**0.5)),
         )
         for each in runs
     ]
-    return ["workload", "best, ms", "sittings", "exchange, ns", "scatter"], rows
+    return ["workload", "best, ms", "sittings", "exchange, ns", "scatter", "of a mean"], rows
 
 
 def standing_rows(standings: Sequence[Standing], reference: str) -> tuple[list[str], list[Row]]:
@@ -95,10 +95,11 @@ def write_page(path: Path, tables: Sequence[tuple[Sequence[str], Sequence[Row]]]
     """The tables as Markdown, and what their times and intervals are."""
     blocks = ["\n".join(markdown_table(header, len(header), rows)) for header, rows in tables]
     blocks.append(
-        "Speeds are shares of the best known. Times are means over the sittings; of several, each judges "
-        f"what the others choose. What took more than {CONTENDING:g} times the best trial has the time "
-        "of its trial. *Exchange*: how far apart the cores were at most; *scatter*: standard deviation of a "
-        "time between sittings, beyond what all times of a sitting share."
+        "Speeds are shares of the best known. Times are geometric means over the sittings that found the "
+        f"cores near, or the nearest if none did; what took more than {CONTENDING:g} times the best trial has "
+        "the time of its trial. *Exchange*: how far apart the cores were at most; *scatter*: standard deviation "
+        "of a time between sittings, beyond what all times of a sitting share, and that of a mean. The best "
+        "known is the least of many means, and may be too fast by one or two such deviations."
     )
     if num_seeds > 1:
         blocks.append(
@@ -167,6 +168,10 @@ def _shown(estimate: Estimate, digits: int) -> str:
     if np.isnan(estimate.low):
         return f"{estimate.mean:.{digits}f}"
     return f"{estimate.mean:.{digits}f} ({estimate.low:.{digits}f} to {estimate.high:.{digits}f})"
+
+
+def _percent(value: float) -> str:
+    return "?" if np.isnan(value) else f"{value:.1%}"
 
 
 def _mean_trials(runs: WorkloadRuns, name: str) -> str:

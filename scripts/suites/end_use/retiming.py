@@ -1,13 +1,8 @@
-"""What each run would have delivered after each trial, by a second timing of what it held for its best.
-
-Of hundreds of schedules the one with the shortest time is one that was lucky in its timing. So what some
-sittings choose, the others judge.
-"""
+"""What each run would have delivered after each trial, by a second timing of what it held for its best."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +12,7 @@ from datasets.record import canonical_json
 from scripts.suites.end_use.sittings import Sitting
 from scripts.suites.search_efficiency.curves import Curves
 from scripts.suites.search_efficiency.runs import Searched
-from search.curves import stack_curves
+from search.curves import best_so_far, stack_curves
 from search.tuner import TuneResult
 
 CONTENDING = 1.5
@@ -50,32 +45,16 @@ def contending(searched: Searched) -> Iterator[Mapping[str, Any]]:
                 yield searched.measurer.space.named(result.candidates, row)
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """Seconds by candidate: those to choose by, and those that the chosen count with; NaN for what failed."""
+def mean_latencies(sittings: Sequence[Sitting], candidates: Collection[str]) -> dict[str, float]:
+    """Seconds by candidate, the geometric mean over the sittings; NaN for what failed in all of them.
 
-    chosen_by_s: Mapping[str, float]
-    counted_s: Mapping[str, float]
-
-    def best_s(self) -> float:
-        """Of what was chosen among all; NaN if there is nothing to choose from."""
-        sound = [key for key, seconds in self.chosen_by_s.items() if not np.isnan(seconds)]
-        best = min(sound, key=self.chosen_by_s.__getitem__, default=None)
-        return float("nan") if best is None else self.counted_s[best]
-
-
-def judgements(sittings: Sequence[Sitting], candidates: Collection[str]) -> list[Judgement]:
-    """One per sitting, which judges what the mean of the others chooses; a single sitting does both.
-
-    A candidate that failed in any of them is not chosen, as its mean would be over sittings of other speeds.
+    A sitting counts by how its times lie to their median, so that one in which a candidate failed leaves that
+    candidate's mean where it is.
     """
-    times_s = _times(sittings, candidates)
-    times_s[:, np.isnan(times_s).any(axis=0)] = np.nan
-    others_s = (times_s.sum(axis=0) - times_s) / (len(sittings) - 1) if len(sittings) > 1 else times_s
-    return [
-        Judgement(dict(zip(candidates, chosen_by_s)), dict(zip(candidates, counted_s)))
-        for chosen_by_s, counted_s in zip(others_s.tolist(), times_s.tolist())
-    ]
+    logs = np.log(_times(sittings, candidates))
+    levels = np.nanmedian(logs, axis=1, keepdims=True)
+    relative = np.ma.masked_invalid(logs - levels).mean(axis=0).filled(np.nan)
+    return dict(zip(candidates, np.exp(levels.mean() + relative).tolist()))
 
 
 def scatter(sittings: Sequence[Sitting], candidates: Collection[str]) -> float:
@@ -95,17 +74,16 @@ def scatter(sittings: Sequence[Sitting], candidates: Collection[str]) -> float:
 
 
 def retimed_curves(
-    searched: Searched, judged: Sequence[Judgement], num_trials: Mapping[str, int]
+    searched: Searched, latencies_s: Mapping[str, float], num_trials: Mapping[str, int]
 ) -> dict[str, Curves]:
-    """By method, shape (runs, trials): the time of the best of what had been the fastest up to each trial.
+    """By method, shape (runs, trials): the best time of what had been the fastest up to each trial.
 
-    As ``tune.py`` chooses between finalists when it ends; the mean over the judgements, which may rise where
-    what the others chose is no better. What was not timed again has the time of its trial. NaN while nothing
-    has succeeded; a run that ended early stays with what it had, and of one whose journal is of a larger
-    budget the first trials count.
+    As ``tune.py`` chooses between finalists when it ends. What was not timed again has the time of its trial.
+    NaN while nothing has succeeded; a run that ended early stays with what it had, and of one whose journal
+    is of a larger budget the first trials count.
     """
     return {
-        name: stack_curves([_delivered_s(searched, result, judged) for result in results], num_trials[name])
+        name: stack_curves([_delivered_s(searched, run, latencies_s) for run in results], num_trials[name])
         for name, results in searched.results.items()
     }
 
@@ -124,20 +102,9 @@ def _times(sittings: Sequence[Sitting], candidates: Collection[str]) -> Curves:
     return np.array([[each.latencies_s.get(key, np.nan) for key in candidates] for each in sittings])
 
 
-def _delivered_s(searched: Searched, result: TuneResult, judged: Sequence[Judgement]) -> Curves:
+def _delivered_s(searched: Searched, result: TuneResult, latencies_s: Mapping[str, float]) -> Curves:
     """Of one run, shape (trials,)."""
     named, shown = searched.measurer.space.named, incumbents(result)
     held = {row: key_of(named(result.candidates, row)) for row in dict.fromkeys(shown) if row is not None}
-
-    def seconds(latencies_s: Mapping[str, float]) -> Curves:
-        by_row = {row: latencies_s.get(key, result.measurements[row].latency_s) for row, key in held.items()}
-        return np.array([np.nan if row is None else by_row[row] for row in shown])
-
-    delivered_s = np.empty((len(judged), len(shown)))
-    for number, each in enumerate(judged):
-        chosen_by_s = seconds(each.chosen_by_s)
-        is_best = chosen_by_s == np.fmin.accumulate(chosen_by_s)
-        chosen = np.maximum.accumulate(np.where(is_best, np.arange(len(shown)), 0))
-        delivered_s[number] = seconds(each.counted_s)[chosen]
-    mean_s: Curves = delivered_s.mean(axis=0)
-    return mean_s
+    by_row = {row: latencies_s.get(key, result.measurements[row].latency_s) for row, key in held.items()}
+    return best_so_far([None if row is None else by_row[row] for row in shown])

@@ -48,8 +48,9 @@ MAX_FACTOR = 2
 class Sitting:
     """Seconds by candidate, taken in turn in one run; what failed is left out.
 
-    ``exchange_s`` is how far apart the cores were before, as each of the rounds began (where trials look at
-    the machine, and there are two cores), and after; None where ``ExchangeMeter`` had no answer.
+    ``exchange_s`` is how far apart the cores were before, when each of the rounds was about to begin or to
+    wait (where trials look at the machine, and there are two cores), and after; None where ``ExchangeMeter``
+    had no answer.
     """
 
     latencies_s: Mapping[str, float]
@@ -108,11 +109,9 @@ def hold_sittings(
 
 
 def counting_sittings(sittings: Sequence[Sitting], usual_s: float, num_sittings: int) -> list[Sitting]:
-    """The first with near cores or, where there are not even two to judge each other, the nearest."""
-    near = near_sittings(sittings, usual_s)
-    if len(near) < min(2, num_sittings):
-        near = sorted(sittings, key=lambda sitting: sitting.longest_exchange_s)
-    return near[:num_sittings]
+    """The first with near cores or, where there are none, the nearest."""
+    nearest = sorted(sittings, key=lambda sitting: sitting.longest_exchange_s)
+    return (near_sittings(sittings, usual_s) or nearest)[:num_sittings]
 
 
 def near_sittings(sittings: Sequence[Sitting], usual_s: float) -> list[Sitting]:
@@ -178,7 +177,9 @@ def _keep(contest: Contest, sittings: Sequence[Sitting]) -> None:
 
 
 def _kept(contest: Contest) -> list[Sitting]:
-    """None of them if there is no such file."""
+    """None of them if there is no file; ValueError if it holds something else."""
+    if not contest.path.exists():
+        return []
     try:
         return [
             Sitting(
@@ -187,5 +188,5 @@ def _kept(contest: Contest) -> list[Sitting]:
             )
             for each in json.loads(contest.path.read_text())
         ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return []
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(f"{contest.path} holds no sittings; without it they are held again") from None

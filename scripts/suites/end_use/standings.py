@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student_t
 
 from scripts.suites.search_efficiency.curves import Curves
+from search.curves import trials_to_reach
 
 Array = NDArray[np.float64]
 
@@ -38,7 +39,7 @@ class WorkloadRuns:
     scatter: float
 
     def trials_needed(self, name: str) -> Array:
-        """Trials of each run until it is at ``SHARE`` for good, shape (seeds,); if never, its budget + 1."""
+        """Trials of each run to ``SHARE``, shape (seeds,); one that never gets there: its budget + 1."""
         return np.array([trials or curve.size + 1 for curve, trials in self._reached(name)], dtype=np.float64)
 
     def seconds_needed(self, name: str) -> Array:
@@ -57,7 +58,7 @@ class WorkloadRuns:
         return np.nan_to_num(self.best_s / curves[:, min(trial, curves.shape[1]) - 1])
 
     def _reached(self, name: str) -> list[tuple[Array, int | None]]:
-        return [(curve, _trials_until_under(curve, self.best_s / SHARE)) for curve in self.curves[name]]
+        return [(curve, trials_to_reach(curve, self.best_s / SHARE)) for curve in self.curves[name]]
 
 
 @dataclass(frozen=True)
@@ -112,14 +113,6 @@ def standings(runs: Sequence[WorkloadRuns], reference: str, trials: Sequence[int
             )
         )
     return found
-
-
-def _trials_until_under(curve: Array, mark_s: float) -> int | None:
-    """After which the curve stays at or under the mark; None if it ends above. It may rise in between."""
-    above = np.flatnonzero(~(curve <= mark_s))
-    if len(above) and above[-1] == len(curve) - 1:
-        return None
-    return int(above[-1]) + 2 if len(above) else 1
 
 
 def _share(values: Array) -> Estimate:

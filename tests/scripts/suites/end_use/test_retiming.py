@@ -1,4 +1,4 @@
-"""What runs would have delivered is told by times taken side by side; what some choose, others judge."""
+"""What runs would have delivered is told by times taken side by side, in several sittings."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ import pytest
 from codegen.measure.measurement import Failure, Measurement
 from costmodel.metrics import FloatArray
 from scripts.suites.end_use.retiming import (
-    Judgement,
     contending,
     elapsed_seconds,
     incumbents,
-    judgements,
     key_of,
+    mean_latencies,
     retimed_curves,
     scatter,
 )
@@ -60,31 +59,16 @@ def times(**seconds: float) -> dict[str, float]:
     return {key_of({"number": int(name[1:])}): s for name, s in seconds.items()}
 
 
-def test_each_sitting_judges_what_the_others_choose() -> None:
-    taken = [sitting(a=1.0, b=2.0), sitting(a=3.0, b=2.5), sitting(a=5.0, b=2.5)]
-    first, second, third = judgements(taken, ["a", "b"])
-    assert (first.chosen_by_s, first.counted_s) == ({"a": 4.0, "b": 2.5}, {"a": 1.0, "b": 2.0})
-    assert (second.chosen_by_s, second.counted_s) == ({"a": 3.0, "b": 2.25}, {"a": 3.0, "b": 2.5})
-    assert [each.best_s() for each in (first, second, third)] == [2.0, 2.5, 5.0]
-    (alone,) = judgements(taken[:1], ["a", "b"])
-    assert alone.best_s() == 1.0
+def test_a_mean_is_over_sittings_that_may_be_slower_as_a_whole() -> None:
+    taken = [sitting(a=1.0, b=2.0, c=4.0), sitting(a=4.0, b=8.0, c=16.0)]
+    assert mean_latencies(taken, ["a", "b", "c"]) == pytest.approx({"a": 2.0, "b": 4.0, "c": 8.0})
 
 
-def test_what_failed_in_one_sitting_is_not_chosen() -> None:
-    for each in judgements([sitting(a=1.0, b=2.0), sitting(b=2.0)], ["a", "b", "c"]):
-        np.testing.assert_equal(each.chosen_by_s, {"a": np.nan, "b": 2.0, "c": np.nan})
-        assert each.best_s() == 2.0
-    assert np.isnan(judgements([sitting()], ["a"])[0].best_s())
-
-
-def test_the_best_of_many_equal_candidates_is_no_better_than_they_are() -> None:
-    rng, lucky, judged = np.random.default_rng(0), [], []
-    for _ in range(20):
-        times_s = rng.lognormal(sigma=0.05, size=(6, 300))
-        lucky.append(times_s.mean(axis=0).min())
-        judged.append(np.mean([each.best_s() for each in judgements(*sittings_of(times_s))]))
-    assert np.mean(lucky) < 0.96
-    assert np.mean(judged) == pytest.approx(1.0, abs=0.02)
+def test_a_candidate_that_failed_in_a_slow_sitting_is_not_the_faster_for_it() -> None:
+    taken = [sitting(a=1.0, b=2.0, c=4.0), sitting(b=8.0)]
+    found = mean_latencies(taken, ["a", "b", "c", "d"])
+    assert found["a"] == pytest.approx(found["b"] / 2)
+    assert np.isnan(found["d"])
 
 
 def test_a_run_delivers_the_best_by_the_second_timing_of_what_it_held_for_its_best() -> None:
@@ -94,29 +78,20 @@ def test_a_run_delivers_the_best_by_the_second_timing_of_what_it_held_for_its_be
     never = [np.nan] * 6
     # The third trial was slower than the second in the run; the fourth was not timed again.
     expected = [np.nan, 4.5, 4.5, 4.0, 4.0, 4.0]
-    found = retimed_curves(searched(long, failed, empty), [Judgement(again_s, again_s)], {"one": 6})
+    found = retimed_curves(searched(long, failed, empty), again_s, {"one": 6})
     np.testing.assert_equal(found["one"], [expected, never, never])
     assert elapsed_seconds([long, failed], 6).tolist() == [[2, 4, 6, 8, 10, 10], [2, 4, 4, 4, 4, 4]]
 
 
-def test_what_was_chosen_counts_with_the_time_of_the_sitting_that_judges() -> None:
-    run = tuned(5.0, 4.0, 3.0)
-    judged = [
-        Judgement(times(n0=3.0, n1=1.0, n2=2.0), times(n0=1.0, n1=7.0, n2=1.0)),
-        Judgement(times(n0=1.0, n1=2.0, n2=3.0), times(n0=5.0, n1=1.0, n2=1.0)),
-    ]
-    assert retimed_curves(searched(run), judged, {"one": 3})["one"].tolist() == [[3.0, 6.0, 6.0]]
-
-
 def test_what_failed_when_it_was_timed_again_is_not_delivered() -> None:
     again_s = times(n0=3.0, n1=float("nan"))
-    found = retimed_curves(searched(tuned(5.0, 4.0)), [Judgement(again_s, again_s)], {"one": 2})
+    found = retimed_curves(searched(tuned(5.0, 4.0)), again_s, {"one": 2})
     assert found["one"].tolist() == [[3.0, 3.0]]
 
 
 def test_a_run_that_was_made_with_a_larger_budget_counts_up_to_the_one_that_is_asked_for() -> None:
     run = tuned(5.0, 4.0, 3.0)
-    assert retimed_curves(searched(run), [Judgement({}, {})], {"one": 2})["one"].tolist() == [[5.0, 4.0]]
+    assert retimed_curves(searched(run), {}, {"one": 2})["one"].tolist() == [[5.0, 4.0]]
     assert elapsed_seconds([run], 2).tolist() == [[2.0, 4.0]]
 
 

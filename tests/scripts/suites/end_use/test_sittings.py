@@ -82,8 +82,8 @@ def test_sittings_are_near_that_found_the_cores_so_all_the_time() -> None:
 def test_of_sittings_that_are_not_near_the_nearest_count() -> None:
     near, far, apart = (Sitting({}, each) for each in (NEAR, FAR, (3e-7, 3e-7)))
     assert counting_sittings([apart, near, near, near], 4e-8, 2) == [near, near]
-    assert counting_sittings([apart, far, near], 4e-8, 2) == [near, far]  # one would be its own judge
-    assert counting_sittings([apart, far], 4e-8, 1) == [far]
+    assert counting_sittings([apart, far, near], 4e-8, 2) == [near]
+    assert counting_sittings([apart, far, far], 4e-8, 2) == [far, far]
     assert counting_sittings([near, far, near], 4e-8, 3) == [near, near]
 
 
@@ -147,7 +147,7 @@ def test_cores_that_stay_far_or_unseen_end_the_sittings_all_the_same(
     Machine(monkeypatch, unseen, unseen)
     assert exchanges(hold_sittings([contest(tmp_path / "a")], MeasureConfig(), 2)[0]) == [unseen, unseen]
     Machine(monkeypatch, NEAR, FAR, FAR, FAR)
-    assert exchanges(hold_sittings([contest(tmp_path / "b")], MeasureConfig(), 2)[0]) == [NEAR, FAR]
+    assert exchanges(hold_sittings([contest(tmp_path / "b")], MeasureConfig(), 2)[0]) == [NEAR]
 
 
 def test_a_sitting_in_which_all_failed_is_not_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -156,6 +156,17 @@ def test_a_sitting_in_which_all_failed_is_not_kept(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ValueError, match="no schedule of task could be timed again: lost"):
         hold_sittings([contest(tmp_path)], MeasureConfig(), 1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_holds_no_sittings_is_refused_and_stays(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    Machine(monkeypatch, NEAR)
+    one = contest(tmp_path)
+    one.path.write_text("[{}]")
+    with pytest.raises(ValueError, match="holds no sittings; without it they are held again"):
+        hold_sittings([one], MeasureConfig(), 1)
+    assert one.path.read_text() == "[{}]"
 
 
 def test_waiting_for_near_cores_ends_when_they_are_or_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
