@@ -96,10 +96,11 @@ def write_page(path: Path, tables: Sequence[tuple[Sequence[str], Sequence[Row]]]
     blocks = ["\n".join(markdown_table(header, len(header), rows)) for header, rows in tables]
     blocks.append(
         "Speeds are shares of the best known. Times are geometric means over the sittings that found the "
-        f"cores near, or the nearest if none did; what took more than {CONTENDING:g} times the best trial has "
-        "the time of its trial. *Exchange*: how far apart the cores were at most; *scatter*: standard deviation "
-        "of a time between sittings, beyond what all times of a sitting share, and that of a mean. The best "
-        "known is the least of many means, and may be too fast by one or two such deviations."
+        "cores near, or the nearest if none did; what took more than "
+        f"{CONTENDING:g} times the best trial has the time of its trial. *Exchange*: how far apart the cores "
+        "were at most; *scatter*: standard deviation of a time between sittings, beyond what all times of a "
+        "sitting share, and that of a mean. The best known is the least of many means, and may be too fast by "
+        "one or two such deviations."
     )
     if num_seeds > 1:
         blocks.append(
