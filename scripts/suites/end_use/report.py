@@ -99,8 +99,8 @@ def write_page(path: Path, tables: Sequence[tuple[Sequence[str], Sequence[Row]]]
         "cores near, or the nearest if none did; what took more than "
         f"{CONTENDING:g} times the best trial has the time of its trial. *Exchange*: how far apart the cores "
         "were at most; *scatter*: standard deviation of a time between sittings, beyond what all times of a "
-        "sitting share, and that of a mean. The best known is the least of many means, and may be too fast by "
-        "one or two such deviations."
+        "sitting share, and that of a mean. The best known is the least of many means, and may be too fast "
+        "by one or two such deviations."
     )
     if num_seeds > 1:
         blocks.append(
