@@ -19,11 +19,6 @@ CONTENDING = 1.5
 """What took longer than so many times the best trial of all runs is not timed again."""
 
 
-def key_of(candidate: Mapping[str, Any]) -> str:
-    """Equal for candidates of the same sketch and knobs."""
-    return canonical_json(candidate)
-
-
 def incumbents(result: TuneResult) -> Sequence[int | None]:
     """The row of the fastest so far by the run's own measurements; None while nothing has succeeded."""
     rows: list[int | None] = []
@@ -104,7 +99,8 @@ def _times(sittings: Sequence[Sitting], candidates: Collection[str]) -> Curves:
 
 def _delivered_s(searched: Searched, result: TuneResult, latencies_s: Mapping[str, float]) -> Curves:
     """Of one run, shape (trials,)."""
-    named, shown = searched.measurer.space.named, incumbents(result)
-    held = {row: key_of(named(result.candidates, row)) for row in dict.fromkeys(shown) if row is not None}
-    by_row = {row: latencies_s.get(key, result.measurements[row].latency_s) for row, key in held.items()}
+    shown, by_row = incumbents(result), dict[int, float]()
+    for row in {row for row in shown if row is not None}:
+        named: Mapping[str, Any] = searched.measurer.space.named(result.candidates, row)
+        by_row[row] = latencies_s.get(canonical_json(named), result.measurements[row].latency_s)
     return best_so_far([None if row is None else by_row[row] for row in shown])

@@ -98,12 +98,16 @@ def hold_sittings(
     total = num_sittings * len(contests)
     meter = ExchangeMeter(contests[0].space.target)
     with MeasurePool(measure, reproduce_command) as pool, progress("sittings") as tick:
-        while going_on := _going_on(held, num_sittings):
+        while going_on := [
+            number
+            for number, missing in enumerate(_missing(held, num_sittings))
+            if missing and len(held[number]) < MAX_FACTOR * num_sittings
+        ]:
             for number in going_on:
                 wait_for_near(meter, _usual_exchange_s(held))
                 held[number].append(_sit(contests[number], pool, meter))
                 _keep(contests[number], held[number])
-                tick(total - _num_missing(held, num_sittings), total, contests[number].workload)
+                tick(total - sum(_missing(held, num_sittings)), total, contests[number].workload)
     usual_s = _usual_exchange_s(held)
     return [counting_sittings(each, usual_s, num_sittings) for each in held]
 
@@ -150,19 +154,10 @@ def _exchanges_of_rounds(pool: MeasurePool, target: Target, num_rounds: int) -> 
     return (float(exchange_s) for _, exchange_s in pool.readings(target)[-num_rounds:] if exchange_s > 0)
 
 
-def _going_on(held: Sequence[Sequence[Sitting]], num_sittings: int) -> list[int]:
-    """The contests that need another sitting, and may have it."""
+def _missing(held: Sequence[Sequence[Sitting]], num_sittings: int) -> list[int]:
+    """How many sittings with near cores each contest lacks."""
     usual_s = _usual_exchange_s(held)
-    return [
-        number
-        for number, sittings in enumerate(held)
-        if len(near_sittings(sittings, usual_s)) < num_sittings and len(sittings) < MAX_FACTOR * num_sittings
-    ]
-
-
-def _num_missing(held: Sequence[Sequence[Sitting]], num_sittings: int) -> int:
-    usual_s = _usual_exchange_s(held)
-    return sum(max(0, num_sittings - len(near_sittings(sittings, usual_s))) for sittings in held)
+    return [max(0, num_sittings - len(near_sittings(sittings, usual_s))) for sittings in held]
 
 
 def _usual_exchange_s(held: Sequence[Sequence[Sitting]]) -> float:

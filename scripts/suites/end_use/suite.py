@@ -10,6 +10,7 @@ import numpy as np
 from codegen.measure.config import MeasureConfig
 from codegen.ops import WORKLOADS
 from codegen.target import Target
+from datasets.record import canonical_json
 from scripts.options.data import DataConfig
 from scripts.options.figures import ComparisonConfig
 from scripts.options.searches import AnnealerConfig
@@ -28,7 +29,6 @@ from scripts.suites.end_use.report import (
 from scripts.suites.end_use.retiming import (
     contending,
     elapsed_seconds,
-    key_of,
     mean_latencies,
     retimed_curves,
     scatter,
@@ -94,7 +94,7 @@ def _contest(searched: Searched, known: StoredWinner | None, num_rounds: int, fo
         raise ValueError(f"no trial of {searched.workload} succeeded; {folder.parent / 'runs'} says why")
     if known is not None and known.is_in(space):
         named.append(known.candidate)
-    candidates = {key_of(each): each for each in named}
+    candidates = {canonical_json(each): each for each in named}
     return Contest(searched.workload, searched.measurer.operator, space, candidates, num_rounds, folder)
 
 

@@ -10,11 +10,11 @@ import pytest
 
 from codegen.measure.measurement import Failure, Measurement
 from costmodel.metrics import FloatArray
+from datasets.record import canonical_json
 from scripts.suites.end_use.retiming import (
     contending,
     elapsed_seconds,
     incumbents,
-    key_of,
     mean_latencies,
     retimed_curves,
     scatter,
@@ -56,7 +56,7 @@ def searched(*runs: TuneResult) -> Searched:
 
 def times(**seconds: float) -> dict[str, float]:
     """By key; names are ``n`` and the number of the candidate."""
-    return {key_of({"number": int(name[1:])}): s for name, s in seconds.items()}
+    return {canonical_json({"number": int(name[1:])}): s for name, s in seconds.items()}
 
 
 def test_a_mean_is_over_sittings_that_may_be_slower_as_a_whole() -> None:
