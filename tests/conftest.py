@@ -25,8 +25,7 @@ settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 # Where shapes are part of the signature; the hook has to be there before these modules are imported.
-ENCODERS = ("treegru", "treelstm", "context_treegru", "statement_mlp", "gnn", "transformer")
-SHAPED = ["costmodel.network", *(f"costmodel.encoders.{name}" for name in ENCODERS)]
+SHAPED = ["costmodel.network", "costmodel.encoders"]
 install_import_hook(SHAPED, f"{shapes.__name__}.checked")
 
 GOLDEN = Path(__file__).parent / "golden"

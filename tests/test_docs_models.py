@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -26,6 +28,34 @@ def block(language: str) -> str:
     found = re.search(rf"```{language}\n(.*?)```", section, re.DOTALL)
     assert found is not None
     return found.group(1)
+
+
+@pytest.mark.slow
+def test_the_steps_of_the_documentation_are_all_that_an_encoder_takes(tmp_path: Path) -> None:
+    root = PAGE.parents[1]
+    for folder in ("codegen", "configs", "costmodel", "datasets", "docs", "scripts", "search", "tests"):
+        shutil.copytree(root / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(root / name, tmp_path)
+    (tmp_path / "costmodel" / "encoders" / "node_sum.py").write_text(block("python"))
+    (tmp_path / "configs" / "model" / "node_sum.yaml").write_text(block("yaml"))
+    contract = tmp_path / "tests" / "contracts" / "test_models.py"
+    listed = "ENCODERS: tuple[EncoderConfig, ...] = (\n"
+    text = contract.read_text().replace(listed, f"{listed}    NodeSumConfig(hidden=16, readout=16),\n")
+    imported = "from costmodel.encoders.statement_mlp"
+    own = "from costmodel.encoders.node_sum import NodeSumConfig\n"
+    contract.write_text(text.replace(imported, f"{own}{imported}"))
+    places = [
+        "contracts/test_models.py",
+        "scripts/options",
+        "scripts/suites/models",
+        "scripts/suites/test_t*.py",
+    ]
+    files = [str(path) for place in [*places, "test_*.py"] for path in (tmp_path / "tests").glob(place)]
+    run = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *files]
+    ended = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout[-4000:]
+    assert "node_sum" in contract.read_text()
 
 
 def test_the_encoder_of_the_documentation_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,9 +81,11 @@ def test_the_encoder_of_the_documentation_learns(tmp_path: Path, monkeypatch: py
     assert task_metrics(model.score(seen.trees), seen.labels)["pairwise_accuracy"] > 0.7
 
 
-def test_the_documentation_names_every_model_and_loss() -> None:
-    text = PAGE.read_text()
-    root = PAGE.parents[1] / "configs"
-    for group in ("model", "loss"):
-        for path in (root / group).glob("*.yaml"):
-            assert f"`{path.stem}`" in text, path.stem
+@pytest.mark.parametrize("group", ["model", "loss"])
+def test_what_the_tables_of_the_documentation_offer_is_there(group: str) -> None:
+    _, table = PAGE.read_text().split(f"| `{group}=` |")
+    rows = table.split("\n\n")[0].splitlines()[2:]
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    known = {path.stem for path in (PAGE.parents[1] / "configs" / group).glob("*.yaml")}
+    assert len(named) > 5
+    assert named <= known

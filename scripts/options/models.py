@@ -22,6 +22,9 @@ from costmodel.train import RefitConfig, TrainConfig
 from scripts.running.launch import ROOT
 
 DEFAULT = "costmodel.encoders.treegru.TreeGRUConfig"
+DEFAULT_MODEL = "treegru"
+DEFAULT_LOSS = "rank_and_time"
+"""Of the commands, as ``tests/test_configs.py`` holds."""
 
 
 class ModelOption(Protocol):
@@ -183,8 +186,26 @@ class ConstantOption:
 
 def network_names() -> list[str]:
     """The choices of the group ``model`` that are a single network: on the schema of ``NeuralOption``."""
-    paths = sorted((ROOT / "configs" / "model").glob("*.yaml"))
-    return [path.stem for path in paths if "neural_schema" in OmegaConf.load(path).defaults]
+    defaults = {path.stem: getattr(OmegaConf.load(path), "defaults", None) for path in _choices("model")}
+    return [name for name, each in defaults.items() if "neural_schema" in (each or ())]
+
+
+def table_models() -> list[str]:
+    """All that learn from many tasks at once or from none: the default, the other networks, and the rest.
+
+    ``global_local`` corrects a network on the task at hand: ``suite=transfer`` judges it.
+    """
+    known = (path.stem for path in _choices("model") if path.stem != "global_local")
+    return list(dict.fromkeys([DEFAULT_MODEL, *network_names(), *known]))
+
+
+def table_losses() -> list[str]:
+    """All choices of the group ``loss``, the default first."""
+    return list(dict.fromkeys([DEFAULT_LOSS, *(path.stem for path in _choices("loss"))]))
+
+
+def _choices(group: str) -> list[Path]:
+    return sorted((ROOT / "configs" / group).glob("*.yaml"))
 
 
 def _configured(target: str, sizes: Mapping[str, Any]) -> EncoderConfig:

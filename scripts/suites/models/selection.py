@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from costmodel.feature_cache import source_hash
 from costmodel.model import CostModel
-from scripts.options.models import NeuralOption
+from scripts.options.models import NeuralOption, table_losses, table_models
 from scripts.running.code_hash import code_hash
 from scripts.running.schemas import reject_added_keys
 
@@ -52,32 +52,19 @@ class Selection:
 class ModelTableConfig:
     """What ``suite=models`` compares; every combination is trained, or read if the run folder has it already.
 
-    ``models`` and ``losses`` are names of files under ``configs/model`` and ``configs/loss``; options may
-    follow a name, as in ``treegru model.network.hidden=96`` and ``mixture loss.pairwise=1``. Models that
-    minimise no loss of ours are trained once for all losses, and those that learn nothing once for all
-    seeds. Unless ``every_pair`` is set, only the first model is trained with all losses, and the others with
-    the first loss. ``overrides`` are for all networks. ``num_records`` are sizes of the training set, 0 for
-    all of it; a smaller one holds fewer tasks where they would have too few candidates each. What learns
-    nothing stands beside the largest. ``reference`` is the model that the others' difference is taken to.
-    ``also`` are selections beside this one, so that more seeds, say, can be for some of the models only.
+    ``models`` and ``losses`` are names of files under ``configs/model`` and ``configs/loss``, all that
+    ``table_models`` and ``table_losses`` find there unless it is said which; options may follow a name, as in
+    ``treegru model.network.hidden=96`` and ``mixture loss.pairwise=1``. Models that minimise no loss of ours
+    are trained once for all losses, and those that learn nothing once for all seeds. Unless ``every_pair`` is
+    set, only the first model is trained with all losses, and the others with the first loss. ``overrides``
+    are for all networks. ``num_records`` are sizes of the training set, 0 for all of it; a smaller one holds
+    fewer tasks where they would have too few candidates each. What learns nothing stands beside the largest.
+    ``reference`` is the model that the others' difference is taken to. ``also`` are selections beside this
+    one, so that more seeds, say, can be for some of the models only.
     """
 
-    models: list[str] = field(
-        default_factory=lambda: [
-            "treegru", "treelstm", "context_treegru", "gnn", "transformer", "statement_mlp", "ensemble",
-            "xgboost", "xgboost_relations", "roofline", "random", "constant",
-        ]
-    )  # fmt: skip
-    losses: list[str] = field(
-        default_factory=lambda: [
-            "rank_and_time",
-            "pairwise",
-            "lambda_rank",
-            "list_mle",
-            "regression",
-            "mixture",
-        ]
-    )
+    models: list[str] = field(default_factory=table_models)
+    losses: list[str] = field(default_factory=table_losses)
     splits: list[str] = field(default_factory=lambda: list(SPLITS))
     every_pair: bool = False
     num_seeds: int = 1

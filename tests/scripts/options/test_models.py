@@ -14,7 +14,15 @@ from costmodel.losses import RankAndTime
 from costmodel.model import CostModel
 from costmodel.neural import NeuralModel
 from scripts.learning.guide import open_model
-from scripts.options.models import GradientBoostingOption, ModelOption, NeuralOption, RooflineOption
+from scripts.options.models import (
+    GradientBoostingOption,
+    ModelOption,
+    NeuralOption,
+    RooflineOption,
+    network_names,
+    table_losses,
+    table_models,
+)
 
 SMALL = TreeGRUConfig(hidden=16, readout=16)
 
@@ -94,3 +102,13 @@ def test_the_default_options_open_the_shipped_checkpoint() -> None:
 def test_a_network_that_cannot_be_built_is_refused(network: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         NeuralOption(network=network)
+
+
+def test_every_choice_takes_part_in_the_table_of_models() -> None:
+    assert {"treegru", "gnn"} <= set(network_names())
+    assert not {"xgboost", "ensemble", "roofline", "global_local"} & set(network_names())
+    assert table_models()[0] == "treegru"
+    assert {*network_names(), "ensemble", "xgboost", "constant"} < set(table_models())
+    assert "global_local" not in table_models()
+    assert table_losses()[0] == "rank_and_time"
+    assert {"pairwise", "mixture"} < set(table_losses())

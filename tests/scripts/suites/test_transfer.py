@@ -15,6 +15,7 @@ from costmodel.encoders.treegru import TreeGRUConfig
 from costmodel.features.featurise import featurise
 from costmodel.neural import NeuralModel
 from costmodel.train import TrainConfig
+from scripts.options.models import network_names
 from scripts.suites.transfer import (
     Outcome,
     TransferConfig,
@@ -100,5 +101,4 @@ def test_a_model_that_is_no_single_network_is_refused_with_those_that_are(
     scripts: Scripts, capsys: pytest.CaptureFixture[str], model: str
 ) -> None:
     sentence = refusal(capsys, scripts, "evaluate", *SUITE[:-1], f"model={model}")
-    networks = "context_treegru, gnn, statement_mlp, transformer, treegru, treelstm"
-    assert f"model must be one of {networks}, got {model}" in sentence
+    assert f"model must be one of {', '.join(network_names())}, got {model}" in sentence
