@@ -37,15 +37,9 @@ from scripts.suites.models.selection import ModelTableConfig
 from scripts.suites.models.statistics import ceilings_of, rows_of
 from scripts.suites.models.trainings import run_cells
 from scripts.suites.recorded_ranking import RecordedRankingConfig, ranking_suite
-from scripts.suites.transfer import (
-    TransferConfig,
-    hurt_rows,
-    hurt_sentences,
-    mean_rows,
-    open_network,
-    transfer_outcomes,
-    write_transfer,
-)
+from scripts.suites.transfer.outcomes import TAUGHT, TransferConfig, open_network, transfer_outcomes
+from scripts.suites.transfer.report import HEADER, cells_of, harm_of_ways, write_transfer
+from scripts.suites.transfer.standings import harms, standings_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,12 +154,14 @@ def transfer(run: Run[Evaluate]) -> Metrics:
     data = comparable_features("transfer to", split.test, config.data.feature_cache())
     outcomes = transfer_outcomes(model, config.model.build(config.loss), data, config.transfer, config.seed)
     write_transfer(run.folder, outcomes, config.seed)
-    rows = mean_rows(outcomes, config.seed)
-    show_table("pairwise accuracy", ["measured", "way", "tasks", "mean", "low", "high"], rows)
-    for sentence in hurt_sentences(outcomes):
-        say(sentence)
-    means = {f"{way}_{size}_pairwise_accuracy": mean for size, way, _, mean, _, _ in rows}
-    return {**means, "num_hurt": len(hurt_rows(outcomes)), "num_outcomes": len(outcomes)}
+    standings = standings_of(outcomes, config.seed)
+    show_table("transfer to new tasks", HEADER, [cells_of(each) for each in standings])
+    for sentence, cases in harm_of_ways(outcomes):
+        say("\n  ".join([sentence, *cases]))
+    means = {f"{each.way}_{each.num_measured}_pairwise_accuracy": each.accuracy for each in standings}
+    hurt = [harm.way for harm in harms(outcomes)]
+    counts = {f"{way}_num_hurt": hurt.count(way) for way in TAUGHT}
+    return {**means, **counts, "num_outcomes": len(outcomes)}
 
 
 def search(run: Run[Evaluate]) -> Metrics:

@@ -16,14 +16,9 @@ from costmodel.features.featurise import featurise
 from costmodel.neural import NeuralModel
 from costmodel.train import TrainConfig
 from scripts.options.models import network_names
-from scripts.suites.transfer import (
-    Outcome,
-    TransferConfig,
-    hurt_rows,
-    hurt_sentences,
-    mean_rows,
-    transfer_outcomes,
-)
+from scripts.suites.transfer.outcomes import Outcome, TransferConfig, transfer_outcomes
+from scripts.suites.transfer.report import harm_of_ways
+from scripts.suites.transfer.standings import harms, standings_of
 from tests.scripts.tiny import TARGET, TASKS, Scripts, refusal
 
 DATA = ["data.path=tiny.parquet", "data.test_fraction=0"]
@@ -43,31 +38,57 @@ def test_harm_is_named_where_it_is_more_than_chance() -> None:
     helped = outcomes("helped", (0.6, 0.62), (0.9, 0.91))
     hurt = outcomes("hurt", (0.9, 0.91), (0.6, 0.62))
     unclear = outcomes("unclear", (0.9, 0.4), (0.6, 0.62))
-    rows = hurt_rows([*helped, *hurt, *unclear])
-    assert [row[:2] for row in rows] == [("hurt", 8)]
-    assert rows[0][4] == pytest.approx(-0.295)
-    assert "- hurt after 8 measurements: 0.905 without, 0.610 with" in hurt_sentences([*helped, *hurt])
-    assert hurt_sentences(helped) == ["In none of 1 cases did knowledge of other tasks hurt beyond chance."]
-    means = {row[1]: row[3] for row in mean_rows([*helped, *hurt], seed=0)}
-    assert means == pytest.approx({"global": 0.5, "local": 0.7575, "fine_tuned": 0.7575, "global_local": 0.5})
+    mine = [each for each in harms([*helped, *hurt, *unclear]) if each.way == "fine_tuned"]
+    assert [(each.task, each.num_measured) for each in mine] == [("hurt", 8)]
+    assert mine[0].ahead == pytest.approx(-0.295)
+    standings = {each.way: each for each in standings_of([*helped, *hurt], seed=0)}
+    accuracies = {way: each.accuracy for way, each in standings.items()}
+    assert accuracies == pytest.approx(
+        {"global": 0.5, "local": 0.7575, "fine_tuned": 0.7575, "global_local": 0.5}
+    )
+    assert (standings["local"].num_hurt, standings["fine_tuned"].num_hurt) == (None, 1)
+
+
+def test_harm_is_said_of_each_way_of_using_others() -> None:
+    # The network as it is, and corrected, has 0.5 on all: worse on both tasks than what was learnt there.
+    both = [*outcomes("helped", (0.6, 0.62), (0.9, 0.91)), *outcomes("hurt", (0.9, 0.91), (0.6, 0.62))]
+    as_it_is, tuned, corrected = harm_of_ways(both)
+    assert tuned[0].startswith("fine_tuned ranks worse than local beyond chance in 1 of 2 cases")
+    assert tuned[1] == ["hurt after 8 measurements: local 0.905, fine_tuned 0.610"]
+    assert as_it_is[0].startswith("global ranks worse than local beyond chance in 2 of 2 cases")
+    assert [line.split(" after ")[0] for line in corrected[1]] == ["hurt", "helped"]
+    sentence, cases = harm_of_ways(outcomes("helped", (0.3, 0.32), (0.9, 0.91)))[0]
+    assert sentence.startswith("global ranks worse than local beyond chance in none of 1 cases")
+    assert not cases
+
+
+def test_of_much_harm_the_worst_is_named() -> None:
+    many = [each for n in range(9) for each in outcomes(f"t{n}", (0.9, 0.91), (0.1 * n, 0.1 * n + 0.01))]
+    sentence, cases = harm_of_ways(many)[1]
+    assert sentence.endswith("; the worst (harm.csv has all 9):")
+    assert [case.split()[0] for case in cases] == ["t0", "t1", "t2", "t3", "t4"]
 
 
 def test_of_many_tasks_few_are_named_by_chance() -> None:
     rng = np.random.default_rng(0)
+
+    def named(found: Sequence[Outcome]) -> set[str]:
+        return {each.task for each in harms(found) if each.way == "fine_tuned"}
+
     same = [
         each
         for number in range(300)
         for each in outcomes(f"same_{number}", rng.normal(0.8, 0.05, 5), rng.normal(0.8, 0.05, 5))
     ]
-    assert not hurt_rows(same)
+    assert not named(same)
     hurt = [
         each
         for number in range(30)
         for each in outcomes(f"hurt_{number}", [0.9] * 5, rng.normal(0.7, 0.05, 5))
     ]
-    named = {row[0] for row in hurt_rows([*same, *hurt])}
-    assert len(named & {each.task for each in hurt}) >= 20
-    assert len(named - {each.task for each in hurt}) <= 5
+    tasks = {each.task for each in hurt}
+    assert len(named([*same, *hurt]) & tasks) >= 20
+    assert len(named([*same, *hurt]) - tasks) <= 5
 
 
 def test_times_that_are_all_the_same_judge_nothing() -> None:
@@ -88,6 +109,8 @@ def test_a_trained_network_is_tuned_on_new_tasks(
     assert all(0 <= found[f"{way}_8_pairwise_accuracy"] <= 1 for way in ways)
     with (scripts.folder / "run" / "transfer.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == found["num_outcomes"] == 2 * len(ways)
+    assert all(found[f"{way}_num_hurt"] <= 1 for way in ways if way != "local")
+    assert (scripts.folder / "run" / "harm.csv").exists()
     assert "| 8 | fine_tuned | 1 |" in (scripts.folder / "run" / "transfer.md").read_text()
     assert "leaves model treegru untrained" in refusal(
         capsys, scripts, "evaluate", *SUITE[:-1], "checkpoint=none"
