@@ -164,13 +164,7 @@ def _chosen(space: Space, config: Attribute, rng: np.random.Generator) -> Candid
 
 def _background(space: Space, chosen: Candidates, num: int, rng: np.random.Generator) -> TreeGroup:
     """Random candidates of one sketch."""
-    sketch = int(chosen.sketches[0])
-    knobs = space.sketches[sketch].knobs
-    positions = np.zeros((num, chosen.positions.shape[1]), dtype=np.int64)
-    for column, knob in enumerate(knobs):
-        positions[:, column] = rng.integers(len(knob.values), size=num)
-    drawn = Candidates(np.full(num, sketch, dtype=np.int64), positions)
-    return featurise(space, drawn).groups[0]
+    return featurise(space, space.sample_of(np.repeat(chosen.sketches[:1], num), rng)).groups[0]
 
 
 def _csv(rows: Sequence[tuple[str, str, float | None]]) -> str:

@@ -1,7 +1,7 @@
 """The project's claims as numbers: python scripts/benchmark.py suite=throughput.
 
-Other suites: training, ranking, precision, tune, search, end_use, operators, awkward, memory, triton, gpu;
-all runs throughput, ranking, tune and search.
+Other suites: training, ranking, precision, compilation, tune, search, end_use, operators, awkward, memory,
+triton, gpu; all runs throughput, ranking, tune and search.
 """
 
 from __future__ import annotations

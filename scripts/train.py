@@ -22,6 +22,7 @@ from omegaconf import MISSING
 
 from costmodel.checkpoint import save_checkpoint
 from costmodel.dataset import FeatureDataset
+from costmodel.losses import RankAndTime
 from costmodel.metrics import TaskMetrics
 from costmodel.model import CostModel, Resumes
 from costmodel.validation import quality_of
@@ -36,6 +37,7 @@ from scripts.running.outputs import Metrics, write_text
 
 CHECKPOINT = "checkpoint.safetensors"
 SNAPSHOT = "training.safetensors"
+DEFAULT_LOSS = RankAndTime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,8 @@ def run(run: Run[Train]) -> Metrics:
     train_data = comparable_features("learn from", split.train, config.data.feature_cache())
     test_data = comparable_features("be judged on", split.test, config.data.feature_cache())
     model: CostModel = config.model.build(config.loss)
+    if not config.model.uses_loss and type(config.loss) is not DEFAULT_LOSS:
+        say(f"model={model.name} minimises no loss of loss=...: the one that was chosen changes nothing")
     snapshot = run.folder / SNAPSHOT
     if isinstance(model, Resumes):
         model.snapshot = snapshot

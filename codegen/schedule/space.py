@@ -73,7 +73,13 @@ class Space(Generic[SpaceTarget]):
         Where hardly any point of a sketch is worth a trial, those nearest to hopeless draws stand in.
         """
         sketches = rng.integers(len(self.sketches), size=num)
-        return self._sample(sketches, rng)
+        return self.sample_of(sketches, rng)
+
+    def sample_of(self, sketches: NDArray[np.int64], rng: np.random.Generator) -> Candidates:
+        """A point of each given sketch, uniform over what is not hopeless in it."""
+        sampled = Candidates(sketches, self._table.sample(sketches, rng))
+        self._redraw(sampled, lambda rows: self._table.sample(sketches[rows], rng))
+        return sampled
 
     def mutate(
         self, candidates: Candidates, rng: np.random.Generator, sketch_change: float = 0.05
@@ -211,12 +217,6 @@ class Space(Generic[SpaceTarget]):
         """What ``tolerance`` must know of a candidate: ``Sketch.errors`` of its sketch."""
         return self.sketches[int(self.decode([named]).sketches[0])].errors
 
-    def _sample(self, sketches: NDArray[np.int64], rng: np.random.Generator) -> Candidates:
-        """One of each given sketch."""
-        sampled = Candidates(sketches, self._table.sample(sketches, rng))
-        self._redraw(sampled, lambda rows: self._table.sample(sketches[rows], rng))
-        return sampled
-
     def _redraw(self, drawn: Candidates, draw: Callable[[NDArray[np.int64]], NDArray[np.int64]]) -> None:
         """Put other positions in hopeless rows: drawn anew, more and more of them, or mended at last."""
         rows = np.flatnonzero(self.is_hopeless(drawn))
@@ -251,7 +251,7 @@ class Space(Generic[SpaceTarget]):
         if len(good):
             moved.positions[row] = good.positions[rng.integers(len(good))]
         elif self.is_hopeless(alone)[0]:
-            moved.positions[row] = self._sample(alone.sketches, rng).positions[0]
+            moved.positions[row] = self.sample_of(alone.sketches, rng).positions[0]
 
     def _moved(self, candidates: Candidates, rng: np.random.Generator, sketch_change: float) -> Candidates:
         """A neighbour of each candidate, be it hopeless or not; in arrays of its own."""

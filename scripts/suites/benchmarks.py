@@ -8,16 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
 from omegaconf import MISSING
 
 from codegen.measure.config import MeasureConfig
 from codegen.measure.pool import MeasurePool
 from codegen.ops import AWKWARD_WORKLOADS, MEMORY_WORKLOADS, WORKLOADS, Operator
-from codegen.schedule import Space, build_space
+from codegen.schedule import build_space
 from codegen.target import Target
 from costmodel.dataset import dataset_of
-from costmodel.predictor import Predictor
 from costmodel.recorded_gpu import recorded_folder
 from scripts.learning.guide import Guide
 from scripts.learning.training import comparable_features
@@ -25,10 +23,11 @@ from scripts.options.data import DataConfig
 from scripts.options.figures import ComparisonConfig
 from scripts.options.groups import TargetConfig
 from scripts.options.models import GradientBoostingOption, NeuralOption
-from scripts.options.searches import AnnealerConfig, annealer_of
+from scripts.options.searches import annealer_of
 from scripts.running.display import show_table
 from scripts.running.launch import ROOT
 from scripts.running.outputs import code_version
+from scripts.suites.compilation import CompilationConfig, compilation_suite
 from scripts.suites.end_use.contenders import EndUseConfig
 from scripts.suites.end_use.suite import end_use_suite
 from scripts.suites.gpu_kernels import GpuSuiteConfig, gpu_metrics
@@ -42,14 +41,11 @@ from scripts.suites.recorded_gpu import recorded_metrics
 from scripts.suites.search_efficiency.curves import comparison_metrics
 from scripts.suites.search_efficiency.runs import compare_searches
 from scripts.suites.throughput import (
-    annealed_candidates,
     annealing_rate,
     candidates_rate,
-    compile_times,
+    compile_metrics,
     epoch_time,
-    median,
     peak_bytes,
-    planned_candidates,
     trial_rate,
 )
 from scripts.suites.triton_kernels import TritonConfig, triton_metrics
@@ -66,7 +62,7 @@ BATCH = 4096
 ALL = ("throughput", "ranking", "tune", "search")
 """What suite=all runs, in this order."""
 
-TOLD_IN_TABLES = ("end_use",)
+TOLD_IN_TABLES = ("compilation", "end_use")
 """Suites whose own tables say all that their metrics do."""
 
 
@@ -78,7 +74,7 @@ class Benchmark:
     ``workload`` is what the throughput is measured on, with ``num_compiled`` candidates of each kind
     and ``num_measured`` trials; ``search`` with its ``trials`` is what tunes. ``kernels`` says where the
     suites ``tune``, ``operators``, ``awkward`` and ``memory`` take their schedules from and whether they are
-    kept; ``precision``, ``triton`` and ``gpu`` are for the suites of these names.
+    kept; ``precision``, ``compilation``, ``triton`` and ``gpu`` are for the suites of these names.
     """
 
     suite: str = "throughput"
@@ -94,6 +90,7 @@ class Benchmark:
     search: Any = MISSING
     figure: ComparisonConfig = MISSING
     precision: PrecisionConfig = field(default_factory=PrecisionConfig)
+    compilation: CompilationConfig = field(default_factory=CompilationConfig)
     end_use: EndUseConfig = field(default_factory=EndUseConfig)
     kernels: KernelsConfig = field(default_factory=KernelsConfig)
     triton: TritonConfig = field(default_factory=TritonConfig)
@@ -122,7 +119,7 @@ def throughput(config: Benchmark, target: Target, folder: Path) -> Values:
         "candidates_per_s": candidates_rate(space, predictor, BATCH),
         "annealed_candidates_per_s": annealing_rate(space, predictor, annealer.anneal),
     }
-    values |= _compile_metrics(space, predictor, annealer, config.num_compiled)
+    values |= compile_metrics(space, predictor, annealer, config.num_compiled)
     with MeasurePool(config.measure, reproduce_command) as pool:
         measurer = PoolMeasurer(pool, WORKLOADS[config.workload], space, config.seed)
         values["trials_per_s"], measured = trial_rate(measurer, config.num_measured)
@@ -166,6 +163,13 @@ def precision(config: Benchmark, target: Target, folder: Path) -> Values:
     option, split = _network(config), config.data.divide(config.data.table(), config.seed)
     data = comparable_features("learn from", split.train, config.data.feature_cache())
     return precision_suite(option, config.loss, data, config.precision, config.seed, folder)
+
+
+def compilation(config: Benchmark, target: Target, folder: Path) -> Values:
+    """Seconds of a step of training as it is and compiled by torch, and of compiling."""
+    option, split = _network(config), config.data.divide(config.data.table(), config.seed)
+    data = comparable_features("learn from", split.train, config.data.feature_cache()).learnable()
+    return compilation_suite(option, data, config.compilation, config.seed)
 
 
 def search(config: Benchmark, target: Target, folder: Path) -> Values:
@@ -248,6 +252,7 @@ SUITES: dict[str, Callable[[Benchmark, Target, Path], Values]] = {
     "training": training,
     "ranking": ranking,
     "precision": precision,
+    "compilation": compilation,
     "tune": tune,
     "search": search,
     "end_use": end_use,
@@ -266,20 +271,6 @@ def _network(config: Benchmark) -> NeuralOption:
             f"suite={config.suite} measures the training of a network; choose one, such as model=treegru"
         )
     return config.model
-
-
-def _compile_metrics(space: Space, predictor: Predictor, annealer: AnnealerConfig, num: int) -> Values:
-    """Random candidates, those that the model prefers, and a tuning run's first plan, which mixes them."""
-    random_s = compile_times(space, space.sample(num + 1, np.random.default_rng(0)))
-    annealed_s = compile_times(space, annealed_candidates(space, predictor, annealer.anneal, num + 1))
-    planned_s = compile_times(space, planned_candidates(space, predictor, annealer, num + 1))
-    return {
-        "compile_median_s": median(random_s),
-        "compile_max_s": max(random_s),
-        "compile_random_median_s": median(random_s),
-        "compile_annealed_median_s": median(annealed_s),
-        "compile_plan_median_s": median(planned_s),
-    }
 
 
 def _run_operators(

@@ -76,6 +76,22 @@ def compile_times(space: Space, candidates: Candidates) -> list[float]:
     return times_s[1:]
 
 
+def compile_metrics(
+    space: Space, predictor: Predictor, annealer: AnnealerConfig, num: int
+) -> dict[str, float]:
+    """Random candidates, those that the model prefers, and a tuning run's first plan, which mixes them."""
+    random_s = compile_times(space, space.sample(num + 1, np.random.default_rng(0)))
+    annealed_s = compile_times(space, annealed_candidates(space, predictor, annealer.anneal, num + 1))
+    planned_s = compile_times(space, planned_candidates(space, predictor, annealer, num + 1))
+    return {
+        "compile_median_s": median(random_s),
+        "compile_max_s": max(random_s),
+        "compile_random_median_s": median(random_s),
+        "compile_annealed_median_s": median(annealed_s),
+        "compile_plan_median_s": median(planned_s),
+    }
+
+
 def trial_rate(measurer: PoolMeasurer, num: int) -> tuple[float, list[Measurement]]:
     """Trials a second (build, check and time) on random candidates, the task being prepared already."""
     candidates = measurer.space.sample(num + 1, np.random.default_rng(0))

@@ -94,6 +94,15 @@ def test_same_seed_gives_same_samples_and_mutations() -> None:
     assert np.array_equal(streams[0], streams[1])
 
 
+def test_samples_of_given_sketches_are_of_these_and_not_hopeless() -> None:
+    space = conv_space()
+    asked = np.repeat([len(space.sketches) - 1, 0], 60)
+    drawn = space.sample_of(asked, np.random.default_rng(0))
+    assert np.array_equal(drawn.sketches, asked)
+    assert len(set(drawn.keys().tolist())) > 60
+    assert not space.is_hopeless(drawn).any()
+
+
 def test_names_and_values_decode_to_the_same_candidates() -> None:
     space = conv_space()
     candidates = space.sample(40, np.random.default_rng(0))
