@@ -145,7 +145,7 @@ def bootstrap_intervals(
     tasks: Sequence[TaskMetrics],
     rng: np.random.Generator,
     groups: Sequence[str] | None = None,
-    num_samples: int = 1000,
+    num_samples: int = 10_000,
     level: float = 0.95,
     further: Callable[[str, int], FloatArray] | None = None,
 ) -> dict[str, tuple[float, float]]:
