@@ -43,6 +43,8 @@ class CostModel(Protocol):
     def fit(self, data: FeatureDataset, rng: np.random.Generator, progress: Progress | None = None) -> None:
         """Learn from measured tasks, from scratch; the same data and generator give the same model.
 
+        To the bit on equally many threads, which products of matrices are divided among.
+
         Raises:
             ValueError: if there is nothing to learn from.
         """

@@ -85,7 +85,8 @@ class MessageRound(nn.Module):
         normed = self.norm(states)
         received = self.own(normed)
         for kind, messages in zip(kinds, self.sent(normed).chunk(self.NUM_KINDS, dim=1)):
-            shares = messages[kind.senders] * kind.share.to(messages.dtype)
+            # Not by an index: threads would add the gradients of a sender in any order.
+            shares = messages.index_select(0, kind.senders) * kind.share.to(messages.dtype)
             received = received.index_add(0, kind.receivers, shares)
         return states + torch.relu(received)
 

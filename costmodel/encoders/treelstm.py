@@ -45,7 +45,9 @@ class TreeLSTM(nn.Module):
         no_child = deepest.new_zeros(len(deepest), self.width)
         states, cells = self._gated(deepest, no_child, no_child)
         for level, parents in zip(above, reversed(forest.parents)):
-            forget = torch.sigmoid(level[parents, 3 * self.width :] + self.forget(states))
+            # Not by an index: threads would add the gradients of a parent's children in any order.
+            own = level[:, 3 * self.width :].index_select(0, parents)
+            forget = torch.sigmoid(own + self.forget(states))
             none = level.new_zeros(len(level), self.width)
             kept = none.index_add(0, parents, forget * cells)
             states, cells = self._gated(level, none.index_add(0, parents, states), kept)

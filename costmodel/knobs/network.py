@@ -57,9 +57,10 @@ class KnobEncoder(nn.Module):
 
     def forward(self, positions: Tensor) -> Tensor:
         """(points, knobs) positions of values -> (members, points)."""
-        tokens = self.values[:, positions + self._offsets] + (
-            (positions * self._scale)[None, :, :, None] * self.slopes[:, None]
-        )
+        # Not by an index: threads would add the gradients of a value that points share in any order.
+        embedded = self.values.index_select(1, (positions + self._offsets).flatten())
+        slopes = (positions * self._scale)[None, :, :, None] * self.slopes[:, None]
+        tokens = embedded.reshape(len(embedded), *positions.shape, -1) + slopes
         query, key, value = torch.einsum("mpkw,mwv->mpkv", tokens, self.mix).chunk(3, dim=-1)
         mixed = nn.functional.scaled_dot_product_attention(query, key, value)
         read = torch.cat([tokens.mean(dim=2), mixed.mean(dim=2)], dim=-1)

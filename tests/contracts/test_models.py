@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from costmodel.batching import TreeBatch, TreeGroup
+from costmodel.batching import TreeBatch, TreeGroup, forest_of
 from costmodel.checkpoint import load_checkpoint, save_checkpoint
 from costmodel.dataset import FeatureDataset, TaskFeatures
 from costmodel.encoders.baselines import ConstantModel, RandomModel, RooflineModel
@@ -20,10 +21,11 @@ from costmodel.encoders.transformer import TransformerConfig
 from costmodel.encoders.treegru import TreeGRUConfig
 from costmodel.encoders.treelstm import TreeLSTMConfig
 from costmodel.ensemble import EnsembleConfig, EnsembleModel
+from costmodel.features.columns import NODE_COLUMNS, PROGRAM_COLUMNS
 from costmodel.global_local import GlobalLocalModel
 from costmodel.metrics import task_metrics
 from costmodel.model import CostModel
-from costmodel.network import EncoderConfig
+from costmodel.network import EncoderConfig, Ranker, tensors_of
 from costmodel.neural import NeuralModel
 from costmodel.train import RefitConfig, TrainConfig
 from tests.costmodel.synthetic import dataset, task
@@ -126,6 +128,38 @@ def test_a_tuned_model_leaves_the_first_as_it_was(model: CostModel, trees: TreeB
 @pytest.mark.parametrize("name", list(MODELS))
 def test_the_same_seed_gives_the_same_model(name: str, trees: TreeBatch) -> None:
     np.testing.assert_array_equal(fitted(name, 1).score(trees), fitted(name, 1).score(trees))
+
+
+@pytest.fixture
+def four_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+def wide_tree(num_statements: int) -> TreeBatch:
+    """One tree, whose statements are all under its root and all use what the first of them writes."""
+    rng = np.random.default_rng(0)
+    nodes = rng.normal(size=(1, num_statements + 1, len(NODE_COLUMNS))).astype(np.float32)
+    programs = np.zeros((1, len(PROGRAM_COLUMNS)), dtype=np.float32)
+    flows = tuple((1, user) for user in range(2, num_statements + 1))
+    return TreeBatch((TreeGroup((-1, *[0] * num_statements), nodes, programs, np.arange(1), flows),))
+
+
+@pytest.mark.usefixtures("four_threads")
+@pytest.mark.parametrize("config", ENCODERS, ids=lambda config: config.name)
+def test_threads_add_gradients_up_in_the_same_order_each_time(config: EncoderConfig) -> None:
+    torch.manual_seed(0)
+    network, wide = Ranker(config), wide_tree(2500)  # fewer are not shared out among threads
+    network.measure_inputs([wide])
+    found = []
+    for _ in range(6):
+        network.zero_grad()
+        network(tensors_of(forest_of(wide))).sum().backward()
+        found.append(torch.cat([parameter.grad.flatten() for parameter in network.parameters()]))
+    assert found[0].any()
+    assert all(torch.equal(each, found[0]) for each in found)
 
 
 @pytest.mark.parametrize("name", LEARNING)
