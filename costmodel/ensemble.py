@@ -87,6 +87,11 @@ class EnsembleModel:
         """For candidates of one task: how far log time may be from minus the score, up to a constant, (N,).
 
         A share of ``coverage`` of the candidates of new tasks should lie within; NaN without calibration.
+        Members leave a constant per task open, so their scores are compared after each one's mean over the
+        batch: the widths are relative to it, and hold for a batch drawn as the task's candidates were.
+
+        Raises:
+            ValueError: for fewer than two candidates, which members cannot disagree about.
         """
         return self.factor * self._disagreement(batch)
 
@@ -146,6 +151,8 @@ class EnsembleModel:
 
     def _disagreement(self, batch: TreeBatch) -> NDArray[np.float64]:
         """Standard deviation of the members, plus its mean: to agree by chance is not to be sure."""
+        if len(batch) < 2:
+            raise ValueError(f"widths need at least 2 candidates of one task, got {len(batch)}")
         scores = np.array([member.score(batch) for member in self.members], dtype=np.float64)
         centred = scores - scores.mean(axis=1, keepdims=True)
         deviation = centred.std(axis=0, ddof=1)

@@ -94,7 +94,11 @@ class KnowsUncertainty(Protocol):
     uncalibrated: str
 
     def half_widths(self, batch: TreeBatch, /) -> NDArray[np.float64]:
-        """Shape (N,); NaN where it was not calibrated."""
+        """Shape (N,); NaN where it was not calibrated.
+
+        Widths are relative to the batch's mean score, as scores have a constant per task open: give at least
+        two candidates, drawn as the task's own. ValueError for fewer.
+        """
 
     def covers(self, task: TaskFeatures, /) -> NDArray[np.bool_]:
         """For each candidate that did not fail, whether its time is as far off as said, or less."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from costmodel.checkpoint import load_checkpoint, save_checkpoint
 from costmodel.dataset import FeatureDataset
@@ -54,6 +55,21 @@ def test_intervals_hold_on_the_calibration_tasks_as_often_as_they_say() -> None:
     model.fit(data, np.random.default_rng(0))
     shares = [float(model.covers(each).mean()) for each in data.tasks]
     assert min(abs(share - 0.8) for share in shares) < 0.02
+
+
+@pytest.mark.parametrize("num", [0, 1])
+def test_too_few_candidates_to_disagree_about_are_refused(trained: EnsembleModel, num: int) -> None:
+    few = task("depthwise").take(np.arange(num))
+    with pytest.raises(ValueError, match=f"at least 2 candidates of one task, got {num}"):
+        trained.half_widths(few.trees)
+    assert (trained.half_widths(task("depthwise").trees.take(np.arange(2))) > 0).all()
+
+
+def test_widths_leave_the_constants_of_members_open(trained: EnsembleModel) -> None:
+    trees, moved = task("depthwise").trees, trained.restored(trained.state())
+    with torch.no_grad():
+        moved.members[0].network.score.bias.add_(3.0)
+    np.testing.assert_allclose(moved.half_widths(trees), trained.half_widths(trees), atol=1e-5)
 
 
 def test_failures_alone_calibrate_nothing() -> None:
