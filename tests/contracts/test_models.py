@@ -24,7 +24,7 @@ from costmodel.ensemble import EnsembleConfig, EnsembleModel
 from costmodel.features.columns import NODE_COLUMNS, PROGRAM_COLUMNS
 from costmodel.global_local import GlobalLocalModel
 from costmodel.metrics import task_metrics
-from costmodel.model import CostModel
+from costmodel.model import CostModel, Resumes
 from costmodel.network import EncoderConfig, Ranker, tensors_of
 from costmodel.neural import NeuralModel
 from costmodel.train import RefitConfig, TrainConfig
@@ -70,6 +70,7 @@ MODELS: dict[str, Callable[[], CostModel]] = {
     **{config.name: small(config) for config in ENCODERS},
 }
 LEARNING = [name for name, make in MODELS.items() if not make().is_fitted]
+RESUMING = [name for name, make in MODELS.items() if isinstance(make(), Resumes)]
 UNSEEN = "depthwise"
 
 
@@ -128,6 +129,27 @@ def test_a_tuned_model_leaves_the_first_as_it_was(model: CostModel, trees: TreeB
 @pytest.mark.parametrize("name", list(MODELS))
 def test_the_same_seed_gives_the_same_model(name: str, trees: TreeBatch) -> None:
     np.testing.assert_array_equal(fitted(name, 1).score(trees), fitted(name, 1).score(trees))
+
+
+@pytest.mark.parametrize("name", RESUMING)
+def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(name: str, tmp_path: Path) -> None:
+    def stop(done: int, of: int, loss: float) -> None:
+        if done > 0.7 * of:
+            raise KeyboardInterrupt
+
+    model, data = MODELS[name](), dataset("matmul", "small_matmul", "conv2d")
+    assert isinstance(model, Resumes)
+    model.snapshot = tmp_path / "training.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(data, np.random.default_rng(0), stop)
+    shares: list[float] = []
+    model.fit(data, np.random.default_rng(0), lambda done, of, loss: shares.append(done / of))
+    assert shares[0] > 0.6
+    whole = fitted(name).state().arrays
+    resumed = model.state().arrays
+    assert resumed.keys() == whole.keys()
+    for part, array in whole.items():
+        np.testing.assert_array_equal(resumed[part], array, err_msg=part)
 
 
 @pytest.fixture
