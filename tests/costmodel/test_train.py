@@ -104,6 +104,25 @@ def test_the_learning_rate_rises_then_falls_to_zero() -> None:
     assert rates[-1] == pytest.approx(0)
 
 
+def test_gradients_are_as_long_as_clip_norm_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    norms: list[float] = []
+
+    class Watched(torch.optim.AdamW):
+        def step(self, closure: None = None) -> None:  # type: ignore[override]
+            gradients = [each.grad.flatten() for group in self.param_groups for each in group["params"]]
+            norms.append(float(torch.cat(gradients).norm()))
+            super().step(closure)
+
+    monkeypatch.setattr(torch.optim, "AdamW", Watched)
+    config = TrainConfig(num_epochs=4, candidates_per_task=40, clip_norm=1e6)
+    losses(config)
+    free = norms.copy()
+    norms.clear()
+    losses(replace(config, clip_norm=0.5 * max(free)))
+    assert max(norms) == pytest.approx(0.5 * max(free), rel=1e-4)
+    assert min(norms) < 0.9 * max(norms)  # shorter ones stay as they are
+
+
 def test_a_model_that_diverges_says_so() -> None:
     config = TrainConfig(num_epochs=3, learning_rate=1e30, clip_norm=1e30, warmup_fraction=0.0)
     with pytest.raises(FloatingPointError, match="learning_rate"):
