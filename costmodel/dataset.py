@@ -98,13 +98,20 @@ class FeatureDataset:
 
     @cached_property
     def hash(self) -> str:
-        """16 hex digits over names, features and latencies: what a checkpoint says it was trained on."""
+        """16 hex digits over names and all that a training reads: what a checkpoint says it was trained on.
+
+        Of groups it is which tasks share one, not what they are called.
+        """
         digest = hashlib.sha256(str(FEATURES_VERSION).encode())
+        numbers = {group: number for number, group in enumerate(self.groups)}
         for task in self.tasks:
-            digest.update(task.name.encode())
+            digest.update(repr((task.name, numbers[task.group], len(task))).encode())
             digest.update(np.ascontiguousarray(task.latency_s).tobytes())
-            for group in task.trees.groups:
-                digest.update(np.ascontiguousarray(group.nodes).tobytes())
+            for trees in task.trees.groups:
+                parts: list[Any] = [trees.parents, trees.flows, trees.rows, trees.nodes, trees.programs]
+                for array in map(np.ascontiguousarray, parts):
+                    digest.update(repr(array.shape).encode())
+                    digest.update(array.tobytes())
         return digest.hexdigest()[:16]
 
     def sampled(self, num: int, rng: np.random.Generator) -> FeatureDataset:

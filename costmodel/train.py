@@ -135,7 +135,7 @@ def train(
     learning, validation = divided(learnable, config.validation_fraction, rng)
     network.train()
     run = _Training(network, learning, config, rng, progress)
-    identity = run.identity() if snapshot is not None else ""
+    identity = run.identity(learnable) if snapshot is not None else ""
     if snapshot is not None:
         run.restore(load_snapshot(snapshot, identity))
     while not run.is_over:
@@ -196,12 +196,12 @@ class _Training:
             self.best_quality, self.best_weights = quality, copy.deepcopy(self.network.state_dict())
             self.num_worse = 0
 
-    def identity(self) -> str:
-        """16 hex digits over what fixes the training at its start."""
+    def identity(self, given: FeatureDataset) -> str:
+        """16 hex digits over what fixes the training at its start; ``given`` is before any are kept apart."""
         # Shapes alone do not tell networks apart: heads of attention, say, share the arrays of all.
         encoder = (self.network.config.name, asdict(self.network.config))
         shapes = [tuple(parameter.shape) for parameter in self.network.parameters()]
-        facts = (self.data.hash, self.config, encoder, shapes, self.rng.bit_generator.state)
+        facts = (given.hash, self.config, encoder, shapes, self.rng.bit_generator.state)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
     def state(self) -> TrainingState:

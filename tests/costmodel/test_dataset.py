@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from codegen.ops import make_operator
 from codegen.schedule import Candidates
-from costmodel.dataset import candidates_of, dataset_of, labels_of, task_trees
+from costmodel.batching import TreeBatch, TreeGroup
+from costmodel.dataset import FeatureDataset, candidates_of, dataset_of, labels_of, task_trees
 from costmodel.features.featurise import featurise
 from datasets.table import RecordTable, TaskTable
-from tests.costmodel.synthetic import OPERATORS, sample, space_of
+from tests.costmodel.synthetic import OPERATORS, sample, space_of, task
 
 
 def recorded(name: str, candidates: Candidates) -> TaskTable:
@@ -71,6 +74,36 @@ def test_a_data_set_reports_each_task_and_knows_its_content() -> None:
     assert data.hash == dataset_of(table).hash
     other = RecordTable((replace(table.tasks[0], latency_s=table.tasks[0].latency_s * 2), table.tasks[1]))
     assert data.hash != dataset_of(other).hash
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda group: {"programs": group.programs + 1},
+        lambda group: {"rows": group.rows[::-1]},
+        lambda group: {"parents": (-1, *range(len(group.parents) - 1))},
+        lambda group: {"flows": (*group.flows, (1, 2))},
+        lambda group: {"nodes": group.nodes * 2},
+    ],
+    ids=["programs", "rows", "parents", "flows", "nodes"],
+)
+def test_a_hash_is_over_all_of_the_trees(change: Callable[[TreeGroup], dict[str, Any]]) -> None:
+    known = task("matmul", 30)
+    group, *others = known.trees.groups
+    changed = TreeBatch((replace(group, **change(group)), *others))
+    before, after = (FeatureDataset((replace(known, trees=trees),)) for trees in (known.trees, changed))
+    assert after.hash != before.hash
+
+
+def test_a_hash_is_over_which_tasks_are_alike() -> None:
+    def hash_of(*groups: str) -> str:
+        names = ("matmul", "conv2d", "pool2d")
+        return FeatureDataset(
+            tuple(replace(task(name, 10), group=group) for name, group in zip(names, groups, strict=True))
+        ).hash
+
+    assert hash_of("a", "a", "b") == hash_of("b", "b", "a")
+    assert hash_of("a", "a", "b") != hash_of("a", "b", "b")
 
 
 def test_a_sketch_that_is_gone_is_named() -> None:

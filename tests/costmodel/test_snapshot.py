@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from costmodel import train as training
+from costmodel.dataset import FeatureDataset
 from costmodel.encoders.transformer import TransformerConfig
 from costmodel.encoders.treegru import TreeGRUConfig
 from costmodel.network import EncoderConfig, Ranker
 from costmodel.neural import NeuralModel
-from costmodel.train import TrainConfig
+from costmodel.train import TrainConfig, seed_of
 from tests.costmodel.synthetic import dataset
 
 SMALL = TreeGRUConfig(hidden=8, readout=8)
@@ -75,6 +77,20 @@ def test_a_snapshot_of_another_training_is_refused(tmp_path: Path) -> None:
     model.snapshot.write_bytes(b"nothing")
     with pytest.raises(ValueError, match="no snapshot of a training"):
         model.fit(dataset("matmul"), np.random.default_rng(0))
+
+
+def test_a_snapshot_judged_on_other_tasks_is_refused(tmp_path: Path) -> None:
+    data, rng = dataset("matmul", "small_matmul", "conv2d"), np.random.default_rng
+    model = NeuralModel(SMALL, LONG)
+    model.snapshot = tmp_path / "training.safetensors"
+    model.fit(data, rng(3))
+    seeded = rng(3)
+    seed_of(seeded)  # the weights'
+    (judging,) = data.divided(LONG.validation_fraction, seeded)[1].tasks
+    otherwise = replace(judging, latency_s=judging.latency_s[::-1])
+    other = FeatureDataset(tuple(otherwise if each is judging else each for each in data.tasks))
+    with pytest.raises(ValueError, match="other data or options"):
+        model.fit(other, rng(3))
 
 
 @pytest.mark.parametrize(
