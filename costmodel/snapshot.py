@@ -35,7 +35,7 @@ class TrainingState:
 
 
 def save_snapshot(path: Path, identity: str, state: TrainingState) -> None:
-    """Replace the file in one step; ``identity`` says of which training it is."""
+    """Replace the file in one step, which a power cut survives; ``identity`` says of which training it is."""
     header = {
         "identity": identity,
         "counts": dict(state.counts),
@@ -45,7 +45,10 @@ def save_snapshot(path: Path, identity: str, state: TrainingState) -> None:
     arrays = {name: array.detach().contiguous() for name, array in state.arrays.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(save(arrays, metadata={"training": json.dumps(header)}))
+    with partial.open("wb") as file:
+        file.write(save(arrays, metadata={"training": json.dumps(header)}))
+        file.flush()
+        os.fsync(file.fileno())  # else the new name may reach the disk before what is in the file
     os.replace(partial, path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,6 +118,25 @@ def test_a_snapshot_of_another_encoder_of_the_same_shapes_is_refused(
                 model.fit(data, np.random.default_rng(0))
         else:
             model.fit(data, np.random.default_rng(0))
+
+
+def test_a_snapshot_is_on_disk_before_it_takes_the_place_of_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[tuple[str, int]] = []
+    replace_file = os.replace
+
+    def watched(source: Path, target: Path) -> None:
+        events.append(("replaced", source.stat().st_size))
+        replace_file(source, target)
+
+    monkeypatch.setattr(os, "fsync", lambda file: events.append(("stored", os.fstat(file).st_size)))
+    monkeypatch.setattr(os, "replace", watched)
+    model = NeuralModel(SMALL, TrainConfig(num_epochs=2))
+    model.snapshot = tmp_path / "training.safetensors"
+    model.fit(dataset("matmul"), np.random.default_rng(0))
+    size = model.snapshot.stat().st_size
+    assert events == 2 * [("stored", size), ("replaced", size)]
 
 
 def test_a_training_in_bfloat16_that_goes_on_does_not_ask_again(
