@@ -50,10 +50,13 @@ class PairwiseLogistic:
 
 @dataclass(frozen=True, kw_only=True)
 class LambdaRank:
-    """The pairwise loss, a pair weighing what its exchange would change of NDCG (Burges et al. 2006).
+    """The pairwise loss, a pair weighing what its exchange would change of DCG (LambdaRank, Burges 2010).
 
     With gains that are the labels and the discount 1 / log2(1 + rank) of the ranks that the scores give
-    now: pairs far down the ranking cost little, whatever their order.
+    now: pairs far down the ranking cost little, whatever their order. The paper's gains are 2^label - 1 of
+    grades of relevance, its weights are divided by the DCG of the task's best order, and pairs are added up.
+    Ours are not divided, and the loss is the mean by weight over the pairs of all tasks in a step: a task
+    counts as much as its order can change, so one whose candidates are nearly all fast counts little.
     """
 
     def __call__(self, scores: Tensor, labels: Tensor, is_real: Tensor) -> Tensor:

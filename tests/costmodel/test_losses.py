@@ -43,7 +43,7 @@ def test_the_pairwise_loss_is_the_weighted_mean_over_pairs() -> None:
     assert float(PairwiseLogistic()(scores, LABELS, REAL)) == pytest.approx(total / weights, rel=1e-5)
 
 
-def test_the_lambda_loss_weighs_pairs_by_the_change_of_ndcg() -> None:
+def test_the_lambda_loss_weighs_pairs_by_the_change_of_dcg() -> None:
     scores = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
     total = weights = 0.0
     for t in range(2):
