@@ -37,7 +37,6 @@ from scripts.running.outputs import Metrics, write_text
 
 CHECKPOINT = "checkpoint.safetensors"
 SNAPSHOT = "training.safetensors"
-DEFAULT_LOSS = RankAndTime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +57,9 @@ def run(run: Run[Train]) -> Metrics:
     train_data = comparable_features("learn from", split.train, config.data.feature_cache())
     test_data = comparable_features("be judged on", split.test, config.data.feature_cache())
     model: CostModel = config.model.build(config.loss)
-    if not config.model.uses_loss and type(config.loss) is not DEFAULT_LOSS:
-        say(f"model={model.name} minimises no loss of loss=...: the one that was chosen changes nothing")
+    if not config.model.uses_loss and config.loss != RankAndTime():
+        chosen = type(config.loss).__name__
+        say(f"{chosen} changes nothing: {model.name} minimises none of the losses of loss=...")
     snapshot = run.folder / SNAPSHOT
     if isinstance(model, Resumes):
         model.snapshot = snapshot

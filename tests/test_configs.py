@@ -29,6 +29,7 @@ from scripts import (
     tune,
 )
 from scripts.options.groups import OPTIONS, read_task, register_groups
+from scripts.options.models import DEFAULT_LOSS, DEFAULT_MODEL
 from scripts.running.schemas import reject_added_keys, store
 from scripts.suites.benchmarks import SUITES, Benchmark
 from scripts.suites.evaluations import EVALUATIONS
@@ -160,6 +161,10 @@ def test_the_experiment_on_models_leaves_out_no_model_loss_or_split() -> None:
     assert sorted(every.losses) == options("loss")
     assert (tuple(every.splits), every.num_seeds, every.num_records) == (SPLITS, 3, [0])
     assert (curves.splits, curves.num_seeds, curves.num_records) == (["by_task"], 3, [500, 2000, 8000, 0])
+
+
+def test_the_table_of_models_begins_with_the_defaults_of_the_commands() -> None:
+    assert composed("train") == composed("train", f"model={DEFAULT_MODEL}", f"loss={DEFAULT_LOSS}")
 
 
 DEBUGGED = ["benchmark", "collect", "evaluate", "reproduce", "train", "tune"]

@@ -50,8 +50,8 @@ def harm_of_ways(outcomes: Sequence[Outcome]) -> list[tuple[str, list[str]]]:
             for each in mine[:NUM_NAMED]
         ]
         sentence = (
-            f"{way} ranks worse than local beyond chance in {len(mine) or 'none'} of {num} cases "
-            f"(a task after a number of measurements){_listed(len(mine))}"
+            f"{way} ranks worse than local beyond chance in {len(mine)} of {num} cases, a task with a number "
+            f"of measurements each{_listed(len(mine))}"
         )
         found.append((sentence, cases))
     return found

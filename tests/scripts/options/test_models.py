@@ -15,6 +15,8 @@ from costmodel.model import CostModel
 from costmodel.neural import NeuralModel
 from scripts.learning.guide import open_model
 from scripts.options.models import (
+    DEFAULT_LOSS,
+    DEFAULT_MODEL,
     GradientBoostingOption,
     ModelOption,
     NeuralOption,
@@ -107,8 +109,8 @@ def test_a_network_that_cannot_be_built_is_refused(network: dict[str, object], w
 def test_every_choice_takes_part_in_the_table_of_models() -> None:
     assert {"treegru", "gnn"} <= set(network_names())
     assert not {"xgboost", "ensemble", "roofline", "global_local"} & set(network_names())
-    assert table_models()[0] == "treegru"
+    assert table_models()[0] == DEFAULT_MODEL
     assert {*network_names(), "ensemble", "xgboost", "constant"} < set(table_models())
     assert "global_local" not in table_models()
-    assert table_losses()[0] == "rank_and_time"
+    assert table_losses()[0] == DEFAULT_LOSS
     assert {"pairwise", "mixture"} < set(table_losses())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +17,8 @@ from costmodel.features.featurise import featurise
 from costmodel.neural import NeuralModel
 from costmodel.train import TrainConfig
 from scripts.options.models import network_names
-from scripts.suites.transfer.outcomes import Outcome, TransferConfig, transfer_outcomes
-from scripts.suites.transfer.report import harm_of_ways
+from scripts.suites.transfer.outcomes import TAUGHT, Outcome, TransferConfig, transfer_outcomes
+from scripts.suites.transfer.report import harm_of_ways, write_transfer
 from scripts.suites.transfer.standings import harms, standings_of
 from tests.scripts.tiny import TARGET, TASKS, Scripts, refusal
 
@@ -58,8 +59,18 @@ def test_harm_is_said_of_each_way_of_using_others() -> None:
     assert as_it_is[0].startswith("global ranks worse than local beyond chance in 2 of 2 cases")
     assert [line.split(" after ")[0] for line in corrected[1]] == ["hurt", "helped"]
     sentence, cases = harm_of_ways(outcomes("helped", (0.3, 0.32), (0.9, 0.91)))[0]
-    assert sentence.startswith("global ranks worse than local beyond chance in none of 1 cases")
+    assert sentence.startswith("global ranks worse than local beyond chance in 0 of 1 cases")
     assert not cases
+
+
+def test_harm_is_written_with_its_way(tmp_path: Path) -> None:
+    write_transfer(tmp_path, outcomes("hurt", (0.9, 0.91), (0.6, 0.62)), seed=0)
+    with (tmp_path / "harm.csv").open(newline="") as file:
+        rows = {row["way"]: float(row["ahead"]) for row in csv.DictReader(file)}
+    assert rows == pytest.approx({"global": -0.405, "fine_tuned": -0.295, "global_local": -0.405})
+    page = (tmp_path / "transfer.md").read_text()
+    assert "| 8 | local | 1 | 0.905 |  |" in page.replace(" (nan to nan)", "")
+    assert "\n\n- hurt after 8 measurements: local 0.905, fine_tuned 0.610\n" in page
 
 
 def test_of_much_harm_the_worst_is_named() -> None:
@@ -109,8 +120,7 @@ def test_a_trained_network_is_tuned_on_new_tasks(
     assert all(0 <= found[f"{way}_8_pairwise_accuracy"] <= 1 for way in ways)
     with (scripts.folder / "run" / "transfer.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == found["num_outcomes"] == 2 * len(ways)
-    assert all(found[f"{way}_num_hurt"] <= 1 for way in ways if way != "local")
-    assert (scripts.folder / "run" / "harm.csv").exists()
+    assert {name for name in found if name.endswith("_num_hurt")} == {f"{w}_num_hurt" for w in TAUGHT}
     assert "| 8 | fine_tuned | 1 |" in (scripts.folder / "run" / "transfer.md").read_text()
     assert "leaves model treegru untrained" in refusal(
         capsys, scripts, "evaluate", *SUITE[:-1], "checkpoint=none"
