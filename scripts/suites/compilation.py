@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from types import FrameType
 from typing import Any
 
@@ -55,9 +54,7 @@ def compilation_suite(
     """
     training = option.training
     rng = np.random.default_rng(seed)
-    steps = islice(
-        epoch_steps(data, training.tasks_per_step, training.candidates_per_task, rng), config.num_steps
-    )
+    steps = epoch_steps(data, training.tasks_per_step, training.candidates_per_task, rng)[: config.num_steps]
     forests = [tensors_of(forest_of(data.take(step.rows[step.rows >= 0]))) for step in steps]
     torch.manual_seed(seed)
     network = Ranker(option.encoder())

@@ -153,14 +153,14 @@ def transfer(run: Run[Evaluate]) -> Metrics:
     num_seen(file, split, config.data.split, config.allow_seen)
     data = comparable_features("transfer to", split.test, config.data.feature_cache())
     outcomes = transfer_outcomes(model, config.model.build(config.loss), data, config.transfer, config.seed)
-    write_transfer(run.folder, outcomes, config.seed)
-    standings = standings_of(outcomes, config.seed)
+    hurt = harms(outcomes)
+    standings = standings_of(outcomes, hurt, config.seed)
+    write_transfer(run.folder, outcomes, standings, hurt)
     show_table("transfer to new tasks", HEADER, [cells_of(each) for each in standings])
-    for sentence, cases in harm_of_ways(outcomes):
+    for sentence, cases in harm_of_ways(outcomes, hurt):
         say("\n  ".join([sentence, *cases]))
     means = {f"{each.way}_{each.num_measured}_pairwise_accuracy": each.accuracy for each in standings}
-    hurt = [harm.way for harm in harms(outcomes)]
-    counts = {f"{way}_num_hurt": hurt.count(way) for way in TAUGHT}
+    counts = {f"{way}_num_hurt": sum(harm.way == way for harm in hurt) for way in TAUGHT}
     return {**means, **counts, "num_outcomes": len(outcomes)}
 
 

@@ -11,20 +11,21 @@ from scripts.running.markdown import markdown_table
 from scripts.running.outputs import write_rows, write_text
 from scripts.running.plotting import pyplot
 from scripts.suites.transfer.outcomes import TAUGHT, WAYS, Outcome
-from scripts.suites.transfer.standings import Harm, Standing, harms, standings_of
+from scripts.suites.transfer.standings import Harm, Standing
 
 HEADER = ["measured", "way", "tasks", "pairwise accuracy", "hurt"]
 NUM_NAMED = 5
 """Cases of harm of each way that the report names; the file has all."""
 
 
-def write_transfer(folder: Path, outcomes: Sequence[Outcome], seed: int) -> None:
+def write_transfer(
+    folder: Path, outcomes: Sequence[Outcome], standings: Sequence[Standing], hurt: Sequence[Harm]
+) -> None:
     """``transfer.csv`` with every outcome, ``harm.csv``, ``transfer.md`` and ``transfer.png``."""
     write_rows(folder / "transfer.csv", Outcome, outcomes)
-    write_rows(folder / "harm.csv", Harm, harms(outcomes))
-    standings = standings_of(outcomes, seed)
+    write_rows(folder / "harm.csv", Harm, hurt)
     lines = markdown_table(HEADER, 0, map(cells_of, standings), words=(1, 3))
-    for sentence, named in harm_of_ways(outcomes):
+    for sentence, named in harm_of_ways(outcomes, hurt):
         lines += ["", sentence, *([""] if named else []), *(f"- {case}" for case in named)]
     write_text(folder / "transfer.md", "\n".join([*lines, ""]))
     _draw(folder / "transfer.png", standings)
@@ -37,9 +38,8 @@ def cells_of(standing: Standing) -> tuple[str, ...]:
     return str(standing.num_measured), standing.way, str(standing.num_tasks), accuracy, hurt
 
 
-def harm_of_ways(outcomes: Sequence[Outcome]) -> list[tuple[str, list[str]]]:
+def harm_of_ways(outcomes: Sequence[Outcome], hurt: Sequence[Harm]) -> list[tuple[str, list[str]]]:
     """When transfer hurts, in words: by way a sentence, and the worst cases."""
-    hurt = harms(outcomes)
     num = len({(each.task, each.num_measured) for each in outcomes})
     found = []
     for way in TAUGHT:

@@ -49,10 +49,10 @@ class Standing:
     num_hurt: int | None
 
 
-def standings_of(outcomes: Sequence[Outcome], seed: int) -> list[Standing]:
-    """By size, then by way; the intervals are over groups of tasks."""
+def standings_of(outcomes: Sequence[Outcome], hurt: Sequence[Harm], seed: int) -> list[Standing]:
+    """By size, then by way, with the ``harms`` of the outcomes; the intervals are over groups of tasks."""
     groups = {each.task: each.group for each in outcomes}
-    hurt = [(each.num_measured, each.way) for each in harms(outcomes)]
+    hurting = [(each.num_measured, each.way) for each in hurt]
     found = []
     for size, way in itertools.product(sorted({each.num_measured for each in outcomes}), WAYS):
         drawn = _by_case(outcomes, way)
@@ -60,7 +60,7 @@ def standings_of(outcomes: Sequence[Outcome], seed: int) -> list[Standing]:
         named = [{"accuracy": mean} for mean in means.values()]
         rng = np.random.default_rng(seed)
         low, high = bootstrap_intervals(named, rng, [groups[task] for task in means])["accuracy"]
-        num_hurt = hurt.count((size, way)) if way in TAUGHT else None
+        num_hurt = hurting.count((size, way)) if way in TAUGHT else None
         mean = float(np.mean(list(means.values())))
         found.append(Standing(size, way, len(named), mean, low, high, num_hurt))
     return found

@@ -42,7 +42,8 @@ def test_harm_is_named_where_it_is_more_than_chance() -> None:
     mine = [each for each in harms([*helped, *hurt, *unclear]) if each.way == "fine_tuned"]
     assert [(each.task, each.num_measured) for each in mine] == [("hurt", 8)]
     assert mine[0].ahead == pytest.approx(-0.295)
-    standings = {each.way: each for each in standings_of([*helped, *hurt], seed=0)}
+    both = [*helped, *hurt]
+    standings = {each.way: each for each in standings_of(both, harms(both), seed=0)}
     accuracies = {way: each.accuracy for way, each in standings.items()}
     assert accuracies == pytest.approx(
         {"global": 0.5, "local": 0.7575, "fine_tuned": 0.7575, "global_local": 0.5}
@@ -53,18 +54,21 @@ def test_harm_is_named_where_it_is_more_than_chance() -> None:
 def test_harm_is_said_of_each_way_of_using_others() -> None:
     # The network as it is, and corrected, has 0.5 on all: worse on both tasks than what was learnt there.
     both = [*outcomes("helped", (0.6, 0.62), (0.9, 0.91)), *outcomes("hurt", (0.9, 0.91), (0.6, 0.62))]
-    as_it_is, tuned, corrected = harm_of_ways(both)
+    as_it_is, tuned, corrected = harm_of_ways(both, harms(both))
     assert tuned[0].startswith("fine_tuned ranks worse than local beyond chance in 1 of 2 cases")
     assert tuned[1] == ["hurt after 8 measurements: local 0.905, fine_tuned 0.610"]
     assert as_it_is[0].startswith("global ranks worse than local beyond chance in 2 of 2 cases")
     assert [line.split(" after ")[0] for line in corrected[1]] == ["hurt", "helped"]
-    sentence, cases = harm_of_ways(outcomes("helped", (0.3, 0.32), (0.9, 0.91)))[0]
+    helped = outcomes("helped", (0.3, 0.32), (0.9, 0.91))
+    sentence, cases = harm_of_ways(helped, harms(helped))[0]
     assert sentence.startswith("global ranks worse than local beyond chance in 0 of 1 cases")
     assert not cases
 
 
 def test_harm_is_written_with_its_way(tmp_path: Path) -> None:
-    write_transfer(tmp_path, outcomes("hurt", (0.9, 0.91), (0.6, 0.62)), seed=0)
+    found = outcomes("hurt", (0.9, 0.91), (0.6, 0.62))
+    hurt = harms(found)
+    write_transfer(tmp_path, found, standings_of(found, hurt, seed=0), hurt)
     with (tmp_path / "harm.csv").open(newline="") as file:
         rows = {row["way"]: float(row["ahead"]) for row in csv.DictReader(file)}
     assert rows == pytest.approx({"global": -0.405, "fine_tuned": -0.295, "global_local": -0.405})
@@ -75,7 +79,7 @@ def test_harm_is_written_with_its_way(tmp_path: Path) -> None:
 
 def test_of_much_harm_the_worst_is_named() -> None:
     many = [each for n in range(9) for each in outcomes(f"t{n}", (0.9, 0.91), (0.1 * n, 0.1 * n + 0.01))]
-    sentence, cases = harm_of_ways(many)[1]
+    sentence, cases = harm_of_ways(many, harms(many))[1]
     assert sentence.endswith("; the worst (harm.csv has all 9):")
     assert [case.split()[0] for case in cases] == ["t0", "t1", "t2", "t3", "t4"]
 
